@@ -1,0 +1,311 @@
+"""The one map: which messages flow where, who publishes them and who consumes them.
+
+Everything that must agree with it is generated from it or tested against it: schemas, the AsyncAPI document, the
+topology picture, the tables of the README, access rules and scaling triggers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from archive_contracts import agents, base, chat, control, documents, engine, jobs, memory, tools
+from archive_contracts.base import Message
+
+MessageTypes = tuple[type[Message], ...]
+
+
+class Kind(StrEnum):
+    """How a stream is read."""
+
+    WORK = "work"
+    """By consumer groups: every group handles every message of its types at least once."""
+    LANE = "lane"
+    """Work whose partitions are pools of engines, named when they appear; one group."""
+    BROADCAST = "broadcast"
+    """By every process that follows it, without a group; only what is recent counts."""
+    JOURNAL = "journal"
+    """One physical stream for each entity: the truth about it, folded by whoever asks."""
+    REPLIES = "replies"
+    """One physical stream for each calling process; may be lost."""
+    INGRESS = "ingress"
+    """Written by foreign publishers; only ``type`` and ``data`` are needed."""
+
+
+class Server(StrEnum):
+    """Which of the two Redis roles holds a stream."""
+
+    BUS = "bus"
+    STATE = "state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One logical stream.
+
+    ``consumers`` maps a group to the types it handles; the group's other types are acknowledged unread. ``retention``
+    is how long an entry is kept after every group has acknowledged it. ``lease`` is how long a silent consumer keeps a
+    message; a living one renews it. After ``attempts`` failed runs a message goes to the dead letters of its group.
+    """
+
+    name: str
+    about: str
+    messages: MessageTypes
+    producers: tuple[str, ...]
+    consumers: Mapping[str, MessageTypes] = field(default_factory=dict[str, MessageTypes])
+    followers: tuple[str, ...] = ()
+    kind: Kind = Kind.WORK
+    server: Server = Server.BUS
+    partitions: int = 1
+    key: str = ""
+    retention: timedelta = timedelta(0)
+    lease: timedelta = timedelta(seconds=15)
+    attempts: int = 5
+    max_length: int | None = None
+
+    def physical(self, partition: str | int = 0) -> str:
+        """Return the key in Redis; topic and partition share the hash tag, so that all keys of a partition do too."""
+        return f"{{{self.name}:{partition}}}"
+
+
+def dead_letters(physical: str, group: str) -> str:
+    """Return the key of the dead letters of a group."""
+    return f"{physical}:{group}:dead"
+
+
+CHAT_REQUESTS = Stream(
+    name="chat.requests",
+    about="Chats and completions to be routed to a lane.",
+    messages=(chat.ChatRequested,),
+    producers=("gateway", "agent"),
+    consumers={"router": (chat.ChatRequested,)},
+)
+EMBEDDING_REQUESTS = Stream(
+    name="embeddings.requests",
+    about="Texts from clients, to be routed to an embedding lane.",
+    messages=(engine.EmbedRequested,),
+    producers=("gateway",),
+    consumers={"router": (engine.EmbedRequested,)},
+)
+ENGINE_JOBS = Stream(
+    name="engine.jobs",
+    about="One lane for each pool of engines; its backlog is the demand for that model.",
+    messages=(engine.GenerateRequested, engine.EmbedRequested),
+    producers=("router", "engine", "memory", "agent"),
+    consumers={"engine": (engine.GenerateRequested, engine.EmbedRequested)},
+    kind=Kind.LANE,
+    attempts=3,
+)
+ENGINE_EVENTS = Stream(
+    name="engine.events",
+    about="Heartbeats of engine workers: pool, models, capabilities, slots.",
+    messages=(engine.EngineRegistered, engine.EngineLeft),
+    producers=("engine",),
+    followers=("router", "gateway"),
+    kind=Kind.BROADCAST,
+    max_length=2_000,
+)
+CHAT_EVENTS = Stream(
+    name="chat.events",
+    about="Completed exchanges, for whoever remembers or counts.",
+    messages=(chat.ChatCompleted,),
+    producers=("engine",),
+    consumers={"memory": (chat.ChatCompleted,)},
+    retention=timedelta(days=1),
+)
+DOCUMENT_COMMANDS = Stream(
+    name="documents.commands",
+    about="Stored files to be turned into chunks.",
+    messages=(documents.IngestDocument,),
+    producers=("gateway", "librarian"),
+    consumers={"librarian": (documents.IngestDocument,), "memory": (documents.IngestDocument,)},
+    lease=timedelta(seconds=20),
+)
+DOCUMENT_CHUNKS = Stream(
+    name="documents.chunks",
+    about="Chunks in batches, to be embedded and indexed.",
+    messages=(documents.DocumentChunked,),
+    producers=("librarian",),
+    consumers={"memory": (documents.DocumentChunked,)},
+    key="document_id",
+    lease=timedelta(seconds=20),
+)
+DOCUMENT_EVENTS = Stream(
+    name="documents.events",
+    about="What became of documents.",
+    messages=(documents.DocumentIngested, documents.DocumentFailed, documents.DocumentDeleted),
+    producers=("librarian", "memory"),
+    consumers={
+        "librarian": (documents.DocumentIngested, documents.DocumentFailed),
+        "memory": (documents.DocumentFailed,),
+    },
+    retention=timedelta(days=7),
+)
+MEMORY_QUERIES = Stream(
+    name="memory.queries",
+    about="Questions that memory answers to the caller.",
+    messages=(
+        memory.SearchChunks,
+        memory.RecallMemories,
+        memory.ListDocuments,
+        memory.GetDocument,
+        memory.GetLibraryStats,
+        memory.ListMemories,
+        memory.GetMemory,
+    ),
+    producers=("gateway", "agent", "tool-runner", "librarian"),
+    consumers={
+        "memory": (
+            memory.SearchChunks,
+            memory.RecallMemories,
+            memory.ListDocuments,
+            memory.GetDocument,
+            memory.GetLibraryStats,
+            memory.ListMemories,
+            memory.GetMemory,
+        )
+    },
+    attempts=2,
+)
+MEMORY_COMMANDS = Stream(
+    name="memory.commands",
+    about="Changes to what is remembered, answered when durable.",
+    messages=(memory.ForgetMemory, documents.DeleteDocument),
+    producers=("gateway",),
+    consumers={"memory": (memory.ForgetMemory, documents.DeleteDocument)},
+)
+MEMORY_EVENTS = Stream(
+    name="memory.events",
+    about="What memory stored and forgot.",
+    messages=(memory.MemoryStored, memory.MemoryForgotten),
+    producers=("memory",),
+    followers=("external",),
+    kind=Kind.BROADCAST,
+    max_length=10_000,
+)
+AGENT_COMMANDS = Stream(
+    name="agent.commands",
+    about="Research questions and ReAct runs.",
+    messages=(agents.RunResearch, agents.RunAgent),
+    producers=("gateway",),
+    consumers={"agent": (agents.RunResearch, agents.RunAgent)},
+)
+RUNS_JOURNAL = Stream(
+    name="runs.journal",
+    about="One journal for each run; state is its fold.",
+    messages=(agents.RunStarted, agents.RunModelReplied, agents.RunToolReturned, agents.RunFinished),
+    producers=("agent",),
+    followers=("gateway",),
+    kind=Kind.JOURNAL,
+    retention=timedelta(days=7),
+)
+JOBS_JOURNAL = Stream(
+    name="jobs.journal",
+    about="One journal for each job: queued, progress, end.",
+    messages=(jobs.JobQueued, jobs.JobProgressed, jobs.JobFinished),
+    producers=("gateway", "librarian", "memory"),
+    followers=("gateway",),
+    kind=Kind.JOURNAL,
+    retention=timedelta(days=7),
+)
+TOOL_COMMANDS = Stream(
+    name="tools.commands",
+    about="Tools to be run.",
+    messages=(tools.RunTool,),
+    producers=("agent",),
+    consumers={"tool-runner": (tools.RunTool,)},
+)
+TOOL_EVENTS = Stream(
+    name="tools.events",
+    about="Heartbeats of tool runners: what they offer.",
+    messages=(tools.ToolsRegistered, tools.ToolRunnerLeft),
+    producers=("tool-runner",),
+    followers=("agent",),
+    kind=Kind.BROADCAST,
+    max_length=500,
+)
+CONTROL = Stream(
+    name="control",
+    about="Cancellation, heard by every process.",
+    messages=(control.CancelRequested,),
+    producers=("gateway", "agent"),
+    followers=("agent", "engine", "librarian", "memory", "router", "tool-runner"),
+    kind=Kind.BROADCAST,
+    max_length=1_000,
+)
+REPLIES = Stream(
+    name="replies",
+    about="Answers to the process that asked, one stream each.",
+    messages=(
+        base.Failed,
+        chat.ChatDelta,
+        chat.ChatCompleted,
+        engine.Embedded,
+        memory.ChunksFound,
+        memory.MemoriesFound,
+        memory.MemoryForgotten,
+        memory.DocumentsFound,
+        memory.LibraryStats,
+        documents.DocumentDeleted,
+        agents.SourceFound,
+        agents.AnswerDelta,
+        agents.ResearchCompleted,
+        agents.AgentCompleted,
+        tools.ToolCompleted,
+    ),
+    producers=("router", "engine", "memory", "agent", "tool-runner"),
+    followers=("gateway", "agent", "memory", "tool-runner", "librarian"),
+    kind=Kind.REPLIES,
+    server=Server.STATE,
+    max_length=20_000,
+)
+INGRESS = Stream(
+    name="ingress.default",
+    about="Documents from foreign publishers.",
+    messages=(documents.IngestFromOutside,),
+    producers=("external",),
+    consumers={"gateway": (documents.IngestFromOutside,)},
+    kind=Kind.INGRESS,
+)
+
+STREAMS: Mapping[str, Stream] = {
+    stream.name: stream
+    for stream in (
+        CHAT_REQUESTS,
+        EMBEDDING_REQUESTS,
+        ENGINE_JOBS,
+        ENGINE_EVENTS,
+        CHAT_EVENTS,
+        DOCUMENT_COMMANDS,
+        DOCUMENT_CHUNKS,
+        DOCUMENT_EVENTS,
+        MEMORY_QUERIES,
+        MEMORY_COMMANDS,
+        MEMORY_EVENTS,
+        AGENT_COMMANDS,
+        RUNS_JOURNAL,
+        JOBS_JOURNAL,
+        TOOL_COMMANDS,
+        TOOL_EVENTS,
+        CONTROL,
+        REPLIES,
+        INGRESS,
+    )
+}
+
+SERVICES = ("gateway", "router", "engine", "memory", "librarian", "agent", "tool-runner")
+"""Every service of the map, in the order in which requests meet them."""
+
+TYPES: Mapping[str, type[Message]] = {
+    message.type: message for stream in STREAMS.values() for message in stream.messages
+}
+
+
+def at(physical: str) -> tuple[Stream, str]:
+    """Return the stream and the partition that a physical key belongs to.
+
+    Raises:
+        KeyError: the key is of no stream of the map.
+    """
+    name, _, partition = physical.removeprefix("{").removesuffix("}").rpartition(":")
+    return STREAMS[name], partition

@@ -1,0 +1,85 @@
+"""Requests that wait for replies: one reply stream for the process, one queue for each call."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from archive_bus._errors import BusError, RequestFailed, RequestTimeout
+from archive_contracts.base import Failed, Message
+from archive_contracts.envelope import Envelope
+
+
+class Call:
+    """The caller's end of a request: iterate for its replies.
+
+    Iteration never ends by itself; the caller stops at the message type that ends its conversation. Raises
+    RequestTimeout when the deadline passes, RequestFailed when the reply is a problem.
+    """
+
+    def __init__(self, *, call_id: str, message_id: str, deadline: float) -> None:
+        self._queue: deque[Message | BusError] = deque()
+        self._arrived = asyncio.Event()
+        self._deadline = deadline
+        self.id = call_id
+        self.message_id = message_id
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[Message]:
+        while True:
+            yield await self.next()
+
+    async def next(self, *, within: float | None = None) -> Message:
+        """Return the next reply.
+
+        Raises:
+            RequestTimeout: the deadline passed.
+            RequestFailed: the reply is a problem.
+            TimeoutError: ``within`` seconds passed, the deadline did not.
+        """
+        while not self._queue:
+            self._arrived.clear()
+            await self._wait(within)
+        item = self._queue.popleft()
+        if isinstance(item, BusError):
+            raise item
+        if isinstance(item, Failed):
+            raise RequestFailed(item.problem)
+        return item
+
+    def put(self, item: Message | BusError) -> None:
+        """Take a reply in."""
+        self._queue.append(item)
+        self._arrived.set()
+
+    async def _wait(self, within: float | None) -> None:
+        left = self._deadline - asyncio.get_running_loop().time()
+        limit = left if within is None else min(left, within)
+        try:
+            async with asyncio.timeout(max(0.0, limit)):
+                await self._arrived.wait()
+        except TimeoutError:
+            if within is not None and within < left:
+                raise
+            raise RequestTimeout("no reply came before the deadline") from None
+
+
+class Calls:
+    """The open calls of a process."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Call] = {}
+
+    def add(self, call: Call) -> None:
+        """Route replies for the call to it."""
+        self._open[call.id] = call
+
+    def remove(self, call: Call) -> None:
+        """Drop replies that come too late."""
+        self._open.pop(call.id, None)
+
+    def deliver(self, envelope: Envelope, message: Message | BusError) -> None:
+        """Hand a reply to its call, if it is still open."""
+        if call := self._open.get(envelope.subject):
+            call.put(message)

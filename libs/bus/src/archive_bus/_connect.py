@@ -1,0 +1,10 @@
+"""From addresses to a bus."""
+
+from archive_blobs import Blobs
+from archive_bus._bus import Bus, BusOptions
+from archive_bus._redis import RedisTransport, RedisUrls
+
+
+def connect(bus_url: str, state_url: str, options: BusOptions, *, blobs: Blobs | None = None) -> Bus:
+    """Return a bus on two Redis roles; nothing is connected before it is entered."""
+    return Bus(RedisTransport(RedisUrls(bus=bus_url, state=state_url)), options, blobs=blobs)

@@ -1,0 +1,134 @@
+"""What a handler receives, and what it publishes in answer."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import anyio
+
+from archive_contracts.base import Failed, Message, Problem
+from archive_contracts.envelope import Envelope
+from archive_contracts.streams import Stream
+
+if TYPE_CHECKING:
+    from archive_bus._bus import Bus
+
+M = TypeVar("M", bound=Message)
+M_co = TypeVar("M_co", bound=Message, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a message comes from: what its followers inherit.
+
+    ``deadline`` is milliseconds since the epoch, 0 for none; ``reply`` the address of a caller who waits.
+    """
+
+    tenant: str = "default"
+    correlation: str = ""
+    causation: str = ""
+    deadline: int = 0
+    traceparent: str = ""
+    tracestate: str = ""
+    reply: str = ""
+    shadow: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[M_co]):
+    """A message as it lay on a stream."""
+
+    entry_id: str
+    envelope: Envelope
+    message: M_co
+
+
+class Delivery(Generic[M]):
+    """One message in the hands of a handler.
+
+    A handler that returns acknowledges; one that raises is retried with back-off, unless it raises Retry (with a delay
+    of its own) or Reject (never again). While it runs the bus renews the lease; should the lease be lost all the same,
+    the handler is cancelled.
+    """
+
+    __slots__ = ("_begun", "_bus", "_outputs", "attempt", "envelope", "message", "origin")
+
+    def __init__(self, bus: "Bus", envelope: Envelope, message: M, *, attempt: int, traceparent: str) -> None:
+        self._bus = bus
+        self._outputs = 0
+        self._begun = False
+        self.envelope = envelope
+        self.message = message
+        self.attempt = attempt
+        self.origin = Origin(
+            tenant=envelope.tenant,
+            correlation=envelope.correlation or envelope.id,
+            causation=envelope.id,
+            deadline=envelope.deadline,
+            traceparent=traceparent or envelope.traceparent,
+            tracestate=envelope.tracestate,
+            reply=envelope.reply,
+            shadow=envelope.shadow,
+        )
+
+    def derived_id(self, message: Message) -> str:
+        """Return the id of the next output: the same for each run over this message, so that a retry adds nothing."""
+        self._outputs += 1
+        seed = f"{self.envelope.id}\n{message.type}\n{self._outputs}"
+        return blake2b(seed.encode(), digest_size=16).hexdigest()
+
+    async def publish(self, message: Message, *, to: Stream, partition: str = "0", reply: bool = False) -> str:
+        """Publish an output. With ``reply`` the caller of this message becomes the caller of the output."""
+        origin = self.origin if reply else _without_caller(self.origin)
+        return await self._bus.publish(message, to=to, partition=partition, origin=origin, id=self.derived_id(message))
+
+    async def append(self, message: Message, *, to: Stream, entity: str, expected: int | None = None) -> str:
+        """Append an output to a journal."""
+        origin = _without_caller(self.origin)
+        return await self._bus.append(
+            message, to=to, entity=entity, origin=origin, id=self.derived_id(message), expected=expected
+        )
+
+    async def reply(self, message: Message) -> bool:
+        """Answer the caller and wait until the answer is written. False: nobody waits, or no longer."""
+        return await self._bus.reply(message, origin=self.origin)
+
+    def emit(self, message: Message) -> Awaitable[bool]:
+        """Answer the caller with one of many messages. They keep their order; awaiting one waits for its write."""
+        if not self._begun:
+            self._begun = True
+            self._bus.mark_begun(self.envelope.id)
+        return self._bus.reply(message, origin=self.origin)
+
+    async def interrupted(self) -> bool:
+        """Whether an earlier run had begun to answer and did not end: repeating it would double what the caller has."""
+        return self.attempt > 1 and await self._bus.begun(self.envelope.id)
+
+    async def cancelled(self, target: str = "") -> bool:
+        """Whether somebody asked to stop ``target``, by default this message."""
+        return await self._bus.cancelled(target or self.envelope.id)
+
+    async def fail(self, problem: Problem) -> bool:
+        """Answer the caller with a problem."""
+        return await self.reply(Failed(problem=problem))
+
+    def cancellable(self, target: str = "") -> AbstractContextManager[anyio.CancelScope]:
+        """Return a scope that ends when somebody cancels ``target``, by default this message."""
+        return self._bus.cancellable(target or self.envelope.id)
+
+
+def _without_caller(origin: Origin) -> Origin:
+    return Origin(
+        tenant=origin.tenant,
+        correlation=origin.correlation,
+        causation=origin.causation,
+        deadline=origin.deadline,
+        traceparent=origin.traceparent,
+        tracestate=origin.tracestate,
+        shadow=origin.shadow,
+    )
+
+
+Handler = Callable[[Delivery[M]], Awaitable[None]]

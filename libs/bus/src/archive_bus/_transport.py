@@ -1,0 +1,137 @@
+"""What the bus needs from a message server: the one seam between our delivery rules and Redis."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from archive_contracts.envelope import Envelope
+from archive_contracts.streams import Server, Stream
+
+Fields = Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry as it was read: its id on the stream and its fields."""
+
+    id: str
+    fields: Fields
+    redelivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """How often the handling of an entry began, and how often it ended in a reported failure."""
+
+    begun: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A partition of a stream as one consumer group sees it, and this process's name in the group."""
+
+    stream: Stream
+    partition: str
+    group: str
+    consumer: str
+
+    @property
+    def key(self) -> str:
+        """The stream's key."""
+        return self.stream.physical(self.partition)
+
+
+Feed = Callable[[Sequence[Entry]], Awaitable[None]]
+"""Takes entries over; returns when it can take more."""
+
+
+class Transport(Protocol):
+    """A message server. Every method raises BusUnavailable when the server does not answer in time."""
+
+    async def start(self) -> None:
+        """Connect, or raise BusUnavailable."""
+        ...
+
+    async def stop(self) -> None:
+        """Flush what is queued and disconnect."""
+        ...
+
+    async def publish(self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float) -> str:
+        """Add an envelope once for each id; create the groups of the map first. Returns the entry's id."""
+        ...
+
+    async def append(
+        self, stream: Stream, entity: str, envelope: Envelope, *, expected: int | None, timeout: float
+    ) -> str:
+        """Append to a journal once for each id. Raises JournalConflict when its length is not the expected one."""
+        ...
+
+    def reply(self, process: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
+        """Write to a caller's reply stream, in the order of the calls. False: the caller is gone."""
+        ...
+
+    async def pump(self, lane: Lane, feed: Feed, *, prefetch: int) -> None:
+        """Feed new entries until cancelled; outlives restarts of the server and the loss of stream or group."""
+        ...
+
+    async def claim(self, lane: Lane, *, count: int) -> Sequence[Entry]:
+        """Take over entries that have been idle for the stream's lease."""
+        ...
+
+    async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
+        """Count executions that begin."""
+        ...
+
+    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
+        """Acknowledge what is still owned; False for what is not."""
+        ...
+
+    async def extend(self, lane: Lane, ids: Sequence[str]) -> Sequence[str]:
+        """Renew leases; returns the ids that were lost."""
+        ...
+
+    async def park(self, lane: Lane, entry_id: str, *, delay_s: float) -> None:
+        """Count a failure and let any consumer have the entry after the delay (at most the lease)."""
+        ...
+
+    async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
+        """Let any consumer have the entries at once; what had begun counts as not begun."""
+        ...
+
+    async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
+        """Move an entry to the dead letters with its cause and its raw fields."""
+        ...
+
+    async def trim(self, stream: Stream, partition: str) -> int:
+        """Drop what every group has acknowledged and the retention does not keep."""
+        ...
+
+    async def read(self, key: str, *, server: Server, after: str, count: int = 500) -> Sequence[Entry]:
+        """Read entries after an id, at once."""
+        ...
+
+    def tail(self, key: str, *, server: Server, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Read entries after an id as they come; an empty batch about once a second when none come."""
+        ...
+
+    async def open_replies(self, process: str) -> None:
+        """Create or renew this process's reply stream; it dies a minute after its owner."""
+        ...
+
+    async def close_replies(self, process: str) -> None:
+        """Delete this process's reply stream."""
+        ...
+
+    def mark(self, name: str, *, server: Server, lifetime: timedelta) -> Awaitable[bool]:
+        """Set a mark; need not be awaited, and keeps its place among replies when it is on their server."""
+        ...
+
+    async def marked(self, name: str, *, server: Server) -> bool:
+        """Whether a mark is set."""
+        ...
+
+    async def check(self) -> str | None:
+        """Return what is wrong with the servers, or None."""
+        ...

@@ -1,0 +1,176 @@
+"""One connection that many callers write through: the commands of a loop turn travel as one pipeline."""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from archive_bus._errors import BusUnavailable
+
+log = logging.getLogger(__name__)
+
+Argument = str | bytes | int
+AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+"""What a server says, or does not say, when it will be back."""
+MOST_A_PIPELINE = 512
+RECONNECT_S = (0.02, 0.05, 0.1, 0.2, 0.4)
+
+SCRIPTS = {
+    path.name.removesuffix(".lua"): path.read_text()
+    for path in (files("archive_bus") / "lua").iterdir()
+    if path.name.endswith(".lua")
+}
+
+
+class _Op:
+    __slots__ = ("args", "future")
+
+    def __init__(self, args: tuple[Argument, ...], future: "asyncio.Future[Any]") -> None:
+        self.args = args
+        self.future = future
+
+
+class Writer:
+    """Sends commands in order over a connection of its own and survives the loss of it.
+
+    A command that was sent when the connection broke is sent again: callers use it for what may safely run twice.
+    """
+
+    def __init__(self, pool: ConnectionPool, *, name: str) -> None:
+        self._pool = pool
+        self._name = name
+        self._queue: deque[_Op] = deque()
+        self._wake = asyncio.Event()
+        self._shas: dict[str, str] = {}
+        self._connection: AbstractConnection | None = None
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Send what is queued until stopped, then what is left."""
+        failures = 0
+        while not (self._stopping and not self._queue):
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = self._take()
+            try:
+                await self._exchange(batch)
+                failures = 0
+            except AWAY as error:
+                if failures == 0:
+                    log.warning("%s: the server is away (%s); trying again", self._name, error)
+                self._queue.extendleft(op for op in reversed(batch) if not op.future.done())
+                await self._disconnect()
+                if self._stopping:
+                    break
+                await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
+                failures += 1
+        await self._disconnect()
+        for op in self._queue:
+            if not op.future.done():
+                op.future.set_exception(BusUnavailable("the connection was closed before the server answered"))
+                op.future.exception()
+
+    def stop(self) -> None:
+        """Let ``run`` end once the queue is empty, or at once when the server is away."""
+        self._stopping = True
+        self._wake.set()
+
+    def send(self, *args: Argument) -> "asyncio.Future[Any]":
+        """Queue a command; the future holds its reply or its ResponseError."""
+        op = _Op(args, asyncio.get_running_loop().create_future())
+        self._queue.append(op)
+        self._wake.set()
+        return op.future
+
+    def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
+        """Queue a script of the lua folder."""
+        return self.send("EVALSHA", name, len(keys), *keys, *args)
+
+    async def call(self, *args: Argument, timeout: float) -> Any:
+        """Send a command and wait for its reply. Raises BusUnavailable when none comes in time."""
+        return await within(self.send(*args), timeout)
+
+    def _take(self) -> list[_Op]:
+        batch: list[_Op] = []
+        while self._queue and len(batch) < MOST_A_PIPELINE:
+            op = self._queue.popleft()
+            if not op.future.done():
+                batch.append(op)
+        return batch
+
+    async def _exchange(self, batch: Sequence[_Op]) -> None:
+        if not batch:
+            return
+        connection = self._connection or await self._connect()
+        await connection.send_packed_command(connection.pack_commands([self._resolve(op.args) for op in batch]))
+        for op in batch:
+            try:
+                reply = await _reply(connection)
+            except NoScriptError:
+                # The server was restarted under a connection that outlived it, or its scripts were flushed.
+                await self._disconnect()
+                raise RedisConnectionError("the server has lost its scripts") from None
+            except AWAY:
+                raise
+            except ResponseError as error:
+                if not op.future.done():
+                    op.future.set_exception(error)
+                    op.future.exception()
+                continue
+            if not op.future.done():
+                op.future.set_result(reply)
+
+    def _resolve(self, args: tuple[Argument, ...]) -> tuple[Argument, ...]:
+        if args[0] == "EVALSHA":
+            return ("EVALSHA", self._shas[str(args[1])], *args[2:])
+        return args
+
+    async def _connect(self) -> AbstractConnection:
+        connection = self._pool.make_connection()
+        try:
+            await connection.connect()
+            for name, text in SCRIPTS.items():
+                await connection.send_command("SCRIPT", "LOAD", text)
+                sha = await _reply(connection)
+                self._shas[name] = sha.decode()
+        except BaseException:
+            with contextlib.suppress(*AWAY):
+                await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        return connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    return await connection.read_response()  # pyright: ignore[reportUnknownVariableType] - untyped in redis-py
+
+
+async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:
+    """Wait for a reply, at most ``timeout`` seconds; a command still queued by then is not sent.
+
+    Raises:
+        BusUnavailable: none came.
+    """
+    if reply.done():
+        return reply.result()
+    try:
+        async with asyncio.timeout(timeout):
+            return await reply
+    except TimeoutError:
+        raise BusUnavailable(f"the server did not answer within {timeout:g} s") from None

@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- Drop what every group has acknowledged and the retention no longer keeps. Never what is unread or pending.
+-- KEYS: stream   ARGV: keep entries from this time on, ms since the epoch
+local function parse(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+local function before(a_ms, a_seq, b_ms, b_seq)
+  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
+end
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local keep_ms, keep_seq = tonumber(ARGV[1]), 0
+local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+if #groups == 0 then return 0 end
+for _, group in ipairs(groups) do
+  local info = {}
+  for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
+  local ms, seq = parse(info['last-delivered-id'])
+  seq = seq + 1
+  if tonumber(info['pending']) > 0 then
+    local oldest_ms, oldest_seq = parse(redis.call('XPENDING', KEYS[1], info['name'])[2])
+    if before(oldest_ms, oldest_seq, ms, seq) then ms, seq = oldest_ms, oldest_seq end
+  end
+  if before(ms, seq, keep_ms, keep_seq) then keep_ms, keep_seq = ms, seq end
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f-%.0f', keep_ms, keep_seq))
