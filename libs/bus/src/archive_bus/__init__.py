@@ -4,6 +4,7 @@ Delivery at least once with leases, counted attempts, back-off and dead letters;
 broadcasts, journals and cancellation. FastStream and redis-py sit in one transport below it.
 """
 
+from archive_bus._admin import DeadLetter, GroupReport, NoSuchDeadLetter, Operator, StreamReport, TailEntry
 from archive_bus._bus import Bus, BusOptions
 from archive_bus._calls import Call
 from archive_bus._connect import connect
@@ -28,13 +29,17 @@ __all__ = [
     "BusOptions",
     "BusUnavailable",
     "Call",
+    "DeadLetter",
     "Delivery",
     "Entry",
     "Feed",
+    "GroupReport",
     "Handler",
     "JournalConflict",
     "Lane",
+    "NoSuchDeadLetter",
     "NotInMap",
+    "Operator",
     "Origin",
     "PayloadError",
     "Received",
@@ -43,6 +48,8 @@ __all__ = [
     "RequestTimeout",
     "Retry",
     "Starts",
+    "StreamReport",
+    "TailEntry",
     "Transport",
     "Verdict",
     "connect",

@@ -6,11 +6,11 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import anyio
 from opentelemetry.trace import NoOpTracer, Tracer
@@ -31,7 +31,20 @@ from archive_contracts.streams import CONTROL, REPLIES, TYPES, Server, Stream
 log = logging.getLogger(__name__)
 
 A = TypeVar("A", bound=Message)
-Bind = Callable[[Envelope], AbstractContextManager[object]]
+
+
+class Bind(Protocol):
+    """Puts the identity of a message into the log context."""
+
+    def __call__(self, *, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
+        """Return a context manager around the handler."""
+        ...
+
+
+def _unbound(*, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
+    del correlation, message_id, tenant
+    return nullcontext()
+
 
 TOMBSTONE_LIFE = timedelta(hours=1)
 STALE_LOOP_S = 30.0
@@ -49,7 +62,7 @@ class BusOptions:
     grace_s: float = 10.0
     patience_s: float = 30.0
     tracer: Tracer | None = None
-    bind: Bind = field(default=lambda _: nullcontext())
+    bind: Bind = _unbound
 
 
 class Bus:
@@ -133,7 +146,10 @@ class Bus:
     async def _handle(
         self, stream: Stream, handler: Handler[Any], envelope: Envelope, message: Message, attempt: int
     ) -> None:
-        with receiving(self._tracer, stream, envelope) as traceparent, self._options.bind(envelope):
+        context = self._options.bind(
+            correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
+        )
+        with receiving(self._tracer, stream, envelope) as traceparent, context:
             await handler(Delivery(self, envelope, message, attempt=attempt, traceparent=traceparent))
 
     async def _refuse(self, envelope: Envelope, problem: Problem) -> None:

@@ -55,6 +55,7 @@ class RedisTransport:
             socket_timeout=3.0,
             max_connections=10_000,
             logger=logging.getLogger("faststream.redis"),
+            log_level=logging.DEBUG,  # it announces every subscriber and every finished task
         )
         self._grouped: set[str] = set()
 

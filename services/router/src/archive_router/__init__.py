@@ -1,0 +1,1 @@
+"""Decides which lane serves a request."""

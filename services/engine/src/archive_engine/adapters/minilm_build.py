@@ -23,7 +23,7 @@ import mmap
 import os
 import struct
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archive_engine.adapters.errors import ModelMissing
+from archive_engine.domain.errors import ModelMissing
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -232,15 +232,16 @@ def _build(path: Path) -> None:
     _log.info("building %s from %s", path.name, source.parent.parent.name)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        quantize_dynamic(
-            build_graph(read_safetensors(source)),
-            partial,
-            op_types_to_quantize=_QUANTIZED_OPERATORS,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            # Shape inference stops at the fused operators; every tensor between them is float32.
-            extra_options={"DefaultTensorType": TensorProto.FLOAT},
-        )
+        with _quiet_root_logger():
+            quantize_dynamic(
+                build_graph(read_safetensors(source)),
+                partial,
+                op_types_to_quantize=_QUANTIZED_OPERATORS,
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                # Shape inference stops at the fused operators; every tensor between them is float32.
+                extra_options={"DefaultTensorType": TensorProto.FLOAT},
+            )
         manifest = {
             "model": MODEL_ID,
             "recipe": RECIPE,
@@ -278,7 +279,25 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _quiet_root_logger() -> Generator[None]:
+    """Drop what the quantizer tells the root logger: a line a tensor, none of which asks for anything.
+
+    A logger's filter sees only what is logged to it by name, so other loggers' records still pass.
+    """
+    root = logging.getLogger()
+    root.addFilter(_drop)
+    try:
+        yield
+    finally:
+        root.removeFilter(_drop)
+
+
+def _drop(_record: logging.LogRecord) -> bool:
+    return False
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
     """Hold an advisory lock that the kernel drops with the process, so that a crash leaves nothing to clean."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

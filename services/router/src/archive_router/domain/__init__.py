@@ -1,0 +1,1 @@
+"""Lanes, their health, and the choice among them: no I/O, no clock."""

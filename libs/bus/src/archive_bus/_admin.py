@@ -1,0 +1,235 @@
+"""The operator's view of the bus: streams, lag, pending, dead letters.
+
+Lag and pending differ: lag counts what no consumer of a group has read yet, pending what was read and is not settled.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from archive_bus._errors import BusError, BusUnavailable
+from archive_bus._writer import AWAY
+from archive_contracts.envelope import Envelope, EnvelopeError
+from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
+
+
+class NoSuchDeadLetter(BusError):
+    """There is no dead letter of that id."""
+
+    code = "no_such_dead_letter"
+    next_step = "List them with 'archive dead list'."
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    """One consumer group of a stream. ``lag`` is None when the server cannot tell."""
+
+    name: str
+    lag: int | None
+    pending: int
+    consumers: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """One physical stream. Ages are seconds; ``oldest_s`` is of the first entry it still holds."""
+
+    key: str
+    stream: str
+    partition: str
+    length: int
+    oldest_s: float | None
+    groups: tuple[GroupReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up, with its cause and the fields as they came."""
+
+    id: str
+    key: str
+    group: str
+    entry: str
+    type: str
+    code: str
+    cause: str
+    at: float
+    fields: Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TailEntry:
+    """An entry of a followed stream; ``problem`` says why it is no envelope."""
+
+    id: str
+    envelope: Envelope | None
+    fields: Mapping[bytes, bytes]
+    problem: str = ""
+
+
+class Operator:
+    """An operator's connection to both roles. Enter it to connect."""
+
+    def __init__(self, bus_url: str, state_url: str) -> None:
+        self._clients: dict[Server, Any] = {
+            server: Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+                url, protocol=2, socket_connect_timeout=2.0, socket_timeout=5.0
+            )
+            for server, url in ((Server.BUS, bus_url), (Server.STATE, state_url))
+        }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def streams(self) -> list[StreamReport]:
+        """Return every physical stream of the map that exists; journals and reply streams only by number.
+
+        Raises:
+            BusUnavailable: a server does not answer.
+        """
+        try:
+            keys = [key async for key in self._keys()]
+            return [await self._report(key) for key in sorted(keys)]
+        except AWAY as error:
+            raise BusUnavailable(f"the server is away: {error}") from error
+
+    async def _keys(self) -> AsyncIterator[str]:
+        async for raw in self._clients[Server.BUS].scan_iter(match="{*}", count=1000, _type="stream"):
+            key = raw.decode()
+            name = key[1:].rpartition(":")[0]
+            if name in STREAMS and STREAMS[name].kind not in {Kind.JOURNAL, Kind.REPLIES}:
+                yield key
+
+    async def _report(self, key: str) -> StreamReport:
+        client = self._clients[Server.BUS]
+        stream, partition = at(key)
+        info = await client.xinfo_stream(key)
+        groups = [await self._group(key, group) for group in await client.xinfo_groups(key)]
+        return StreamReport(
+            key=key,
+            stream=stream.name,
+            partition=partition,
+            length=int(info["length"]),
+            oldest_s=_age(info.get("first-entry")),
+            groups=tuple(groups),
+        )
+
+    async def _group(self, key: str, raw: Mapping[str, Any]) -> GroupReport:
+        name = _text(raw["name"])
+        lag = raw.get("lag")
+        return GroupReport(
+            name=name,
+            lag=None if lag is None else int(lag),
+            pending=int(raw["pending"]),
+            consumers=int(raw["consumers"]),
+            dead=int(await self._clients[Server.BUS].xlen(dead_letters(key, name))),
+        )
+
+    async def memory(self) -> dict[str, int]:
+        """Return the bytes each role uses."""
+        return {
+            str(server): int((await client.info("memory"))["used_memory"]) for server, client in self._clients.items()
+        }
+
+    async def tail(self, stream: Stream, *, partition: str = "0", after: str = "$") -> AsyncIterator[TailEntry]:
+        """Yield entries of a stream as they come."""
+        client, key = self._clients[stream.server], stream.physical(partition)
+        while True:
+            reply = await client.xread({key: after}, count=100, block=1000)
+            for raw_id, fields in reply[0][1] if reply else ():
+                after = raw_id.decode()
+                yield _tail_entry(after, fields)
+
+    async def dead_letters(self, *, stream: str = "", group: str = "", limit: int = 100) -> list[DeadLetter]:
+        """Return dead letters, newest first."""
+        found: list[DeadLetter] = []
+        async for raw in self._clients[Server.BUS].scan_iter(match="{*}:*:dead", count=1000, _type="stream"):
+            key, owner = _owner_of(raw.decode())
+            if (not stream or at(key)[0].name == stream) and (not group or owner == group):
+                rows = await self._clients[Server.BUS].xrevrange(raw, count=limit)
+                found += [_dead_letter(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
+        return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter:
+        """Return one dead letter by its id. Raises NoSuchDeadLetter."""
+        for letter in await self.dead_letters(limit=100_000):
+            if letter.id == letter_id:
+                return letter
+        raise NoSuchDeadLetter(f"there is no dead letter {letter_id!r}")
+
+    async def replay(self, letter: DeadLetter) -> str:
+        """Put a dead letter back at the end of its stream and drop it. Returns the new entry's id.
+
+        Every group of the stream sees the entry again; groups that handled it already find its outputs published.
+        """
+        client = self._clients[Server.BUS]
+        pipe = client.pipeline(transaction=True)
+        pipe.xadd(letter.key, cast("Any", dict(letter.fields)))
+        pipe.xdel(dead_letters(letter.key, letter.group), letter.id)
+        added, _ = await pipe.execute()
+        return _text(added)
+
+    async def drop(self, letter: DeadLetter) -> None:
+        """Delete a dead letter."""
+        await self._clients[Server.BUS].xdel(dead_letters(letter.key, letter.group), letter.id)
+
+    async def check(self) -> dict[str, str | None]:
+        """Return for each role what is wrong with it, or None."""
+        found: dict[str, str | None] = {}
+        for server, client in self._clients.items():
+            try:
+                await client.ping()
+                found[str(server)] = None
+            except (*AWAY, ResponseError) as error:
+                found[str(server)] = str(error)
+        return found
+
+
+def _tail_entry(entry_id: str, fields: Mapping[bytes, bytes]) -> TailEntry:
+    try:
+        return TailEntry(entry_id, Envelope.from_fields(fields, entry_id=entry_id), fields)
+    except EnvelopeError as error:
+        return TailEntry(entry_id, None, fields, str(error))
+
+
+def _dead_letter(key: str, group: str, letter_id: str, fields: Mapping[bytes, bytes]) -> DeadLetter:
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode(errors="replace")
+
+    raw = {name.removeprefix(b"raw."): value for name, value in fields.items() if name.startswith(b"raw.")}
+    return DeadLetter(
+        id=letter_id,
+        key=key,
+        group=group,
+        entry=text(b"entry"),
+        type=text(b"cause.type") or raw.get(b"type", b"").decode(errors="replace"),
+        code=text(b"cause.code"),
+        cause=text(b"cause.cause"),
+        at=int(text(b"at") or "0") / 1000,
+        fields=raw,
+    )
+
+
+def _owner_of(dead_key: str) -> tuple[str, str]:
+    key, _, rest = dead_key.rpartition("}:")
+    return f"{key}}}", rest.removesuffix(":dead")
+
+
+def _age(entry: Sequence[Any] | None) -> float | None:
+    return max(0.0, time.time() - int(_text(entry[0]).split("-")[0]) / 1000) if entry else None
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

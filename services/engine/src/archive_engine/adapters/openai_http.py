@@ -1,0 +1,273 @@
+"""Call any OpenAI-compatible server: vLLM, llama.cpp, TGI, SGLang, Ollama, LM Studio, OpenAI itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    InvalidURL,
+    TCPConnector,
+)
+from yarl import URL
+
+from archive_engine.adapters.upstream_reply import Shape, Timeouts, UpstreamReply
+from archive_engine.domain.errors import (
+    UpstreamCut,
+    UpstreamMalformed,
+    UpstreamRefused,
+    UpstreamStalled,
+    UpstreamStatus,
+)
+
+_VERSION_SEGMENT: Final = re.compile(r"^v\d")
+_STALE_S: Final = 0.5
+_PROBE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a server says about itself; None where it does not say.
+
+    `context` is the tokens one request may use, `slots` how many requests it works on at once.
+    """
+
+    kind: Literal["llama.cpp", "vllm", "openai"]
+    models: tuple[str, ...]
+    context: int | None = None
+    slots: int | None = None
+
+
+def open_session() -> ClientSession:
+    """Open a session that suits model servers: no limit of its own, and connections dropped before the server does.
+
+    llama.cpp closes an idle connection after 5 s; a request sent in that moment is lost.
+    """
+    return ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=4.0), timeout=ClientTimeout(total=None))
+
+
+class OpenAIBackend:
+    """One server. It keeps no state but its address, and any number of calls may run at once."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        session: ClientSession,
+        api_key: str | None = None,
+        timeouts: Timeouts | None = None,
+        stream_upstream: bool = False,
+    ) -> None:
+        """Describe a server by its base URL, with or without `/v1`.
+
+        `stream_upstream` asks for a stream even when the caller did not, and assembles it: for servers that do not
+        notice a closed connection until they write to it.
+        """
+        self._root, self._api = _addresses(base_url)
+        self._session = session
+        self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._timeouts = timeouts or Timeouts()
+        self._stream_upstream = stream_upstream
+
+    def chat(self, body: str | bytes, *, stream: bool, headers: Mapping[str, str] | None = None) -> UpstreamReply:
+        """Call `/chat/completions` with a body that goes out as it is; `stream` says what it asks for."""
+        return self._completion("chat/completions", body, stream=stream, headers=headers)
+
+    def completions(
+        self, body: str | bytes, *, stream: bool, headers: Mapping[str, str] | None = None
+    ) -> UpstreamReply:
+        """Call `/completions`, as `chat`."""
+        return self._completion("completions", body, stream=stream, headers=headers)
+
+    async def embeddings(self, body: str | bytes, *, headers: Mapping[str, str] | None = None) -> str:
+        """Call `/embeddings` and return the answer's body as it came.
+
+        Raises:
+            UpstreamError: every kind of it.
+        """
+        async with self._reply("embeddings", body, shape="opaque", headers=headers) as reply:
+            return (await anext(reply)).data
+
+    async def models(self) -> tuple[str, ...]:
+        """List the ids of the models it serves.
+
+        Raises:
+            UpstreamError: it cannot be reached, or its answer is no list of models.
+        """
+        return tuple(str(entry["id"]) for entry in await self._model_entries())
+
+    async def health(self) -> None:
+        """Return when it can take requests now: `/health`, and where there is none, `/models`.
+
+        Raises:
+            UpstreamError: it cannot; a server still loading its model answers 503.
+        """
+        try:
+            await self._get(self._root / "health")
+        except UpstreamStatus as error:
+            if error.status not in {401, 403, 404, 405, 501}:
+                raise
+            await self._model_entries()
+
+    async def capabilities(self) -> Capabilities:
+        """Ask for models, context length and slots, in the places where llama.cpp and vLLM tell them.
+
+        Raises:
+            UpstreamError: it cannot be reached, or its answer is no list of models.
+        """
+        entries = await self._model_entries()
+        models = tuple(str(entry["id"]) for entry in entries)
+        longest = [entry["max_model_len"] for entry in entries if isinstance(entry.get("max_model_len"), int)]
+        if longest:
+            return Capabilities("vllm", models, context=min(longest))
+        props = await self._props()
+        settings = props.get("default_generation_settings")
+        if not isinstance(settings, dict):
+            return Capabilities("openai", models)
+        context = cast("dict[str, Any]", settings).get("n_ctx")
+        slots = props.get("total_slots")
+        return Capabilities(
+            "llama.cpp",
+            models,
+            context=context if isinstance(context, int) else None,
+            slots=slots if isinstance(slots, int) else None,
+        )
+
+    def _completion(
+        self, path: str, body: str | bytes, *, stream: bool, headers: Mapping[str, str] | None
+    ) -> UpstreamReply:
+        if stream:
+            return self._reply(path, body, shape="stream", headers=headers)
+        if not self._stream_upstream:
+            return self._reply(path, body, shape="whole", headers=headers)
+        return self._reply(path, _as_streamed(body), shape="assembled", headers=headers)
+
+    def _reply(self, path: str, body: str | bytes, *, shape: Shape, headers: Mapping[str, str] | None) -> UpstreamReply:
+        data = body.encode() if isinstance(body, str) else body
+        sent = {"content-type": "application/json", **(headers or {}), **self._headers}
+
+        async def connect() -> ClientResponse:
+            return await self._post(self._api / path, data, sent)
+
+        return UpstreamReply(connect, shape=shape, timeouts=self._timeouts)
+
+    async def _post(self, url: URL, data: bytes, headers: Mapping[str, str]) -> ClientResponse:
+        """Send a request and wait for the status.
+
+        A kept connection that the server closed meanwhile fails at once with nothing answered; then, and only
+        then, it is sent again, on a fresh one.
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            return await self._request("POST", url, data, headers, self._timeouts.first_token_s)
+        except UpstreamCut:
+            if clock() - started > _STALE_S:
+                raise
+        return await self._request("POST", url, data, headers, self._timeouts.first_token_s)
+
+    async def _request(
+        self, method: str, url: URL, data: bytes | None, headers: Mapping[str, str], limit_s: float
+    ) -> ClientResponse:
+        connect_only = ClientTimeout(total=None, sock_connect=self._timeouts.connect_s)
+        limit = asyncio.timeout(limit_s)
+        try:
+            async with limit:
+                return await self._session.request(
+                    method, url, data=data, headers=headers, timeout=connect_only, allow_redirects=False
+                )
+        except (ClientError, OSError) as error:  # TimeoutError among them
+            where = f"{url.host}:{url.port}"
+            if limit.expired():
+                raise UpstreamStalled(
+                    f"The engine at {where} gave no answer for {limit_s:g} s.",
+                    next_step="See whether it is overloaded, or raise the first-token limit of the engine.",
+                ) from error
+            raise _connection_error(where, error) from error
+
+    async def _get(self, url: URL) -> Any:
+        """Fetch and decode a small JSON document.
+
+        Raises:
+            UpstreamError: every kind of it.
+        """
+
+        async def connect() -> ClientResponse:
+            return await self._request("GET", url, None, self._headers, _PROBE_S)
+
+        probe = Timeouts(first_token_s=_PROBE_S, idle_s=_PROBE_S)
+        async with UpstreamReply(connect, shape="raw", timeouts=probe) as reply:
+            text = (await anext(reply)).data
+        try:
+            return json.loads(text)
+        except ValueError:
+            # vLLM's /health says 200 and nothing more.
+            return None
+
+    async def _model_entries(self) -> list[dict[str, Any]]:
+        found = await self._get(self._api / "models")
+        entries = cast("dict[str, Any]", found).get("data") if isinstance(found, dict) else None
+        if not isinstance(entries, list):
+            raise UpstreamMalformed(
+                f"{self._api / 'models'} is no list of models.",
+                next_step="Check that the base URL is an OpenAI-compatible API.",
+            )
+        return [
+            cast("dict[str, Any]", entry)
+            for entry in cast("list[Any]", entries)
+            if isinstance(entry, dict) and "id" in entry
+        ]
+
+    async def _props(self) -> dict[str, Any]:
+        try:
+            found = await self._get(self._root / "props")
+        except UpstreamStatus:
+            return {}
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _connection_error(where: str, error: Exception) -> UpstreamRefused | UpstreamCut:
+    if isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL):
+        return UpstreamRefused(
+            f"No connection to the engine at {where}: {error}.",
+            next_step="Start it, or correct its base URL.",
+        )
+    return UpstreamCut(
+        f"The engine at {where} closed the connection without an answer.",
+        next_step="Look into the engine's log; it may have been killed.",
+    )
+
+
+def _addresses(base_url: str) -> tuple[URL, URL]:
+    """Return the server's root and its API: an address without a version in its path gets `/v1`."""
+    url = URL(base_url.rstrip("/"))
+    parts = [part for part in url.path.split("/") if part]
+    for index, part in enumerate(parts):
+        if _VERSION_SEGMENT.match(part):
+            return url.with_path("/" + "/".join(parts[:index])), url
+    return url, url / "v1"
+
+
+def _as_streamed(body: str | bytes) -> bytes:
+    """Rewrite a request to ask for a stream that ends with usage.
+
+    A body that is no JSON object goes out unchanged: to say what is wrong with it is the server's part.
+    """
+    try:
+        request = json.loads(body)
+    except ValueError:
+        request = None
+    if not isinstance(request, dict):
+        return body.encode() if isinstance(body, str) else body
+    streamed = {**cast("dict[str, Any]", request), "stream": True, "stream_options": {"include_usage": True}}
+    return json.dumps(streamed, ensure_ascii=False).encode()

@@ -1,0 +1,291 @@
+"""Read the answer of an OpenAI-compatible server: whole, streamed, or streamed and put together again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Literal, Self, cast
+
+from aiohttp import ClientError, ClientResponse
+
+from archive_engine.adapters.retry_after import retry_after_s
+from archive_engine.domain.assemble import Assembler
+from archive_engine.domain.errors import (
+    UpstreamCut,
+    UpstreamMalformed,
+    UpstreamStalled,
+    UpstreamStatus,
+)
+from archive_engine.domain.sse import EventTooLarge, SseEvent, SseParser
+
+Json = dict[str, Any]
+Shape = Literal["stream", "whole", "assembled", "opaque", "raw"]
+"""`opaque` is `whole` without decoding it: an embeddings answer is megabytes of numbers nobody here reads.
+`raw` is a body of any kind."""
+
+_BODY_LIMIT: Final = 64 * 1024 * 1024
+_DRAIN_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Longest silences, in seconds. They are no deadline: the caller keeps that."""
+
+    connect_s: float = 2.0
+    first_token_s: float = 120.0
+    idle_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamEvent:
+    """One chunk of a stream, or the one body of an answer that is not streamed.
+
+    `data` is what the server sent, byte for byte; `parsed` the same decoded, for usage and finish reason (empty
+    when opaque); `token` whether it carries a part of the answer, not only a role or usage.
+    """
+
+    data: str
+    parsed: Mapping[str, Any]
+    token: bool
+
+
+class UpstreamReply:
+    """An answer under way: `async with` opens it, `async for` reads it, leaving closes it.
+
+    Leaving early, by `break`, an exception or cancellation, closes the connection at once, which is how a server
+    learns that it may stop. An answer read to its end gives the connection back for the next.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[ClientResponse]], *, shape: Shape, timeouts: Timeouts) -> None:
+        self._connect = connect
+        self._shape: Shape = shape
+        self._timeouts = timeouts
+        self._response: ClientResponse | None = None
+        self._events: AsyncGenerator[UpstreamEvent] | None = None
+        self._parser = SseParser()
+        self._done = False
+        self._running: set[int] = set()
+        self._finished: set[int] = set()
+        self.bad_chunks = 0
+        """Chunks that were no JSON object, left out of the stream."""
+        self.token_seen = False
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The response's headers, once opened."""
+        return self._opened().headers
+
+    async def __aenter__(self) -> Self:
+        """Send the request and wait for the status.
+
+        Raises:
+            UpstreamError: every kind of it.
+        """
+        response = await self._connect()
+        self._response = response
+        try:
+            if response.status != 200:
+                raise await _status_error(response, limit_s=self._timeouts.idle_s)
+            self._events = self._read(response)
+        except BaseException:
+            response.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection, or give it back when the answer is complete."""
+        response = self._opened()
+        try:
+            if self._done and kind is None and not response.content.at_eof():
+                # What follows the last event is the end of the body, most often already here.
+                async with asyncio.timeout(_DRAIN_S):
+                    await response.content.readany()
+        except (TimeoutError, ClientError):
+            pass
+        finally:
+            # On a response at its end close() is a no-op: the connection went back to the pool by itself.
+            response.close()
+            if self._events is not None:
+                await self._events.aclose()
+
+    def __aiter__(self) -> Self:
+        """Iterate over the events, once."""
+        return self
+
+    async def __anext__(self) -> UpstreamEvent:
+        """Return the next event.
+
+        Raises:
+            UpstreamError: the answer ended early, stalled, or is none; `token_seen` tells what was delivered.
+        """
+        if self._events is None:
+            raise RuntimeError("an UpstreamReply is read inside its `async with`")
+        event = await anext(self._events)
+        self.token_seen = self.token_seen or event.token
+        return event
+
+    def _opened(self) -> ClientResponse:
+        if self._response is None:
+            raise RuntimeError("an UpstreamReply is read inside its `async with`")
+        return self._response
+
+    def _read(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
+        if self._shape in {"whole", "opaque", "raw"}:
+            return self._whole(response)
+        if response.content_type != "text/event-stream":
+            if self._shape == "assembled":
+                return self._whole(response)
+            raise UpstreamMalformed(
+                f"The engine answered a streamed request with {response.content_type}.",
+                next_step="Check that its base URL is an OpenAI-compatible API that can stream.",
+            )
+        return self._assembled(response) if self._shape == "assembled" else self._stream(response)
+
+    async def _whole(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
+        body = bytearray()
+        while piece := await self._piece(response):
+            body += piece
+            if len(body) > _BODY_LIMIT:
+                raise self._malformed(f"over {_BODY_LIMIT} bytes")
+        self._done = True
+        text = body.decode("utf-8", "replace")
+        if self._shape in {"opaque", "raw"}:
+            if self._shape == "opaque" and not text.lstrip().startswith("{"):
+                raise self._malformed("no JSON object")
+            yield UpstreamEvent(text, {}, token=True)
+            return
+        parsed = _json_object(text)
+        if parsed is None:
+            raise self._malformed("no JSON object")
+        self._raise_in_band(parsed, text)
+        yield UpstreamEvent(text, parsed, token=True)
+
+    async def _assembled(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
+        assembler = Assembler()
+        async for event in self._stream(response):
+            # Kept from the caller until it is complete, so that a failure here can still be hidden by another engine.
+            assembler.add(event.parsed)
+        result = assembler.result()
+        yield UpstreamEvent(json.dumps(result, ensure_ascii=False), result, token=True)
+
+    async def _stream(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
+        started = False
+        while True:
+            piece = await self._piece(response, started=started)
+            try:
+                found = self._parser.feed(piece) if piece else self._parser.finish()
+            except EventTooLarge as error:
+                raise self._malformed(str(error)) from error
+            for event in found:
+                if event.data == "[DONE]":
+                    self._done = True
+                    return
+                chunk = self._chunk(event)
+                if chunk is not None:
+                    started = started or chunk.token
+                    yield chunk
+            if not piece:
+                break
+        # A few servers never say [DONE]; a finish reason for every choice is as good.
+        self._done = bool(self._finished) and self._running <= self._finished
+        if not self._done:
+            raise self._cut("The engine's stream ended before its answer was complete.")
+
+    def _chunk(self, event: SseEvent) -> UpstreamEvent | None:
+        parsed = _json_object(event.data)
+        if parsed is None:
+            self.bad_chunks += 1
+            return None
+        self._raise_in_band(parsed, event.data)
+        token = False
+        for choice in _choices(parsed):
+            index = choice.get("index", 0)
+            self._running.add(index)
+            if choice.get("finish_reason") is not None:
+                self._finished.add(index)
+            token = token or _has_token(choice)
+        return UpstreamEvent(event.data, parsed, token)
+
+    async def _piece(self, response: ClientResponse, *, started: bool = True) -> bytes:
+        """Wait for the next bytes; empty at the end.
+
+        Comments count as life: a server that sends them while a long prompt is read has not stalled.
+        """
+        limit_s = self._timeouts.idle_s if started else self._timeouts.first_token_s
+        try:
+            async with asyncio.timeout(limit_s):
+                return await response.content.readany()
+        except TimeoutError as error:
+            raise UpstreamStalled(
+                f"The engine sent nothing for {limit_s:g} s.",
+                next_step="See whether it is overloaded, or raise the idle limit of the engine.",
+                token_seen=self.token_seen,
+            ) from error
+        except (ClientError, OSError) as error:
+            raise self._cut(f"The connection to the engine broke: {error or type(error).__name__}.") from error
+
+    def _raise_in_band(self, parsed: Json, raw: str) -> None:
+        found = parsed.get("error")
+        if not found or "choices" in parsed:
+            return
+        detail = cast("Json", found) if isinstance(found, dict) else {"message": str(found)}
+        code = detail.get("code")
+        raise UpstreamStatus(
+            f"The engine reported an error: {detail.get('message', 'no message')}",
+            status=code if isinstance(code, int) and 400 <= code <= 599 else 502,
+            body=raw,
+            token_seen=self.token_seen,
+        )
+
+    def _cut(self, message: str) -> UpstreamCut:
+        return UpstreamCut(
+            message, next_step="Look into the engine's log; it may have been killed.", token_seen=self.token_seen
+        )
+
+    def _malformed(self, what: str) -> UpstreamMalformed:
+        return UpstreamMalformed(
+            f"The engine's answer is {what}.",
+            next_step="Check that its base URL is an OpenAI-compatible API.",
+            token_seen=self.token_seen,
+        )
+
+
+async def _status_error(response: ClientResponse, *, limit_s: float) -> UpstreamStatus:
+    try:
+        async with asyncio.timeout(limit_s):
+            body = (await response.content.read(64 * 1024)).decode("utf-8", "replace")
+    except (TimeoutError, ClientError, OSError):
+        body = ""
+    return UpstreamStatus(
+        f"The engine answered {response.status} {response.reason or ''}.".replace(" .", "."),
+        status=response.status,
+        body=body,
+        retry_after=retry_after_s(response.headers),
+    )
+
+
+def _json_object(text: str) -> Json | None:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("Json", parsed) if isinstance(parsed, dict) else None
+
+
+def _choices(parsed: Mapping[str, Any]) -> list[Json]:
+    choices = parsed.get("choices")
+    if not isinstance(choices, list):
+        return []
+    return [cast("Json", choice) for choice in cast("list[Any]", choices) if isinstance(choice, dict)]
+
+
+def _has_token(choice: Mapping[str, Any]) -> bool:
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        return bool(choice.get("text"))
+    return any(value for name, value in cast("Json", delta).items() if name != "role")
