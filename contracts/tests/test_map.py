@@ -1,0 +1,55 @@
+"""The map agrees with itself, with the committed schemas, and with what messages promise."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from archive_contracts import streams
+from archive_contracts.schemas import asyncapi, generated
+from archive_contracts.streams import SERVICES, STREAMS, TYPES, Kind, Stream, at
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=str)
+def test_consumers_are_services_and_types_are_known(stream: Stream) -> None:
+    assert set(stream.consumers) <= set(SERVICES)
+    assert all(model in stream.messages for models in stream.consumers.values() for model in models)
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=str)
+def test_every_work_message_has_a_consumer(stream: Stream) -> None:
+    if stream.kind in {Kind.WORK, Kind.LANE, Kind.INGRESS} and stream.name != "documents.events":
+        assert {model for models in stream.consumers.values() for model in models} == set(stream.messages)
+
+
+def test_every_stream_constant_is_in_the_map() -> None:
+    constants = {value.name for value in vars(streams).values() if isinstance(value, Stream)}
+    assert constants == set(STREAMS)
+
+
+def test_types_carry_their_version() -> None:
+    assert all(re.fullmatch(r"[a-z.-]+\.v\d+", name) for name in TYPES)
+
+
+def test_a_type_belongs_to_one_model() -> None:
+    models = {model for stream in STREAMS.values() for model in stream.messages}
+    assert len(models) == len(TYPES)
+
+
+def test_physical_key_names_stream_and_partition() -> None:
+    assert at(STREAMS["engine.jobs"].physical("small")) == (STREAMS["engine.jobs"], "small")
+
+
+def test_generated_files_are_committed() -> None:
+    different = [path.name for path, text in generated(ROOT).items() if not path.exists() or path.read_text() != text]
+    assert different == [], "run 'make schemas'"
+
+
+def test_asyncapi_refers_to_what_it_defines() -> None:
+    document = asyncapi()
+    for operation in document["operations"].values():
+        channel = document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
+        names = {message["$ref"].rpartition("/")[2] for message in operation["messages"]}
+        assert names <= set(channel["messages"])
