@@ -1,5 +1,6 @@
 """Documents, their chunks, and what happens to them."""
 
+from hashlib import sha256
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -7,6 +8,16 @@ from pydantic import Field
 from archive_contracts.base import Message, Model, Problem
 
 DocumentStatus = Literal["queued", "ready", "partial", "failed", "deleted"]
+
+
+def document_id(tenant: str, content_sha256: str) -> str:
+    """Return the id of a document: the same content of the same tenant is the same document."""
+    return sha256(f"{tenant}\n{content_sha256}".encode()).hexdigest()[:32]
+
+
+def chunk_id(document: str, recipe: str, index: int) -> str:
+    """Return the id of a chunk: the same document read by the same recipe has the same chunks."""
+    return sha256(f"{document}\n{recipe}\n{index}".encode()).hexdigest()[:32]
 
 
 class Chunk(Model):

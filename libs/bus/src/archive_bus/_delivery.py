@@ -1,13 +1,15 @@
 """What a handler receives, and what it publishes in answer."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 
+from archive_bus._calls import Call
 from archive_contracts.base import Failed, Message, Problem
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Stream
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from archive_bus._bus import Bus
 
 M = TypeVar("M", bound=Message)
+A = TypeVar("A", bound=Message)
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 
@@ -57,7 +60,7 @@ class Delivery(Generic[M]):
 
     def __init__(self, bus: "Bus", envelope: Envelope, message: M, *, attempt: int, traceparent: str) -> None:
         self._bus = bus
-        self._outputs = 0
+        self._outputs: Counter[str] = Counter()
         self._begun = False
         self.envelope = envelope
         self.message = message
@@ -75,8 +78,8 @@ class Delivery(Generic[M]):
 
     def derived_id(self, message: Message) -> str:
         """Return the id of the next output: the same for each run over this message, so that a retry adds nothing."""
-        self._outputs += 1
-        seed = f"{self.envelope.id}\n{message.type}\n{self._outputs}"
+        self._outputs[message.type] += 1
+        seed = f"{self.envelope.id}\n{message.type}\n{self._outputs[message.type]}"
         return blake2b(seed.encode(), digest_size=16).hexdigest()
 
     async def publish(self, message: Message, *, to: Stream, partition: str = "0", reply: bool = False) -> str:
@@ -90,6 +93,20 @@ class Delivery(Generic[M]):
         return await self._bus.append(
             message, to=to, entity=entity, origin=origin, id=self.derived_id(message), expected=expected
         )
+
+    async def request(
+        self, message: Message, answer: type[A], *, to: Stream, partition: str = "0", timeout: float = 10.0
+    ) -> A:
+        """Ask another service, inside this message's deadline; raises as Bus.request."""
+        origin = _without_caller(self.origin)
+        return await self._bus.request(message, answer, to=to, partition=partition, origin=origin, timeout=timeout)
+
+    def open(
+        self, message: Message, *, to: Stream, partition: str = "0", timeout: float = 10.0
+    ) -> AbstractAsyncContextManager[Call]:
+        """Ask another service for many replies, inside this message's deadline; as Bus.open."""
+        origin = _without_caller(self.origin)
+        return self._bus.open(message, to=to, partition=partition, origin=origin, timeout=timeout)
 
     async def reply(self, message: Message) -> bool:
         """Answer the caller and wait until the answer is written. False: nobody waits, or no longer."""

@@ -54,8 +54,7 @@ class RedisTransport:
             socket_connect_timeout=1.0,
             socket_timeout=3.0,
             max_connections=10_000,
-            logger=logging.getLogger("faststream.redis"),
-            log_level=logging.DEBUG,  # it announces every subscriber and every finished task
+            logger=_broker_log(),
         )
         self._grouped: set[str] = set()
 
@@ -276,6 +275,12 @@ class RedisTransport:
             except ResponseError as error:
                 return f"the {role} server refuses: {error}"
         return None
+
+
+def _broker_log() -> logging.Logger:
+    log = logging.getLogger("faststream.redis")
+    log.setLevel(logging.WARNING)  # it announces every subscriber and every finished task
+    return log
 
 
 class _Written:

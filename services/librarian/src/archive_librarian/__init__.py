@@ -1,0 +1,1 @@
+"""Turns files into clean, cited, token-sized chunks."""

@@ -1,0 +1,1 @@
+"""Remembers documents and conversations, and finds them again."""

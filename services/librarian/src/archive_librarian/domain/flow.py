@@ -1,0 +1,135 @@
+"""Blocks into one running text in which a newline is always the end of a sentence.
+
+Chunks, citations and page marks are offsets into this text.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archive_librarian.domain.document import Block, Kind
+from archive_librarian.domain.sections import SectionedBlock
+
+_BULLET = re.compile(r"(?:[•‣◦▪–—*·●○■□➢✓-]|\(?(?:\d{1,3}|[A-Za-z])[.)]|\d{1,2}(?:\.\d{1,3})+)\s")
+_SENTENCE_END = re.compile(r"[.!?…:;。！？｡][\"'”’»)\]」』）]*$")
+_SPACES = re.compile(r"[ \t\u00a0\u2007\u202f\f\v\r]+")
+_CJK = re.compile(r"[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
+_LEADERS = re.compile(r"(?:[.·…] ){3,}[.·…]?|[.·]{5,}")
+_SHORT = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The text of a document, with the offset at which each page, section and heading starts.
+
+    `pages` is [(offset, page)] and `sections` [(offset, path)], both sorted; `headings` are the offsets
+    at which a heading line begins.
+    """
+
+    text: str
+    pages: tuple[tuple[int, int], ...]
+    sections: tuple[tuple[int, tuple[str, ...]], ...]
+    headings: frozenset[int]
+
+    def page_at(self, offset: int) -> int:
+        """The page (from 1) on which the character at `offset` stands."""
+        return self.pages[max(bisect_right(self.pages, (offset, 1 << 60)) - 1, 0)][1] if self.pages else 1
+
+    def marks(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        """(offset from `start`, page) for the first character and for each page begun before `end`."""
+        inside = bisect_right(self.pages, (start, 1 << 60))
+        found = [(0, self.page_at(start))]
+        while inside < len(self.pages) and self.pages[inside][0] < end:
+            found.append((self.pages[inside][0] - start, self.pages[inside][1]))
+            inside += 1
+        return tuple(found)
+
+    def section_at(self, offset: int) -> tuple[str, ...]:
+        """The headings above the character at `offset`, outermost first."""
+        low, high = 0, len(self.sections)
+        while low < high:
+            middle = (low + high) // 2
+            if self.sections[middle][0] <= offset:
+                low = middle + 1
+            else:
+                high = middle
+        return self.sections[low - 1][1] if low else ()
+
+
+def flow(blocks: Sequence[SectionedBlock]) -> Flow:
+    """Join blocks: soft-wrapped lines by a space (none between CJK characters), all else by a newline."""
+    parts: list[str] = []
+    pages: list[tuple[int, int]] = []
+    sections: list[tuple[int, tuple[str, ...]]] = []
+    headings: set[int] = set()
+    length = 0
+    previous: Block | None = None
+    widths = _page_widths([item.block for item in blocks])
+    for item in blocks:
+        block = item.block
+        text = _clean(block)
+        if not text:
+            continue
+        joiner = _joiner(previous, block, widths) if previous else ""
+        parts.append(joiner)
+        length += len(joiner)
+        if not pages or pages[-1][1] != block.page:
+            pages.append((length, block.page))
+        if not sections or sections[-1][1] != item.section:
+            sections.append((length, item.section))
+        if block.heading_level is not None:
+            headings.add(length)
+        parts.append(text)
+        length += len(text)
+        previous = block
+    return Flow(text="".join(parts), pages=tuple(pages), sections=tuple(sections), headings=frozenset(headings))
+
+
+def _clean(block: Block) -> str:
+    text = block.text.replace("\x00", "").replace("\u00ad", "")
+    if "....." in text or ". . . " in text:  # between a title and its page number in a table of contents
+        text = _LEADERS.sub(" … ", text)
+    if block.kind is Kind.CODE:
+        return text.strip("\n").rstrip()
+    lines = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _page_widths(blocks: Sequence[Block]) -> dict[int, int]:
+    """Characters in a long line of each page: the 80th percentile of its lines."""
+    lengths: dict[int, list[int]] = {}
+    for block in blocks:
+        if block.kind is Kind.LINE:
+            lengths.setdefault(block.page, []).append(len(block.text))
+    return {page: sorted(found)[len(found) * 4 // 5] for page, found in lengths.items()}
+
+
+def _joiner(previous: Block, block: Block, widths: dict[int, int]) -> str:
+    if previous.kind is Kind.PART or _continues(previous, block, widths):
+        return "" if _CJK.match(previous.text[-1:]) and _CJK.match(block.text[:1]) else " "
+    return "\n"
+
+
+def _continues(previous: Block, block: Block, widths: dict[int, int]) -> bool:
+    """Whether two visual lines belong to one paragraph."""
+    if previous.kind is not Kind.LINE or block.kind is not Kind.LINE:
+        return False
+    if previous.heading_level is not None or block.heading_level is not None:
+        return False
+    if not _same_size(previous.font_size, block.font_size) or _BULLET.match(block.text):
+        return False
+    starts_low = block.text[:1].islower()
+    if previous.page != block.page:
+        return starts_low and not _SENTENCE_END.search(previous.text)
+    if starts_low:
+        return True
+    return len(previous.text) >= _SHORT * widths.get(previous.page, 0)
+
+
+def _same_size(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= 0.12 * max(one, other)

@@ -1,0 +1,223 @@
+"""A stored file comes in; its chunks, its progress and its fate go out."""
+
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from archive_blobs import BlobError, BlobRef, Blobs
+from archive_bus import BusError, Delivery, Retry
+from archive_contracts.base import Problem
+from archive_contracts.documents import DocumentFailed, DocumentIngested, IngestDocument
+from archive_contracts.jobs import JobFinished, JobProgressed
+from archive_contracts.memory import DocumentsFound, GetDocument
+from archive_contracts.streams import DOCUMENT_CHUNKS, DOCUMENT_EVENTS, JOBS_JOURNAL, MEMORY_QUERIES
+from archive_librarian.domain.batches import Read, batches
+from archive_librarian.domain.chunker import ChunkOptions
+from archive_librarian.domain.errors import ExtractionError
+from archive_librarian.domain.extraction import Extraction, Progress
+from archive_librarian.domain.pace import eta_s
+from archive_librarian.domain.watching import Done, Duplicate, Failed, Outcome
+
+TELL_EVERY_S = 0.25
+"""Progress that nobody could read is not written."""
+
+
+class Extracting(Protocol):
+    """Reads and chunks a file, away from the event loop; cancelling the caller ends the work."""
+
+    async def extract(
+        self, path: Path, *, filename: str, options: ChunkOptions, on_progress: Callable[[Progress], None]
+    ) -> Extraction:
+        """Return the document; raises ExtractionError."""
+        ...
+
+
+class Ingestion:
+    """Turns stored files into chunks."""
+
+    def __init__(self, extractor: Extracting, blobs: Blobs, options: ChunkOptions) -> None:
+        self._extractor = extractor
+        self._blobs = blobs
+        self._options = options
+
+    async def ingest(self, delivery: Delivery[IngestDocument]) -> None:
+        """Read one document; every way it can end is an event and the end of its job."""
+        command = delivery.message
+        if await delivery.cancelled(command.job_id):
+            await _refuse(delivery, CANCELLED)
+            return
+        if await self._known(delivery):
+            return
+        started_at = time.time()
+        with delivery.cancellable(command.job_id) as scope:
+            try:
+                extraction = await self._read(delivery, started_at)
+                await self._send(delivery, Read(command, extraction, self._options, started_at))
+            except ExtractionError as error:
+                await _refuse(
+                    delivery,
+                    Problem(code=error.code, message=error.message, next_step=error.next_step, status=422),
+                )
+        if scope.cancelled_caught:
+            await _refuse(delivery, CANCELLED)
+
+    async def _known(self, delivery: Delivery[IngestDocument]) -> bool:
+        """Finish at once when this content is searchable already."""
+        command = delivery.message
+        try:
+            reply = await delivery.request(
+                GetDocument(document_id=command.document_id), DocumentsFound, to=MEMORY_QUERIES, timeout=2.0
+            )
+        except BusError:
+            return False  # not known, or nobody to ask: reading it again changes nothing that is there
+        found = next((document for document in reply.documents if document.status in {"ready", "partial"}), None)
+        if found is None or found.job_id == command.job_id:
+            return False
+        event = DocumentIngested(
+            job_id=command.job_id,
+            document_id=found.id,
+            filename=command.filename,
+            pages=found.pages,
+            chunks=found.chunks,
+            vectors=0,
+            bad_pages=found.bad_pages,
+            duplicate=True,
+        )
+        await delivery.publish(event, to=DOCUMENT_EVENTS)
+        end = JobFinished(
+            job_id=command.job_id,
+            status="partial" if found.bad_pages else "done",
+            pages=found.pages,
+            chunks=found.chunks,
+            bad_pages=found.bad_pages,
+            duplicate=True,
+        )
+        await delivery.append(end, to=JOBS_JOURNAL, entity=command.job_id)
+        return True
+
+    async def _read(self, delivery: Delivery[IngestDocument], started_at: float) -> Extraction:
+        command = delivery.message
+        with tempfile.TemporaryDirectory(prefix="librarian-") as folder:
+            path = Path(folder) / "document"
+            try:
+                await self._blobs.fetch(BlobRef.parse(command.blob), path)
+            except BlobError as error:
+                raise Retry(f"the file cannot be fetched: {error}", delay_s=1.0) from error
+            teller = _Teller(lambda progress: self._tell(delivery, progress, started_at))
+            async with teller.telling():
+                return await self._extractor.extract(
+                    path, filename=command.filename, options=self._options, on_progress=teller.note
+                )
+
+    async def _tell(self, delivery: Delivery[IngestDocument], progress: Progress, started_at: float) -> None:
+        if not progress.total:
+            return
+        event = JobProgressed(
+            job_id=delivery.message.job_id,
+            phase="chunking" if progress.phase == "chunking" else "extracting",
+            pages_done=progress.done,
+            pages_total=progress.total,
+            eta_s=eta_s(done=progress.done, total=progress.total, elapsed_s=time.time() - started_at),
+        )
+        await delivery.append(event, to=JOBS_JOURNAL, entity=delivery.message.job_id)
+
+    async def _send(self, delivery: Delivery[IngestDocument], read: Read) -> None:
+        pages = read.extraction.pages
+        event = JobProgressed(
+            job_id=read.command.job_id,
+            phase="embedding",
+            pages_done=pages,
+            pages_total=pages,
+            chunks_total=len(read.extraction.pieces),
+            chunks_done=0,
+        )
+        await delivery.append(event, to=JOBS_JOURNAL, entity=read.command.job_id)
+        for batch in batches(read):
+            await delivery.publish(batch, to=DOCUMENT_CHUNKS)
+
+
+class _Teller:
+    """Passes on the newest progress, at most every TELL_EVERY_S."""
+
+    def __init__(self, tell: Callable[[Progress], Awaitable[None]]) -> None:
+        self._tell = tell
+        self._newest: Progress | None = None
+        self._news = anyio.Event()
+
+    def note(self, progress: Progress) -> None:
+        self._newest = progress
+        self._news.set()
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncGenerator[None, None]:
+        """Tell while the block runs; what the block raises comes out as it is, not in a group."""
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001 - raised again below, outside the task group
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure:
+            raise failure
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            if self._newest:
+                await self._tell(self._newest)
+            await anyio.sleep(TELL_EVERY_S)
+
+
+class Settling(Protocol):
+    """Puts a claimed file where its outcome belongs."""
+
+    async def settle(self, job: str, outcome: Outcome) -> Path | None:
+        """Return the file's new place; None when it is not here."""
+        ...
+
+
+class Dropped:
+    """Tells the watched folder what became of its files."""
+
+    def __init__(self, folder: Settling) -> None:
+        self._folder = folder
+
+    async def ingested(self, delivery: Delivery[DocumentIngested]) -> None:
+        """Archive a file that is searchable, or put a duplicate aside."""
+        event = delivery.message
+        await self._folder.settle(event.job_id, Duplicate() if event.duplicate else Done())
+
+    async def failed(self, delivery: Delivery[DocumentFailed]) -> None:
+        """Put a refused file aside with its reason."""
+        event = delivery.message
+        problem = event.problem
+        await self._folder.settle(event.job_id, Failed(problem.code, problem.message, problem.next_step))
+
+
+async def _refuse(delivery: Delivery[IngestDocument], problem: Problem) -> None:
+    command = delivery.message
+    event = DocumentFailed(
+        job_id=command.job_id,
+        document_id=command.document_id,
+        filename=command.filename,
+        blob=command.blob,
+        size=command.size,
+        problem=problem,
+    )
+    await delivery.publish(event, to=DOCUMENT_EVENTS)
+    status = "cancelled" if problem is CANCELLED else "failed"
+    end = JobFinished(job_id=command.job_id, status=status, error=problem)
+    await delivery.append(end, to=JOBS_JOURNAL, entity=command.job_id)
+
+
+CANCELLED = Problem(
+    code="cancelled", message="The job was cancelled.", next_step="Upload the file again to start over.", status=409
+)

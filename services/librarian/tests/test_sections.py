@@ -1,0 +1,86 @@
+from archive_librarian.domain.document import Block, Extracted, Format, Kind, OutlineEntry
+from archive_librarian.domain.flow import flow
+from archive_librarian.domain.sections import SectionedBlock, sectioned
+
+
+def line(text: str, page: int = 1, size: float = 10.0) -> Block:
+    return Block(text, page, Kind.LINE, size)
+
+
+def paths(*blocks: Block, outline: tuple[OutlineEntry, ...] = ()) -> list[tuple[str, ...]]:
+    document = Extracted(Format.PDF, 9, blocks, outline=outline)
+    return [item.section for item in sectioned(document)]
+
+
+def test_declared_levels_nest() -> None:
+    found = paths(Block("A", heading_level=1), Block("B", heading_level=2), Block("text"), Block("C", heading_level=1))
+    assert found == [("A",), ("A", "B"), ("A", "B"), ("C",)]
+
+
+def test_outline_finds_its_lines() -> None:
+    outline = (OutlineEntry("Basics", 1, 1), OutlineEntry("Going on", 2, 2))
+    found = paths(
+        line("1 Basics"), line("text"), line("before"), line("1.1 Going on", 2), line("after", 2), outline=outline
+    )
+    assert found == [("Basics",), ("Basics",), ("Basics",), ("Basics", "Going on"), ("Basics", "Going on")]
+
+
+def test_unmatched_bookmark_opens_its_page() -> None:
+    found = paths(line("one"), line("two", 2), outline=(OutlineEntry("Nowhere written", 1, 2),))
+    assert found == [(), ("Nowhere written",)]
+
+
+def test_font_sizes_make_headings() -> None:
+    body = [line(f"This is a full line of body text, number {number}.") for number in range(8)]
+    found = paths(line("Title of it", size=20), line("Section", size=14), *body)
+    assert found[-1] == ("Title of it", "Section")
+
+
+def test_two_line_heading_is_one() -> None:
+    body = [line(f"This is a full line of body text, number {number}.") for number in range(8)]
+    document = Extracted(Format.PDF, 1, (line("A very long", size=20), line("heading", size=20), *body))
+    assert sectioned(document)[-1].section == ("A very long heading",)
+
+
+def test_uniform_size_makes_no_heading() -> None:
+    assert paths(line("Only"), line("body")) == [(), ()]
+
+
+def joined(*blocks: Block) -> str:
+    return flow([SectionedBlock(block, ()) for block in blocks]).text
+
+
+def test_wrapped_lines_are_joined() -> None:
+    assert (
+        joined(line("The long line goes"), line("on here and"), line("ends.")) == "The long line goes on here and ends."
+    )
+
+
+def test_bullets_start_new_lines() -> None:
+    assert (
+        joined(line("The list has"), line("• one item"), line("• two items")) == "The list has\n• one item\n• two items"
+    )
+
+
+def test_short_line_ends_paragraph() -> None:
+    long = "A line that is as wide as the page allows it"
+    assert joined(line(long), line("ends."), line("New paragraph of the same width here")).endswith(
+        "ends.\nNew paragraph of the same width here"
+    )
+
+
+def test_sentence_crosses_the_page() -> None:
+    text = flow([SectionedBlock(line("A sentence that goes"), ()), SectionedBlock(line("over the page.", 2), ())])
+    assert text.text == "A sentence that goes over the page."
+    assert [text.page_at(0), text.page_at(text.text.index("over"))] == [1, 2]
+
+
+def test_cjk_lines_join_without_space() -> None:
+    assert (
+        joined(line("今天下"), line("雨了。")) == "今天下雨了。"
+        or joined(line("今天下"), line("雨了。")) == "今天下\n雨了。"
+    )
+
+
+def test_dot_leaders_are_shortened() -> None:
+    assert joined(line("1.1 Purpose . . . . . . . . . . . . 12")) == "1.1 Purpose … 12"

@@ -1,0 +1,1 @@
+"""Messages come in; what is stored, found or forgotten goes out."""
