@@ -101,7 +101,7 @@ ENGINE_EVENTS = Stream(
     about="Heartbeats of engine workers: pool, models, capabilities, slots.",
     messages=(engine.EngineRegistered, engine.EngineLeft),
     producers=("engine",),
-    followers=("router", "gateway"),
+    followers=("router", "gateway", "agent"),
     kind=Kind.BROADCAST,
     max_length=2_000,
 )

@@ -87,12 +87,24 @@ class Delivery(Generic[M]):
         origin = self.origin if reply else _without_caller(self.origin)
         return await self._bus.publish(message, to=to, partition=partition, origin=origin, id=self.derived_id(message))
 
-    async def append(self, message: Message, *, to: Stream, entity: str, expected: int | None = None) -> str:
-        """Append an output to a journal."""
+    async def append(
+        self,
+        message: Message,
+        *,
+        to: Stream,
+        entity: str,
+        id: str | None = None,  # noqa: A002 - CloudEvents' own word
+        expected: int | None = None,
+    ) -> str:
+        """Append an output to a journal, once for each id, by default its place among this run's outputs."""
         origin = _without_caller(self.origin)
         return await self._bus.append(
-            message, to=to, entity=entity, origin=origin, id=self.derived_id(message), expected=expected
+            message, to=to, entity=entity, origin=origin, id=id or self.derived_id(message), expected=expected
         )
+
+    async def journal(self, stream: Stream, entity: str) -> list[Received[Message]]:
+        """Return the journal of an entity."""
+        return await self._bus.journal(stream, entity)
 
     async def request(
         self, message: Message, answer: type[A], *, to: Stream, partition: str = "0", timeout: float = 10.0
@@ -127,13 +139,17 @@ class Delivery(Generic[M]):
         """Whether somebody asked to stop ``target``, by default this message."""
         return await self._bus.cancelled(target or self.envelope.id)
 
+    async def cancel(self, target: str) -> None:
+        """Ask whoever works on ``target`` to stop."""
+        await self._bus.cancel(target, origin=_without_caller(self.origin))
+
     async def fail(self, problem: Problem) -> bool:
         """Answer the caller with a problem."""
         return await self.reply(Failed(problem=problem))
 
-    def cancellable(self, target: str = "") -> AbstractContextManager[anyio.CancelScope]:
-        """Return a scope that ends when somebody cancels ``target``, by default this message."""
-        return self._bus.cancellable(target or self.envelope.id)
+    def cancellable(self, *targets: str) -> AbstractContextManager[anyio.CancelScope]:
+        """Return a scope that ends when somebody cancels one of the targets, by default this message."""
+        return self._bus.cancellable(*(targets or (self.envelope.id,)))
 
 
 def _without_caller(origin: Origin) -> Origin:

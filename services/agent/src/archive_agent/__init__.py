@@ -1,0 +1,1 @@
+"""Answers from documents with citations, and works on tasks with tools."""

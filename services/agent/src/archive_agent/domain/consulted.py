@@ -1,0 +1,58 @@
+"""From what memory found to candidates of evidence, and from evidence to the sources of an answer."""
+
+from collections.abc import Collection, Iterable
+
+from archive_agent.domain.evidence import Candidate
+from archive_agent.domain.research import Source as Evidence
+from archive_contracts.agents import Source
+from archive_contracts.memory import ChunkHit, MemoryItem
+
+
+def from_chunk(hit: ChunkHit) -> Candidate:
+    """Return a passage of a document as a candidate."""
+    return Candidate(
+        type="library",
+        text=hit.chunk.text,
+        similarity=hit.similarity,
+        filename=hit.filename,
+        marks=hit.chunk.marks or ((0, hit.chunk.page_start),),
+        document_id=hit.document_id,
+        chunk_id=hit.chunk.id,
+        section=hit.chunk.section,
+    )
+
+
+def from_memories(items: Iterable[MemoryItem], *, question: str) -> list[Candidate]:
+    """Return remembered turns as candidates; a question that was asked before is no evidence for its answer."""
+    asked = " ".join(question.casefold().split())
+    return [
+        Candidate(
+            type="memory",
+            text=item.text,
+            similarity=item.similarity or 0.0,
+            chunk_id=item.id,
+            timestamp=item.created_at,
+        )
+        for item in items
+        if not (item.role == "user" and item.text.rstrip().endswith("?"))
+        and " ".join(item.text.casefold().split()) != asked
+    ]
+
+
+def as_source(evidence: Evidence, *, cited: Collection[int] = ()) -> Source:
+    """Return a piece of evidence as callers see it."""
+    found = evidence.candidate
+    return Source(
+        number=evidence.number,
+        type=found.type,
+        text=found.text,
+        sentence=evidence.sentence,
+        page=evidence.page,
+        filename=found.filename,
+        similarity=round(found.similarity, 4),
+        document_id=found.document_id,
+        chunk_id=found.chunk_id,
+        section=found.section,
+        timestamp=found.timestamp,
+        cited=evidence.number in cited,
+    )

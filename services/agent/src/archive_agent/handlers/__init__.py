@@ -1,0 +1,1 @@
+"""A question comes in; evidence, steps and an answer go out."""

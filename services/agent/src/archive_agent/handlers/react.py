@@ -1,0 +1,136 @@
+"""ReAct: the run's journal says what was done; what follows from it is done, and written to the journal."""
+
+import time
+
+import anyio
+
+from archive_agent.domain.budget import estimated_tokens
+from archive_agent.domain.react import CallModel, CallTool, Event, Finish, RunState, apply, fold, next_action
+from archive_agent.domain.surroundings import Contexts, Toolbox
+from archive_agent.handlers.asking import Question, whole
+from archive_bus import BusError, Delivery
+from archive_contracts.agents import AgentCompleted, RunAgent, RunFinished, RunModelReplied, RunStarted, RunToolReturned
+from archive_contracts.base import Message, Problem
+from archive_contracts.streams import RUNS_JOURNAL, TOOL_COMMANDS
+from archive_contracts.tools import RunTool, ToolCompleted, ToolSpec
+
+ANSWER_TOKENS = 400
+TOOL_TIMEOUT_S = 60.0
+HEARING_S = 5.0
+"""Tool runners announce themselves every few seconds; a run that comes before the first waits."""
+
+
+class Runs:
+    """Works on tasks step by step. A run goes on at any process that can read its journal."""
+
+    def __init__(self, contexts: Contexts, toolbox: Toolbox) -> None:
+        self._contexts = contexts
+        self._toolbox = toolbox
+
+    async def run(self, delivery: Delivery[RunAgent]) -> None:
+        """Work on one task to its end."""
+        command = delivery.message
+        if await delivery.cancelled(command.run_id) or await delivery.cancelled():
+            return
+        with delivery.cancellable(delivery.envelope.id, command.run_id):
+            state = await self._resumed(delivery)
+            engine = ""
+            try:
+                tools = await self._tools(advanced=command.advanced)
+                while not isinstance(action := self._next(state, tools, command), Finish):
+                    if isinstance(action, CallModel):
+                        event = await self._think(delivery, action)
+                        engine = event.engine or engine
+                    else:
+                        event = await self._act(delivery, action)
+                    state = apply(state, event)
+            except BusError as error:
+                action, problem = Finish("", False), error.problem()
+            else:
+                problem = None if action.success else _unfinished(action.reason)
+            await self._finish(delivery, state, action, problem, engine)
+
+    async def _resumed(self, delivery: Delivery[RunAgent]) -> RunState:
+        command = delivery.message
+        started = RunStarted(
+            run_id=command.run_id,
+            kind="react",
+            question=command.question,
+            max_steps=command.max_steps,
+            advanced=command.advanced,
+            model=command.model,
+        )
+        await self._write(delivery, started, "started")
+        entries = await delivery.journal(RUNS_JOURNAL, command.run_id)
+        return fold(entry.message for entry in entries if isinstance(entry.message, Event))
+
+    async def _tools(self, *, advanced: bool) -> tuple[ToolSpec, ...]:
+        with anyio.move_on_after(HEARING_S):
+            while not self._toolbox.at(time.monotonic(), advanced=advanced):  # noqa: ASYNC110 - a pure fold wakes nobody
+                await anyio.sleep(0.1)
+        return self._toolbox.at(time.monotonic(), advanced=advanced)
+
+    def _next(self, state: RunState, tools: tuple[ToolSpec, ...], command: RunAgent) -> CallModel | CallTool | Finish:
+        context = self._contexts.smallest(time.monotonic(), model=command.model)
+        return next_action(state, tools, context=context, answer_tokens=ANSWER_TOKENS, count_tokens=estimated_tokens)
+
+    async def _think(self, delivery: Delivery[RunAgent], action: CallModel) -> RunModelReplied:
+        question = Question(
+            messages=action.messages,
+            model=delivery.message.model,
+            max_tokens=ANSWER_TOKENS,
+            response_format=action.response_format,
+            needs=("chat", "json_schema"),
+        )
+        reply = await whole(delivery, question)
+        event = RunModelReplied(
+            run_id=delivery.message.run_id,
+            step=action.step,
+            text=reply.text,
+            engine=f"{reply.engine}/{reply.model}",
+        )
+        await self._write(delivery, event, f"model/{action.step}")
+        return event
+
+    async def _act(self, delivery: Delivery[RunAgent], action: CallTool) -> RunToolReturned:
+        run_id = delivery.message.run_id
+        command = RunTool(call=f"{run_id}/{action.step}", tool=action.tool, arguments=action.arguments)
+        try:
+            result = await delivery.request(command, ToolCompleted, to=TOOL_COMMANDS, timeout=TOOL_TIMEOUT_S)
+            ok, observation = result.ok, result.result
+        except BusError as error:
+            ok, observation = False, f"The tool did not answer: {error}"
+        event = RunToolReturned(run_id=run_id, step=action.step, tool=action.tool, observation=observation, ok=ok)
+        await self._write(delivery, event, f"tool/{action.step}")
+        return event
+
+    async def _finish(
+        self, delivery: Delivery[RunAgent], state: RunState, action: Finish, problem: Problem | None, engine: str
+    ) -> None:
+        run_id = delivery.message.run_id
+        finished = RunFinished(run_id=run_id, answer=action.answer, success=action.success, error=problem)
+        await self._write(delivery, finished, "finished")
+        await delivery.reply(
+            AgentCompleted(
+                run_id=run_id,
+                answer=action.answer,
+                steps=state.steps,
+                success=action.success,
+                engine=engine,
+                error=problem,
+            )
+        )
+
+    async def _write(self, delivery: Delivery[RunAgent], event: Message, place: str) -> None:
+        """Append once for each place in the run, whichever process writes it."""
+        run_id = delivery.message.run_id
+        await delivery.append(event, to=RUNS_JOURNAL, entity=run_id, id=f"{run_id}/{place}")
+
+
+def _unfinished(reason: str) -> Problem:
+    return Problem(
+        code="no_answer",
+        message=reason or "The run ended without an answer.",
+        next_step="Allow more steps with max_steps, or use a more capable engine.",
+        status=422,
+    )

@@ -1,0 +1,163 @@
+"""Research: find evidence, ask a model to answer from it, and say what the answer rests on."""
+
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from archive_agent.domain.budget import estimated_tokens, research_budget
+from archive_agent.domain.citations import CitationStream
+from archive_agent.domain.consulted import as_source, from_chunk, from_memories
+from archive_agent.domain.errors import AgentError
+from archive_agent.domain.evidence import Candidate
+from archive_agent.domain.research import ResearchPrompt, build_prompt
+from archive_agent.domain.support import NO_SUPPORT_ANSWER, judge_support
+from archive_agent.domain.surroundings import Contexts
+from archive_agent.handlers.asking import Question, streamed
+from archive_bus import BusError, Delivery
+from archive_contracts.agents import AnswerDelta, ResearchCompleted, RunFinished, RunResearch, RunStarted, SourceFound
+from archive_contracts.base import Problem
+from archive_contracts.chat import ChatCompleted
+from archive_contracts.memory import ChunksFound, MemoriesFound, RecallMemories, SearchChunks
+from archive_contracts.streams import MEMORY_QUERIES, RUNS_JOURNAL
+
+SEARCH_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What library and memory hold on a question; ``documents`` counts what the library has at all."""
+
+    library: tuple[Candidate, ...]
+    memories: tuple[Candidate, ...]
+    documents: int
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All, documents first."""
+        return self.library + self.memories
+
+
+class Research:
+    """Answers questions from evidence."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+
+    async def answer(self, delivery: Delivery[RunResearch]) -> None:
+        """Answer one question; the caller gets sources, then text as it is written, then the whole."""
+        command = delivery.message
+        if await delivery.cancelled(command.run_id) or await delivery.cancelled():
+            return
+        if await delivery.interrupted():
+            await delivery.fail(_INTERRUPTED)
+            return
+        started = RunStarted(run_id=command.run_id, kind="research", question=command.question, model=command.model)
+        await delivery.append(started, to=RUNS_JOURNAL, entity=command.run_id)
+        with delivery.cancellable(delivery.envelope.id, command.run_id):
+            try:
+                completed = await self._research(delivery)
+            except BusError as error:
+                completed = _failed(command, error.problem())
+            except AgentError as error:
+                problem = Problem(code=error.code, message=error.message, next_step=error.next_step, status=400)
+                completed = _failed(command, problem)
+            await delivery.reply(completed)
+            finished = RunFinished(
+                run_id=command.run_id,
+                answer=completed.answer,
+                success=completed.success,
+                sources=completed.sources,
+                error=completed.error,
+            )
+            await delivery.append(finished, to=RUNS_JOURNAL, entity=command.run_id)
+
+    async def _research(self, delivery: Delivery[RunResearch]) -> ResearchCompleted:
+        command = delivery.message
+        found = await self._find(delivery)
+        if not found.candidates and command.use_library and not found.documents:
+            return _failed(command, _NO_DOCUMENTS)
+        budget = research_budget(self._contexts.smallest(time.monotonic(), model=command.model))
+        prompt = build_prompt(command.question, found.candidates, budget=budget, count_tokens=estimated_tokens)
+        if command.stream:
+            for evidence in prompt.sources:
+                _ = delivery.emit(SourceFound(source=as_source(evidence)))
+        if not judge_support(command.question, found.candidates).supported:
+            if command.stream:
+                _ = delivery.emit(AnswerDelta(text=NO_SUPPORT_ANSWER))
+            return _completed(command, found, prompt, NO_SUPPORT_ANSWER)
+        return await self._ask(delivery, found, prompt, max_tokens=budget.answer)
+
+    async def _find(self, delivery: Delivery[RunResearch]) -> Found:
+        command = delivery.message
+        library, documents, memories = (), 0, ()
+        if command.use_library:
+            search = SearchChunks(query=command.question, top_k=command.top_k, document_ids=command.document_ids)
+            chunks = await delivery.request(search, ChunksFound, to=MEMORY_QUERIES, timeout=SEARCH_TIMEOUT_S)
+            library, documents = tuple(from_chunk(hit) for hit in chunks.hits), chunks.documents
+        if command.use_memory:
+            recall = RecallMemories(query=command.question, top_k=command.top_k)
+            turns = await delivery.request(recall, MemoriesFound, to=MEMORY_QUERIES, timeout=SEARCH_TIMEOUT_S)
+            memories = tuple(from_memories(turns.items, question=command.question))
+        return Found(library, memories, documents)
+
+    async def _ask(
+        self, delivery: Delivery[RunResearch], found: Found, prompt: ResearchPrompt, *, max_tokens: int
+    ) -> ResearchCompleted:
+        command = delivery.message
+        shown = {evidence.number: evidence.excerpt for evidence in prompt.sources if evidence.excerpt}
+        citing = CitationStream(shown, question=command.question)
+        question = Question(messages=prompt.messages, model=command.model, max_tokens=max_tokens)
+        engine = ""
+        async with aclosing(streamed(delivery, question)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, ChatCompleted):
+                    engine = f"{piece.engine}/{piece.model}"
+                    self._pass_on(delivery, citing.close())
+                else:
+                    self._pass_on(delivery, citing.feed(piece))
+        cited = citing.report().cited
+        return _completed(command, found, prompt, citing.text, cited=cited, engine=engine)
+
+    def _pass_on(self, delivery: Delivery[RunResearch], text: str) -> None:
+        if text and delivery.message.stream:
+            _ = delivery.emit(AnswerDelta(text=text))
+
+
+def _completed(
+    command: RunResearch,
+    found: Found,
+    prompt: ResearchPrompt,
+    answer: str,
+    *,
+    cited: Sequence[int] | frozenset[int] = (),
+    engine: str = "",
+) -> ResearchCompleted:
+    sources = tuple(as_source(evidence, cited=frozenset(cited)) for evidence in prompt.sources)
+    return ResearchCompleted(
+        run_id=command.run_id,
+        question=command.question,
+        answer=answer,
+        sources=sources,
+        library_chunks_consulted=len(found.library),
+        memories_consulted=len(found.memories),
+        engine=engine,
+    )
+
+
+def _failed(command: RunResearch, problem: Problem) -> ResearchCompleted:
+    return ResearchCompleted(run_id=command.run_id, question=command.question, answer="", success=False, error=problem)
+
+
+_NO_DOCUMENTS = Problem(
+    code="no_documents",
+    message="There are no documents to answer from.",
+    next_step="Add some with 'archive ingest FILE...' or POST /v1/documents, then ask again.",
+    status=409,
+)
+_INTERRUPTED = Problem(
+    code="interrupted",
+    message="The agent stopped in the middle of the answer.",
+    next_step="Ask again.",
+    status=502,
+)
