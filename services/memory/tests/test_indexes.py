@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archive_memory.adapters.exact import ExactIndex
+from archive_memory.adapters.exact import ExactIndex, best_rows
 from archive_memory.adapters.hnsw import HnswIndex
 from archive_memory.domain.errors import SnapshotCorrupt, VectorsRejected
 from archive_memory.domain.index import Ids, Matrix, VectorIndex, unit
@@ -201,6 +201,14 @@ def test_exact_scan_misses_nothing() -> None:
     for _ in range(50):
         q = truth.query()
         assert index.search(q, 10).ids.tolist() == truth.nearest(q, 10)
+
+
+@given(st.integers(1, 2000), st.integers(1, 60), st.integers(0, 5))
+def test_picked_rows_are_the_best(count: int, k: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(-20, 20, count).astype(np.float32)
+    rows = best_rows(scores, k)
+    assert len(set(rows.tolist())) == min(k, count)
+    assert np.array_equal(np.sort(scores[rows]), np.sort(scores)[-k:])
 
 
 def test_exact_skips_vanished_vectors() -> None:

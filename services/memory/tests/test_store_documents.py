@@ -124,10 +124,10 @@ async def test_failed_document_keeps_reason(store: Store) -> None:
 
 async def test_failed_job_can_be_replayed(store: Store) -> None:
     await store.add_batch("default", "m1", batch("alpha", batches=2), vectors("alpha"))
-    await store.fail_document("default", "m2", failure())
+    await store.fail_document("default", "m9", failure())
     for number in (0, 1):
         sent = batch("alpha", number=number, batches=2), vectors("alpha")
-        outcome = await store.add_batch("default", f"again-{number}", *sent)
+        outcome = await store.add_batch("default", f"m{number + 1}", *sent)
     assert outcome.complete
     document = await store.get_document("default", "doc-1")
     assert document is not None

@@ -195,7 +195,10 @@ async def test_closed_store_says_so(path: Path) -> None:
     with pytest.raises(StoreClosed):
         await store.list_documents("default")
     await store.open()
+    await store.check()
     await store.close()
+    with pytest.raises(StoreClosed):
+        await store.check()
     with pytest.raises(StoreClosed):
         await store.queue_document("default", "m1", info())
 

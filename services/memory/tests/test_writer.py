@@ -91,6 +91,19 @@ async def test_effects_follow_the_commit(writer: Writer, path: Path) -> None:
     assert seen == [1]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_dead_writer_leaves_nobody_waiting(writer: Writer) -> None:
+    def die() -> None:
+        raise AssertionError("an effect nobody foresaw")
+
+    def change(tx: Transaction) -> None:
+        tx.after_commit.append(die)
+
+    for _ in range(2):
+        with pytest.raises(StoreClosed):
+            await writer.run(change)
+
+
 async def test_accepted_work_is_finished(writer: Writer, path: Path) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(300):

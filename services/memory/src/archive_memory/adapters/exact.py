@@ -31,6 +31,7 @@ from archive_memory.domain.index import (
 
 _RESCORED = 50  # candidates that are scored again at least; rounding to 8 bits moves a neighbour by a few places only
 _FIRST_CAPACITY = 64
+_BLOCK = 64  # scores looked at as one when the best are picked
 _ENTRY_BYTES = 100  # of a Python dict entry with its two integers, measured
 
 Codes = npt.NDArray[np.int8]
@@ -135,10 +136,8 @@ class ExactIndex:
                 stored, scales, ids = self._codes[:count], self._scales[:count], self._ids[:count]
             if not len(ids):
                 return np.empty(0, np.int64)
-            scores = np.asarray(numkong.dots_packed(stored, packed))[:, 0] * scales
-            if len(scores) > k:
-                ids = ids[np.argpartition(scores, -k)[-k:]]
-            return ids.copy()
+            scores = np.asarray(numkong.dots_packed(stored, packed))[:, 0].astype(np.float32) * scales
+            return ids[best_rows(scores, k)]
 
     def _unknown(self, ids: Ids) -> Ids:
         """Return the positions of the ids that are not there, each id once."""
@@ -171,6 +170,20 @@ def encode(vectors: Matrix) -> tuple[Codes, Matrix]:
     largest = np.abs(vectors).max(axis=1, initial=0.0)
     steps = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(127)
     return np.rint(vectors / steps[:, None]).astype(np.int8), steps
+
+
+def best_rows(scores: Matrix, k: int) -> Ids:
+    """Return the rows of the ``k`` best scores, in no order.
+
+    The k-th best of the blocks' maxima bounds the k-th best score from below, which leaves few rows to partition;
+    partitioning all would take half as long as the scan.
+    """
+    if len(scores) > k * _BLOCK:
+        maxima = np.maximum.reduceat(scores, np.arange(0, len(scores), _BLOCK))
+        rows = np.flatnonzero(scores >= np.partition(maxima, -k)[-k])
+    else:
+        rows = np.arange(len(scores))
+    return rows[np.argpartition(scores[rows], -k)[-k:]] if len(rows) > k else rows
 
 
 def _save(part: Path, parts: tuple[Ids, Codes, Matrix]) -> None:

@@ -31,7 +31,7 @@ def earlier_result(connection: sqlite3.Connection, tenant: int, message_id: str)
 
 def record(connection: sqlite3.Connection, tenant: int, message_id: str, at: float, result: int) -> None:
     """Remember that a message was handled and with what result."""
-    connection.execute("INSERT INTO processed VALUES (?, ?, ?, ?)", (tenant, message_id, at, result))
+    connection.execute("INSERT OR REPLACE INTO processed VALUES (?, ?, ?, ?)", (tenant, message_id, at, result))
 
 
 def bury(connection: sqlite3.Connection, tenant: int, job_id: str, at: float) -> None:

@@ -90,7 +90,8 @@ class Store:
         """Store a batch of chunks with their vectors.
 
         They can be found when the job's last batch is there; then, too, chunks of another recipe go, and the document
-        that this one replaces.
+        that this one replaces. A batch is known by its job and number, not by its message alone: a job that failed
+        and is replayed sends its batches under their old message ids, and they must count again.
 
         Raises:
             VectorsRejected: the vectors do not fit the chunks, or their model's earlier ones.
@@ -99,9 +100,6 @@ class Store:
 
         def apply(tx: Transaction) -> BatchOutcome:
             change = self._change(tx, tenant)
-            if ledger.earlier_result(tx.connection, change.tenant, message_id) is not None:
-                known = documents.outcome_of(tx.connection, change.tenant, batch, new=False)
-                return known or BatchOutcome(False, 0, batch.batches, False, 0, 0, dropped=True)
             model = _model(tx.connection, vectors)
             outcome = documents.add_batch(change, batch, per_chunk, model)
             ledger.record(tx.connection, change.tenant, message_id, change.at, int(outcome.complete))
@@ -200,6 +198,10 @@ class Store:
         """Return how much a tenant has."""
         nothing = LibraryStats(documents=0, chunks=0, vectors=0, memories=0)
         return await self._ask(tenant, nothing, _stats)
+
+    async def check(self) -> None:
+        """Raise StoreFault unless changes can be committed; for a probe."""
+        await self._writer.run(lambda _: None)
 
     async def prune(self, older_than_s: float = ledger.KEEP_S) -> int:
         """Forget message ids, batches and ended jobs older than that; return how many message ids."""

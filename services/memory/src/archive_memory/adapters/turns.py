@@ -21,11 +21,12 @@ _INSERT: Final = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id
 """
 _ITEM: Final = "SELECT turn_id, text, role, session, created_at FROM turns WHERE tenant = ? "
+# The plus keeps SQLite from walking through all of the tenant's turns for a few of them.
 _PLACES: Final = """
     SELECT t.id, t.session,
         (SELECT max(p.id) FROM turns p WHERE p.tenant = t.tenant AND p.session = t.session AND p.id < t.id),
         (SELECT min(n.id) FROM turns n WHERE n.tenant = t.tenant AND n.session = t.session AND n.id > t.id)
-    FROM turns t WHERE t.tenant = ? AND t.id IN (SELECT value FROM json_each(?))
+    FROM turns t WHERE +t.tenant = ? AND t.id IN (SELECT value FROM json_each(?))
 """
 _words: Final = TextIndex("turn")
 
@@ -103,7 +104,7 @@ def places(connection: sqlite3.Connection, tenant: int, turns: Iterable[int]) ->
 def load(connection: sqlite3.Connection, tenant: int, turns: Sequence[int]) -> dict[int, MemoryItem]:
     """Return turns by their row numbers."""
     sql = "SELECT id, turn_id, text, role, session, created_at FROM turns \
-           WHERE tenant = ? AND id IN (SELECT value FROM json_each(?))"
+           WHERE +tenant = ? AND id IN (SELECT value FROM json_each(?))"
     rows = connection.execute(sql, (tenant, json.dumps(list(turns))))
     return {row[0]: _item(row[1:]) for row in rows}
 

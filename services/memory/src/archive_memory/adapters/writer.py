@@ -63,7 +63,7 @@ class Writer:
         done: Future[T] = Future()
         with self._gate:
             if not self._accepting:
-                raise StoreClosed("The store is not open.", next_step="Open the store before using it.")
+                raise _closed()
             self._inbox.put(_Work(change, done))
         return await asyncio.wrap_future(done)
 
@@ -84,6 +84,7 @@ class Writer:
             self._thread = None
 
     def _loop(self, connection: sqlite3.Connection) -> None:
+        group: list[_Work] = []
         try:
             while (first := self._inbox.get()) is not None:
                 group, last = self._gather(first)
@@ -92,7 +93,20 @@ class Writer:
                     break
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
+            # Also when the thread dies of what nobody foresaw: nobody may wait for it for ever.
+            self._refuse(group)
             connection.close()
+
+    def _refuse(self, group: list[_Work]) -> None:
+        """Take nothing more, and tell whoever still waits."""
+        with self._gate:
+            self._accepting = False
+        while not self._inbox.empty():
+            if (work := self._inbox.get()) is not None:
+                group.append(work)
+        for work in group:
+            if not work.done.done():
+                work.done.set_exception(_closed())
 
     def _gather(self, first: _Work) -> tuple[list[_Work], bool]:
         """Return what is waiting already, and whether the end was among it."""
@@ -151,6 +165,13 @@ class Writer:
             connection.execute("RELEASE change")
         connection.execute("COMMIT")
         return outcomes, effects
+
+
+def _closed() -> StoreClosed:
+    return StoreClosed(
+        "The store is not open.",
+        next_step="If the service is not stopping, restart it; what was acknowledged is on the disk.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

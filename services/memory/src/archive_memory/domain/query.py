@@ -127,9 +127,6 @@ class Terms:
     grams: tuple[str, ...] = ()
     short_runs: tuple[str, ...] = ()
 
-    def __bool__(self) -> bool:
-        return bool(self.words or self.grams or self.short_runs)
-
 
 def is_unsegmented(text: str) -> bool:
     """Return whether a text holds a script that is written without spaces, and so belongs into the trigram table."""
