@@ -135,3 +135,10 @@ def test_calls_without_index_stay_apart() -> None:
 def test_misshapen_chunks_never_raise(chunk: Any) -> None:
     result = _assemble([{"choices": [chunk, {"index": 0, "delta": chunk}]}, {"choices": chunk}])
     assert result["object"] == "chat.completion"
+
+
+def test_repeated_call_name_kept_once() -> None:
+    parts: list[Json] = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": part}} for part in "{}"]
+    chunks = [{"choices": [{"index": 0, "delta": {"tool_calls": [part]}}]} for part in parts]
+    (call,) = _assemble(chunks)["choices"][0]["message"]["tool_calls"]
+    assert call == {"id": "a", "function": {"name": "f", "arguments": "{}"}}

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,17 @@ def test_dropped_request_never_returns() -> None:
     batcher.drop("gone")
     assert batcher.put(batch, list(range(len(batch)))) == [("kept", [1])]
     assert batcher.take() == []
+
+
+def test_impossible_bounds_are_refused() -> None:
+    for bounds in ({"max_texts": 0, "max_tokens": 1}, {"max_texts": 1, "max_tokens": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            Batcher[str, int](**bounds)
+
+
+def test_request_opens_only_once() -> None:
+    batcher: Batcher[str, int] = Batcher(max_texts=1, max_tokens=1)
+    batcher.add("a", [1])
+    for key, costs in (("a", [1]), ("b", [])):
+        with pytest.raises(ValueError, match="open already or has no texts"):
+            batcher.add(key, costs)

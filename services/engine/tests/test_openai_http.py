@@ -1,10 +1,18 @@
 import asyncio
 import json
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
-from archive_engine.adapters.errors import (
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from archive_engine.adapters.openai_http import Capabilities, OpenAIBackend, open_session
+from archive_engine.adapters.retry_after import retry_after_s
+from archive_engine.adapters.upstream_reply import Timeouts
+from archive_engine.domain.errors import (
     UpstreamCut,
     UpstreamError,
     UpstreamMalformed,
@@ -12,13 +20,97 @@ from archive_engine.adapters.errors import (
     UpstreamStalled,
     UpstreamStatus,
 )
-from archive_engine.adapters.openai_http import Capabilities, OpenAIBackend
-from archive_engine.adapters.retry_after import retry_after_s
-from archive_engine.adapters.upstream_reply import Timeouts
-from conftest import FakeEngine, delta, sse
 
 BODY = '{"model": "m",  "messages": [], "unknown": 1.50}'
 JSON = {"content-type": "application/json"}
+
+
+def sse(*chunks: Any) -> bytes:
+    """Encode chunks as a stream; strings go in as they are."""
+    return b"".join(f"data: {c if isinstance(c, str) else json.dumps(c)}\n\n".encode() for c in chunks)
+
+
+def delta(content: str | None = None, *, finish: str | None = None) -> dict[str, Any]:
+    """One chunk of a streamed chat."""
+    part = {} if content is None else {"content": content}
+    return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": part, "finish_reason": finish}]}
+
+
+@dataclass
+class FakeEngine:
+    """A model server that misbehaves on request: writes bytes, waits through numbers of seconds, cuts at None."""
+
+    pieces: list[bytes | float | None] = field(default_factory=list[bytes | float | None])
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+    routes: dict[str, Any] = field(default_factory=dict[str, Any])
+    received: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
+    sent_headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    peers: list[Any] = field(default_factory=list[Any])
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        text = await request.text()
+        self.received.append((request.path, text))
+        self.sent_headers.append({name.lower(): value for name, value in request.headers.items()})
+        assert request.transport is not None
+        self.peers.append(request.transport.get_extra_info("peername"))
+        self.started.set()
+        if request.path in self.routes:
+            return web.json_response(self.routes[request.path])
+        if request.method == "GET":
+            return web.Response(status=404)
+        try:
+            return await self._stream(request)
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.left.set()
+            raise
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=self.status, headers=self.headers)
+        if self.pieces and isinstance(self.pieces[0], float):
+            await asyncio.sleep(self.pieces[0])
+        await response.prepare(request)
+        for piece in self.pieces:
+            if isinstance(piece, float | int):
+                await asyncio.sleep(piece)
+            elif piece is None:
+                assert request.transport is not None
+                request.transport.abort()
+                return response
+            else:
+                await response.write(piece)
+        await response.write_eof()
+        return response
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[FakeEngine]:
+    """A running fake, on a free port."""
+    fake = FakeEngine()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", fake.answer)
+    # It cancels a handler when its client leaves, as a good model server stops generating.
+    server = TestServer(app)
+    await server.start_server()
+    fake.url = str(server.make_url(""))
+    yield fake
+    await server.close()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    """The session production uses."""
+    async with open_session() as opened:
+        yield opened
+
+
+@pytest.fixture
+def backend(engine: FakeEngine, session: ClientSession) -> OpenAIBackend:
+    """A backend on the fake, patient for half a second."""
+    return OpenAIBackend(engine.url, session=session, timeouts=Timeouts(first_token_s=0.5, idle_s=0.3))
 
 
 async def _read(backend: OpenAIBackend, *, stream: bool = True) -> list[str]:
@@ -44,7 +136,7 @@ async def test_chunks_pass_verbatim(engine: FakeEngine, backend: OpenAIBackend) 
 
 async def test_tokens_are_told_apart(engine: FakeEngine, backend: OpenAIBackend) -> None:
     role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
-    usage = {"choices": [], "usage": {"total_tokens": 3}}
+    usage: dict[str, Any] = {"choices": [], "usage": {"total_tokens": 3}}
     engine.pieces = [sse(role, delta("a"), delta(finish="stop"), usage, "[DONE]")]
     async with backend.chat(BODY, stream=True) as reply:
         events = [event async for event in reply]
@@ -130,8 +222,13 @@ async def test_comments_count_as_life(engine: FakeEngine, backend: OpenAIBackend
     assert len(await _read(backend)) == 1
 
 
-async def test_nobody_listening_is_refused(session: ClientSession, unused_tcp_port: int) -> None:
-    backend = OpenAIBackend(f"http://127.0.0.1:{unused_tcp_port}", session=session)
+async def test_nobody_listening_is_refused(session: ClientSession) -> None:
+    with socket.socket() as bound:  # bound but not listening: nobody else gets the port meanwhile
+        bound.bind(("127.0.0.1", 0))
+        await _expect_refused(OpenAIBackend(f"http://127.0.0.1:{bound.getsockname()[1]}", session=session))
+
+
+async def _expect_refused(backend: OpenAIBackend) -> None:
     error, _ = await _fail(backend)
     assert isinstance(error, UpstreamRefused)
     with pytest.raises(UpstreamRefused):
@@ -146,10 +243,9 @@ async def test_html_page_is_malformed(engine: FakeEngine, backend: OpenAIBackend
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_leaving_closes_upstream(engine: FakeEngine, backend: OpenAIBackend, stream: bool) -> None:
+async def test_leaving_closes_upstream(engine: FakeEngine, session: ClientSession, stream: bool) -> None:
     engine.pieces = [sse(delta("a")), 30.0] if stream else [30.0]
-    patient = OpenAIBackend(engine.url, session=backend._session, timeouts=Timeouts())
-
+    patient = OpenAIBackend(engine.url, session=session, timeouts=Timeouts())
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(_read(patient, stream=stream))
         await engine.started.wait()
@@ -172,14 +268,12 @@ async def test_complete_answer_keeps_connection(engine: FakeEngine, backend: Ope
     engine.pieces = [sse(delta("a", finish="stop"), "[DONE]")]
     await _read(backend)
     await _read(backend)
-    connector = backend._session.connector
-    assert connector is not None
-    assert sum(map(len, connector._conns.values())) == 1
+    assert len(set(engine.peers)) == 1
 
 
 async def test_assembles_when_told(engine: FakeEngine, session: ClientSession) -> None:
     backend = OpenAIBackend(engine.url, session=session, stream_upstream=True)
-    usage = {"object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 3}}
+    usage: dict[str, Any] = {"object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 3}}
     engine.pieces = [sse(delta("he"), delta("llo"), delta(finish="stop"), usage, "[DONE]")]
     (body,) = await _read(backend, stream=False)
     sent = json.loads(engine.received[0][1])

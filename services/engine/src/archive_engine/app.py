@@ -18,7 +18,7 @@ from archive_engine.adapters.probes import BuiltInProbe, ServerProbe
 from archive_engine.domain.ports import Condition, Probe
 from archive_engine.handlers import Embedding, Generation
 from archive_engine.settings import Settings
-from archive_telemetry import App, log_context, tracer_for
+from archive_telemetry import App, log_context, run, tracer_for
 
 NAME = "engine"
 SLOTS = 4
@@ -148,3 +148,8 @@ class Worker:
             with contextlib.suppress(BusUnavailable):
                 await self._bus.publish(beat, to=ENGINE_EVENTS, timeout=self._settings.heartbeat_s)
             await asyncio.sleep(self._settings.heartbeat_s)
+
+
+def main() -> None:
+    """Run until told to stop."""
+    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment

@@ -17,7 +17,7 @@ from archive_librarian.adapters.workers import Extractor
 from archive_librarian.domain.chunker import ChunkOptions
 from archive_librarian.handlers import Dropped, Ingestion
 from archive_librarian.settings import Settings
-from archive_telemetry import App, log_context, tracer_for
+from archive_telemetry import App, log_context, run, tracer_for
 
 NAME = "librarian"
 
@@ -72,3 +72,8 @@ async def _complaint(blobs: Blobs) -> str | None:
     except BlobError as error:
         return str(error)
     return None
+
+
+def main() -> None:
+    """Run until told to stop."""
+    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment

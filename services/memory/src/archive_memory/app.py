@@ -32,7 +32,7 @@ from archive_memory.handlers.embedding import Embedder
 from archive_memory.handlers.library import Library
 from archive_memory.handlers.turns import Turns
 from archive_memory.settings import Settings
-from archive_telemetry import App, log_context, tracer_for
+from archive_telemetry import App, log_context, run, tracer_for
 
 NAME = "memory"
 PARTITION_FILE = "mem-0.db"
@@ -94,3 +94,8 @@ async def _prune(store: Store) -> None:
     while True:
         await asyncio.sleep(PRUNE_EVERY_S)
         await store.prune()
+
+
+def main() -> None:
+    """Run until told to stop."""
+    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment

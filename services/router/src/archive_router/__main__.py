@@ -1,14 +1,6 @@
 """Run the router."""
 
-from archive_router.app import build
-from archive_router.settings import Settings
-from archive_telemetry import run
-
-
-def main() -> None:
-    """Run until told to stop."""
-    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment
-
+from archive_router.app import main
 
 if __name__ == "__main__":
     main()

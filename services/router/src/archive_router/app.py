@@ -14,7 +14,7 @@ from archive_contracts.streams import CHAT_REQUESTS, EMBEDDING_REQUESTS, ENGINE_
 from archive_router.adapters.engines_file import EnginesFileReader
 from archive_router.handlers import Routing
 from archive_router.settings import Settings
-from archive_telemetry import App, log_context, tracer_for
+from archive_telemetry import App, log_context, run, tracer_for
 
 NAME = "router"
 
@@ -53,3 +53,8 @@ async def _listen(bus: Bus, routing: Routing) -> None:
     async for received in bus.follow(ENGINE_EVENTS, since=timedelta(seconds=10)):
         if received and isinstance(received.message, EngineRegistered | EngineLeft):
             routing.hear(received.message)
+
+
+def main() -> None:
+    """Run until told to stop."""
+    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment

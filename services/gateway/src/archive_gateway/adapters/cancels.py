@@ -1,0 +1,36 @@
+"""Cancellation on the way out: the one who causes it has left, or is being told about it."""
+
+import asyncio
+
+from archive_bus import Bus, BusUnavailable
+from archive_telemetry import get_logger
+
+log = get_logger(__name__)
+
+PATIENCE_S = 5.0
+
+
+class Canceller:
+    """Sends cancellations from tasks of its own, since the request that causes one is ending itself."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def use(self, tasks: asyncio.TaskGroup) -> None:
+        """Run in this group from now on."""
+        self._tasks = tasks
+
+    def soon(self, target: str, *, reason: str) -> None:
+        """Cancel a request, a job or a run, without waiting for it."""
+        if self._tasks is None:
+            raise RuntimeError("the canceller has no task group yet")
+        self._tasks.create_task(self._cancel(target, reason))
+
+    async def _cancel(self, target: str, reason: str) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._bus.cancel(target, reason=reason)
+        except (BusUnavailable, TimeoutError):
+            # The deadline that the request carries ends the work all the same, only later.
+            log.warning("a cancellation was lost", target=target)

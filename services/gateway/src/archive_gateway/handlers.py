@@ -1,0 +1,73 @@
+"""What foreign publishers write to an ingress stream becomes the platform's own commands."""
+
+from dataclasses import dataclass
+
+from archive_blobs import BlobRef, BlobRefInvalid, Blobs
+from archive_bus import Bus, Delivery, Origin, Reject
+from archive_contracts.base import Problem
+from archive_contracts.documents import IngestDocument, IngestFromOutside
+from archive_contracts.jobs import JobQueued
+from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, JOBS_JOURNAL
+from archive_gateway.domain.identity import document_id, file_name, ingress_job_id
+from archive_telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingress:
+    """Takes documents from outside.
+
+    Tenant and ids are fixed here; what else a foreign envelope claims (tenant, deadline, an address to reply to)
+    goes no further. The same message delivered twice is one job, one command and one document.
+    """
+
+    bus: Bus
+    blobs: Blobs
+    tenant: str
+
+    async def ingest(self, delivery: Delivery[IngestFromOutside]) -> None:
+        """Store the content if need be, and queue its ingestion."""
+        ref = await self._stored(delivery.message)
+        job = ingress_job_id(INGRESS.name, delivery.envelope.id)
+        document = document_id(self.tenant, ref.sha256)
+        filename = file_name(delivery.message.filename, fallback=f"{job[:8]}.txt")
+        origin = Origin(
+            tenant=self.tenant,
+            correlation=job,
+            causation=delivery.envelope.id,
+            traceparent=delivery.origin.traceparent,
+            tracestate=delivery.origin.tracestate,
+        )
+        queued = JobQueued(job_id=job, kind="ingest", document_id=document, filename=filename, tenant=self.tenant)
+        await self.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=origin, id=delivery.derived_id(queued))
+        command = IngestDocument(
+            job_id=job, document_id=document, blob=str(ref), filename=filename, size=ref.size, origin="ingress"
+        )
+        await self.bus.publish(command, to=DOCUMENT_COMMANDS, origin=origin, id=delivery.derived_id(command))
+        log.info("taken in", job=job, document=document, filename=filename)
+
+    async def _stored(self, message: IngestFromOutside) -> BlobRef:
+        given = [name for name in ("text", "blob", "url") if getattr(message, name) is not None]
+        if len(given) != 1:
+            raise _refused("exactly one of text, blob and url is needed", "Send one of them.", code="invalid_request")
+        if message.text is not None:
+            if not message.text.strip():
+                raise _refused("the text is empty", "Send its content.", code="empty_file")
+            return await self.blobs.put(message.text.encode("utf-8", "replace"))
+        if message.blob is not None:
+            return await self._existing(message.blob)
+        raise _refused("documents cannot be fetched by url yet", "Send the text or a blob.", code="url_not_supported")
+
+    async def _existing(self, text: str) -> BlobRef:
+        try:
+            ref = BlobRef.parse(text)
+        except BlobRefInvalid as error:
+            raise _refused(error.message, error.next_step, code=error.code) from None
+        if not await self.blobs.exists(ref):
+            raise _refused(f"{ref} is not in the store", "Store the content first.", code="blob_missing", status=404)
+        return ref
+
+
+def _refused(message: str, next_step: str, *, code: str, status: int = 400) -> Reject:
+    return Reject(Problem(code=code, message=message, next_step=next_step, status=status))

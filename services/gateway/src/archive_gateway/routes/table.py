@@ -1,0 +1,80 @@
+"""How a route is declared: once, for the server and for the OpenAPI document."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import BaseModel
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from archive_gateway.domain.errors import NotThere, WrongMethod
+from archive_gateway.routes.desk import Desk
+from archive_gateway.routes.visit import Visit
+
+Handler = Callable[[Desk, Visit], Awaitable[ASGIApp]]
+Method = Literal["GET", "POST", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method of one path.
+
+    ``answer`` is the JSON body of success, ``events`` the payloads of server-sent events by their names (the empty
+    name for events without one), ``errors`` the statuses that this route answers beside those every route can.
+    """
+
+    method: Method
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    body: type[BaseModel] | None = None
+    upload: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None
+    several: type[BaseModel] | None = None
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict[str, type[BaseModel]])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    description: str = ""
+
+    @property
+    def operation(self) -> str:
+        """The operation's id: the name of its handler."""
+        return self.handler.__name__
+
+
+def build_router(endpoints: Sequence[Endpoint], desk: Desk) -> Router:
+    """Return Starlette's router for the table; the first paths are the quickest to be found."""
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    routes = [Route(path, endpoint=_Path(desk, methods)) for path, methods in paths.items()]
+    return Router(routes=routes, redirect_slashes=False, default=_nowhere)
+
+
+class _Path:
+    """The methods of one path."""
+
+    def __init__(self, desk: Desk, methods: Mapping[str, Endpoint]) -> None:
+        self._desk = desk
+        self._handlers = {method: endpoint.handler for method, endpoint in methods.items()}
+        if "GET" in self._handlers:
+            self._handlers["HEAD"] = self._handlers["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            allowed = ", ".join(sorted(self._handlers))
+            raise WrongMethod(f"{scope['method']} is not possible here.", allowed=allowed, next_step=f"Use {allowed}.")
+        answer = await handler(self._desk, Visit(scope, receive, body_limit=self._desk.limits.body))
+        await answer(scope, receive, send)
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotThere(
+        f"There is nothing at {scope['path'][:200]!r}.",
+        next_step="See /openapi.json for what there is.",
+    )

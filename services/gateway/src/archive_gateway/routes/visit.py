@@ -1,0 +1,117 @@
+"""A request as the routes see it."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+from starlette.types import Receive, Scope
+
+from archive_bus import Origin
+from archive_gateway.domain.errors import BadRequest, NotThere
+from archive_gateway.domain.identity import is_id
+from archive_gateway.routes.connection import whole
+
+M = TypeVar("M", bound=BaseModel)
+
+TICKET = "archive.ticket"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What the door wrote down about a request. ``began`` is on the clock of ``time.perf_counter``."""
+
+    id: str
+    began: float
+    headers: dict[bytes, bytes]
+    tenant: str
+    traceparent: str = ""
+    tracestate: str = ""
+
+
+class Visit:
+    """One request: its ticket, its path and query, its body."""
+
+    __slots__ = ("body_limit", "receive", "scope", "ticket")
+
+    def __init__(self, scope: Scope, receive: Receive, *, body_limit: int) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.body_limit = body_limit
+        self.ticket: Ticket = scope[TICKET]
+
+    @property
+    def origin(self) -> Origin:
+        """Where messages that this request causes come from."""
+        ticket = self.ticket
+        return Origin(
+            tenant=ticket.tenant,
+            correlation=ticket.id,
+            traceparent=ticket.traceparent,
+            tracestate=ticket.tracestate,
+        )
+
+    def header(self, name: bytes) -> str:
+        """Return a header by its lower-case name, or nothing."""
+        return self.ticket.headers.get(name, b"").decode("latin-1")
+
+    def part(self, name: str) -> str:
+        """Return a parameter of the path."""
+        return self.scope["path_params"][name]
+
+    def id_of(self, name: str, what: str) -> str:
+        """Return a parameter of the path that is an id.
+
+        Raises:
+            NotThere: it cannot be one, so nothing has it.
+        """
+        text = self.part(name)
+        if not is_id(text):
+            raise NotThere(f"There is no {what} {text[:100]!r}.")
+        return text
+
+    def query(self, model: type[M]) -> M:
+        """Return the query string as a model. Raises BadRequest."""
+        pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+        try:
+            return model.model_validate(dict(pairs))
+        except ValidationError as error:
+            raise _refusal(error) from None
+
+    async def raw(self) -> bytes:
+        """Return the body. Raises TooLarge, ClientLeft."""
+        return await whole(self.receive, limit=self.body_limit, announced=self.ticket.headers.get(b"content-length"))
+
+    async def body(self, model: type[M]) -> M:
+        """Return the body as a model. Raises BadRequest, TooLarge, ClientLeft."""
+        return parse(await self.raw(), model)
+
+
+def parse(raw: bytes, model: type[M]) -> M:
+    """Read JSON into a model.
+
+    Raises:
+        BadRequest: it is no JSON, or not what the model says; names the field.
+    """
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> BadRequest:
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        why = first["msg"].removeprefix("Invalid JSON: ")
+        return BadRequest(f"The body is not valid JSON: {why}.", next_step="Send a JSON object.", code="invalid_json")
+    # Members of a union and validators show up in the path by their names in brackets; clients know fields only.
+    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+    problem = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return BadRequest(f"The field {where!r} is missing.", next_step="Send it.", param=where, code="missing_field")
+    return BadRequest(
+        f"The field {where!r} cannot be used: {problem}." if where else f"The body cannot be used: {problem}.",
+        next_step="See /openapi.json for what is expected.",
+        param=where or None,
+        code="invalid_value",
+    )
