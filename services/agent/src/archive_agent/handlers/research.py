@@ -22,6 +22,8 @@ from archive_contracts.memory import ChunksFound, MemoriesFound, RecallMemories,
 from archive_contracts.streams import MEMORY_QUERIES, RUNS_JOURNAL
 
 SEARCH_TIMEOUT_S = 20.0
+REPETITION = 0.5
+"""Frequency penalty: small models otherwise fill their tokens with one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,12 @@ class Research:
         command = delivery.message
         shown = {evidence.number: evidence.excerpt for evidence in prompt.sources if evidence.excerpt}
         citing = CitationStream(shown, question=command.question)
-        question = Question(messages=prompt.messages, model=command.model, max_tokens=max_tokens)
+        question = Question(
+            messages=prompt.messages,
+            model=command.model,
+            max_tokens=max_tokens,
+            extra={"frequency_penalty": REPETITION},
+        )
         engine = ""
         async with aclosing(streamed(delivery, question)) as pieces:
             async for piece in pieces:
