@@ -1,0 +1,99 @@
+# Everything a person needs is `make up`; `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+TESTS ?=
+ARCHIVE_HOME ?= $(CURDIR)/.archive
+export ARCHIVE_HOME
+
+VENV := .venv
+BIN := $(VENV)/bin
+# An installed uv is used; else one is put into .uv, since managed Pythons refuse a plain `pip install`.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+
+LIBS := blobs bus cli telemetry
+SERVICES := $(notdir $(patsubst %/,%,$(dir $(wildcard services/*/pyproject.toml))))
+RUN_PACKAGES := contracts $(LIBS:%=libs/%) $(SERVICES:%=services/%)
+RECIPE := Makefile pyproject.toml requirements.lock $(wildcard contracts/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)
+# The wheel of hnswlib built for the machine at hand would not run on an older one that shares the folder.
+INSTALL = HNSWLIB_NO_NATIVE=1 $(UV) pip install --quiet --python $(BIN)/python --constraints requirements.lock
+
+##@ Run
+.PHONY: up down install
+up: install ## Start everything and print where it is; Ctrl-C drains and ends it (ARGS="--port 0")
+	@exec $(BIN)/archive up $(ARGS)
+
+down: ## Drain and end what runs
+	@$(BIN)/archive down
+
+install: $(VENV)/.installed $(ARCHIVE_HOME)/models/.built ## Set everything up without starting it
+
+##@ Develop
+.PHONY: dev test lint format schemas lock
+dev: $(VENV)/.installed-dev ## Add what tests and linters need
+
+test: dev $(ARCHIVE_HOME)/models/.built ## Run all tests that need no container engine (TESTS=path, JOBS=n)
+	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -rs $(TESTS) $(ARGS)
+
+lint: dev ## Check style, types and the import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: dev ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+schemas: dev ## Write the JSON Schemas and the AsyncAPI document from the contracts
+	$(BIN)/python -m archive_contracts.schemas
+
+lock: | $(UV) ## Resolve anew and write requirements.lock: every package, version and hash, no address
+	$(UV) lock --upgrade
+	$(UV) export --frozen --all-packages --all-groups --no-emit-workspace --no-annotate --no-header \
+		--output-file requirements.lock --quiet
+	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
+
+##@ Other
+.PHONY: clean help
+clean: ## Remove the environment and all caches; the data folder stays
+	rm -rf $(VENV) .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- what the targets above are made of ---
+
+.uv/bin/uv:
+	@echo 'uv is not installed; putting it into .uv'
+	@$(PYTHON) -m pip install --quiet --target .uv uv \
+		|| { echo 'next: install pip for $(PYTHON) (python3-pip), or uv itself' >&2; exit 1; }
+
+$(VENV)/bin/python: | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; next: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+
+$(VENV)/.installed: $(RECIPE) | $(VENV)/bin/python
+	@echo 'Installing (once; minutes when nothing is cached)'
+	@$(INSTALL) $(RUN_PACKAGES:%=--editable %)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(INSTALL) --editable libs/testkit --group dev
+	@touch $@
+
+$(ARCHIVE_HOME)/models/.built: $(VENV)/.installed services/engine/src/archive_engine/adapters/minilm_build.py
+	@mkdir -p "$(ARCHIVE_HOME)" && chmod 700 "$(ARCHIVE_HOME)"
+	@$(BIN)/python -m archive_engine.adapters.minilm_build "$(ARCHIVE_HOME)/models"
+	@touch "$@"

@@ -1,0 +1,52 @@
+"""The edge of the command: arguments in, exit code out."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from archive_cli.commands import bus, engines, library, life, talk
+from archive_cli.console import Console
+from archive_cli.errors import EXIT_CODES, INTERRUPTED, CliError
+
+_ABOUT = "Archive-AI: your documents and conversations, answered with sources, on your own machine."
+_START = """start:
+  archive up                       start everything; Ctrl-C ends it
+  archive ingest FILE-OR-FOLDER    add documents
+  archive ask "QUESTION"           an answer with its sources
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="archive",
+        description=_ABOUT,
+        epilog=f"{_START}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    for module in (life, library, talk, engines, bus):
+        module.add(verbs)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = build_parser().parse_args(argv)
+    console = Console(as_json=args.json)
+    try:
+        return args.run(args, console)
+    except CliError as error:
+        console.problem(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has seen enough. Python would complain once more while it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The operator's verbs on the bus, with the credential of the run file; journals and replies are not shown."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from archive_bus import BusError, BusUnavailable, DeadLetter, Operator, TailEntry
+from archive_bus._writer import AWAY
+from archive_cli.errors import CliError, NotRunningError, UsageError
+from archive_cli.runinfo import RunInfo
+from archive_contracts.streams import STREAMS, Kind, Stream
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+def stream_rows(info: RunInfo) -> list[Json]:
+    """Return a row for each stream and group: length, lag (None when the server cannot tell), pending, dead letters.
+
+    Raises:
+        NotRunningError: the bus does not answer.
+    """
+
+    async def ask(operator: Operator) -> list[Json]:
+        rows: list[Json] = []
+        for report in await operator.streams():
+            shown = {"stream": _name(report.stream, report.partition), "length": report.length}
+            idle: Json = {"group": "-", "lag": 0, "pending": 0, "dead": 0, "consumers": 0}
+            groups: list[Json] = [
+                {
+                    "group": group.name,
+                    "lag": group.lag,
+                    "pending": group.pending,
+                    "dead": group.dead,
+                    "consumers": group.consumers,
+                }
+                for group in report.groups
+            ]
+            rows += [shown | group | {"oldest_s": report.oldest_s} for group in groups or [idle]]
+        return rows
+
+    return _run(info, ask)
+
+
+def dead_rows(info: RunInfo, *, stream: str = "", group: str = "", limit: int = 100) -> list[Json]:
+    """Return dead letters, newest first. Raises NotRunningError."""
+    if stream:
+        _find(stream)
+
+    async def ask(operator: Operator) -> list[Json]:
+        letters = await operator.dead_letters(stream=stream.partition(":")[0], group=group, limit=limit)
+        return [_letter(letter) for letter in letters]
+
+    return _run(info, ask)
+
+
+def dead_letter(info: RunInfo, letter_id: str) -> Json:
+    """Return one dead letter with its raw fields. Raises CliError when there is none of this id."""
+
+    async def ask(operator: Operator) -> Json:
+        letter = await operator.dead_letter(letter_id)
+        return _letter(letter) | {"fields": _readable(letter.fields)}
+
+    return _run(info, ask)
+
+
+def settle_dead(info: RunInfo, letter_ids: list[str], *, replay: bool, stream: str = "", group: str = "") -> list[str]:
+    """Replay or drop dead letters; none named means all of the stream and group. Return the ids."""
+    if stream:
+        _find(stream)
+
+    async def ask(operator: Operator) -> list[str]:
+        if letter_ids:
+            letters = [await operator.dead_letter(letter_id) for letter_id in letter_ids]
+        else:
+            letters = await operator.dead_letters(stream=stream.partition(":")[0], group=group, limit=100_000)
+        # Oldest first, so that a replay keeps the order in which they came.
+        for letter in sorted(letters, key=lambda letter: letter.at):
+            await (operator.replay(letter) if replay else operator.drop(letter))
+        return [letter.id for letter in letters]
+
+    return _run(info, ask)
+
+
+def follow_stream(info: RunInfo, name: str, *, history: bool, seen: Callable[[Json], None]) -> None:
+    """Tell of messages as they come, with `history` from the oldest that is kept, until interrupted.
+
+    Raises:
+        UsageError: the map knows no such stream.
+        NotRunningError: the bus does not answer.
+    """
+    stream, partition = _find(name)
+
+    async def ask(operator: Operator) -> None:
+        async for entry in operator.tail(stream, partition=partition, after="0" if history else "$"):
+            seen(_entry(entry))
+
+    _run(info, ask)
+
+
+def _run(info: RunInfo, ask: Callable[[Operator], Awaitable[T]]) -> T:
+    async def whole() -> T:
+        async with _operator(info) as operator:
+            return await ask(operator)
+
+    return asyncio.run(whole())
+
+
+@asynccontextmanager
+async def _operator(info: RunInfo) -> AsyncGenerator[Operator]:
+    try:
+        async with Operator(info.bus_url, info.state_url) as operator:
+            yield operator
+    except (BusUnavailable, *AWAY) as error:
+        raise NotRunningError(
+            "The bus does not answer.", code="bus_unavailable", next_step="`archive status`, `archive logs bus`"
+        ) from error
+    except BusError as error:
+        problem = error.problem()
+        raise CliError(problem.message, code=problem.code, next_step=problem.next_step) from error
+
+
+def _find(name: str) -> tuple[Stream, str]:
+    """Return stream and partition of `documents.events`, `engine.jobs:small` or a physical key."""
+    bare, _, partition = name.strip("{}").partition(":")
+    if bare not in STREAMS:
+        known = ", ".join(sorted(STREAMS))
+        raise UsageError(f"There is no stream {bare!r}.", code="no_such_stream", next_step=f"one of {known}")
+    stream = STREAMS[bare]
+    if not partition and stream.kind in {Kind.JOURNAL, Kind.REPLIES, Kind.LANE}:
+        what = {Kind.JOURNAL: "the id of a job or run", Kind.REPLIES: "a process", Kind.LANE: "a pool"}[stream.kind]
+        raise UsageError(
+            f"{bare} is one stream for each part.", code="part_needed", next_step=f"name {what}: {bare}:NAME"
+        )
+    return stream, partition or "0"
+
+
+def _name(stream: str, partition: str) -> str:
+    return stream if partition == "0" else f"{stream}:{partition}"
+
+
+def _entry(entry: TailEntry) -> Json:
+    if entry.envelope is None:
+        return {"entry": entry.id, "problem": entry.problem, "fields": _readable(entry.fields)}
+    return {"entry": entry.id} | _readable(entry.fields)
+
+
+def _letter(letter: DeadLetter) -> Json:
+    return {
+        "id": letter.id,
+        "stream": letter.key,
+        "group": letter.group,
+        "entry": letter.entry,
+        "type": letter.type,
+        "code": letter.code,
+        "cause": letter.cause,
+        "at": letter.at,
+    }
+
+
+def _readable(fields: Any) -> Json:
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}

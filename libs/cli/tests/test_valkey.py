@@ -1,0 +1,91 @@
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from archive_cli import probe
+from archive_cli.child import Child
+from archive_cli.plan import Process, Wave
+from archive_cli.ports import reserve
+from archive_cli.valkey import Role, Server, new_server
+
+
+def make(role: Role, folder: Path) -> Server:
+    folder.mkdir(exist_ok=True)
+    reservation = reserve("127.0.0.1", 0, purpose=role, option="")
+    reservation.release()
+    server = new_server(role, port=reservation.port, folder=folder)
+    server.write()
+    return server
+
+
+async def start(server: Server, logs: Path) -> Child:
+    plan = Process(name=server.role, service="valkey", wave=Wave.STORE, command=server.command(), port=server.port)
+    child = await Child.start(plan, logs=logs, env=os.environ)
+    async with asyncio.timeout(30):
+        await child.wait_ready()
+    return child
+
+
+def ask(server: Server, *words: str) -> bytes:
+    """Send inline commands after the password, return all that comes back."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        lines = (f"AUTH {server.password}", *words, "QUIT")
+        connection.sendall("".join(f"{line}\r\n" for line in lines).encode())
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_bus_keeps_data_over_restart(tmp_path: Path, number: signal.Signals) -> None:
+    server = make("bus", tmp_path / "bus")
+    first = await start(server, tmp_path)
+    ask(server, "SET kept yes")
+    os.kill(first.pid, number)
+    await first.wait()
+    second = await start(server, tmp_path)
+    assert b"yes" in ask(server, "GET kept")
+    second.terminate()
+    assert await second.wait() == 0
+
+
+async def test_state_keeps_nothing(tmp_path: Path) -> None:
+    server = make("state", tmp_path / "state")
+    first = await start(server, tmp_path)
+    ask(server, "SET kept yes")
+    first.terminate()
+    await first.wait()
+    second = await start(server, tmp_path)
+    assert b"yes" not in ask(server, "GET kept")
+    second.kill()
+    await second.wait()
+
+
+async def test_password_is_needed_and_hidden(tmp_path: Path) -> None:
+    server = make("bus", tmp_path / "bus")
+    child = await start(server, tmp_path)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(b"GET x\r\n")
+        assert connection.recv(100).startswith(b"-NOAUTH")
+    assert server.config_file.stat().st_mode & 0o777 == 0o600
+    assert not any(server.password in word for word in server.command())
+    child.kill()
+    await child.wait()
+
+
+def test_roles_differ_in_durability(tmp_path: Path) -> None:
+    bus, state = (new_server(role, port=1, folder=tmp_path).configuration() for role in ("bus", "state"))
+    assert "appendfsync always" in bus
+    assert "noeviction" in bus
+    assert "appendonly no" in state
+
+
+def test_folder_with_quotes_is_escaped(tmp_path: Path) -> None:
+    server = Server(role="bus", port=1, password="x", folder=tmp_path / 'a "b" c')
+    assert f'dir "{tmp_path}/a \\"b\\" c"' in server.configuration()
+
+
+async def test_silent_port_is_no_server() -> None:
+    assert not await probe.ping(1, timeout_s=1)
