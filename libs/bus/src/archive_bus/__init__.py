@@ -4,24 +4,60 @@ Delivery at least once with leases, counted attempts, back-off and dead letters;
 broadcasts, journals and cancellation. FastStream and redis-py sit in one transport below it.
 """
 
-from archive_bus._admin import DeadLetter, GroupReport, NoSuchDeadLetter, Operator, StreamReport, TailEntry
-from archive_bus._bus import Bus, BusOptions
-from archive_bus._calls import Call
-from archive_bus._connect import connect
-from archive_bus._delivery import Delivery, Handler, Origin, Received
-from archive_bus._errors import (
-    BusError,
-    BusUnavailable,
-    JournalConflict,
-    NotInMap,
-    PayloadError,
-    Reject,
-    RequestFailed,
-    RequestTimeout,
-    Retry,
-    Verdict,
-)
-from archive_bus._transport import Entry, Feed, Lane, Starts, Transport
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archive_bus._admin import DeadLetter, GroupReport, NoSuchDeadLetter, Operator, StreamReport, TailEntry
+    from archive_bus._bus import Bus, BusOptions
+    from archive_bus._calls import Call
+    from archive_bus._connect import connect
+    from archive_bus._delivery import Delivery, Handler, Origin, Received
+    from archive_bus._errors import (
+        BusError,
+        BusUnavailable,
+        JournalConflict,
+        NotInMap,
+        PayloadError,
+        Reject,
+        RequestFailed,
+        RequestTimeout,
+        Retry,
+        Verdict,
+    )
+    from archive_bus._transport import Entry, Feed, Lane, Starts, Transport
+
+_HOMES = {
+    "DeadLetter": "archive_bus._admin",
+    "GroupReport": "archive_bus._admin",
+    "NoSuchDeadLetter": "archive_bus._admin",
+    "Operator": "archive_bus._admin",
+    "StreamReport": "archive_bus._admin",
+    "TailEntry": "archive_bus._admin",
+    "Bus": "archive_bus._bus",
+    "BusOptions": "archive_bus._bus",
+    "Call": "archive_bus._calls",
+    "connect": "archive_bus._connect",
+    "Delivery": "archive_bus._delivery",
+    "Handler": "archive_bus._delivery",
+    "Origin": "archive_bus._delivery",
+    "Received": "archive_bus._delivery",
+    "BusError": "archive_bus._errors",
+    "BusUnavailable": "archive_bus._errors",
+    "JournalConflict": "archive_bus._errors",
+    "NotInMap": "archive_bus._errors",
+    "PayloadError": "archive_bus._errors",
+    "Reject": "archive_bus._errors",
+    "RequestFailed": "archive_bus._errors",
+    "RequestTimeout": "archive_bus._errors",
+    "Retry": "archive_bus._errors",
+    "Verdict": "archive_bus._errors",
+    "Entry": "archive_bus._transport",
+    "Feed": "archive_bus._transport",
+    "Lane": "archive_bus._transport",
+    "Starts": "archive_bus._transport",
+    "Transport": "archive_bus._transport",
+}
 
 __all__ = [
     "Bus",
@@ -54,3 +90,10 @@ __all__ = [
     "Verdict",
     "connect",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load a name from its module on first use: an operator's command needs no FastStream, and starts in a third."""
+    if home := _HOMES.get(name):
+        return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,8 @@ Lag and pending differ: lag counts what no consumer of a group has read yet, pen
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
@@ -99,11 +100,9 @@ class Operator:
         Raises:
             BusUnavailable: a server does not answer.
         """
-        try:
+        with _reachable():
             keys = [key async for key in self._keys()]
             return [await self._report(key) for key in sorted(keys)]
-        except AWAY as error:
-            raise BusUnavailable(f"the server is away: {error}") from error
 
     async def _keys(self) -> AsyncIterator[str]:
         async for raw in self._clients[Server.BUS].scan_iter(match="{*}", count=1000, _type="stream"):
@@ -139,15 +138,18 @@ class Operator:
 
     async def memory(self) -> dict[str, int]:
         """Return the bytes each role uses."""
-        return {
-            str(server): int((await client.info("memory"))["used_memory"]) for server, client in self._clients.items()
-        }
+        with _reachable():
+            return {
+                str(server): int((await client.info("memory"))["used_memory"])
+                for server, client in self._clients.items()
+            }
 
     async def tail(self, stream: Stream, *, partition: str = "0", after: str = "$") -> AsyncIterator[TailEntry]:
         """Yield entries of a stream as they come."""
         client, key = self._clients[stream.server], stream.physical(partition)
         while True:
-            reply = await client.xread({key: after}, count=100, block=1000)
+            with _reachable():
+                reply = await client.xread({key: after}, count=100, block=1000)
             for raw_id, fields in reply[0][1] if reply else ():
                 after = raw_id.decode()
                 yield _tail_entry(after, fields)
@@ -155,11 +157,12 @@ class Operator:
     async def dead_letters(self, *, stream: str = "", group: str = "", limit: int = 100) -> list[DeadLetter]:
         """Return dead letters, newest first."""
         found: list[DeadLetter] = []
-        async for raw in self._clients[Server.BUS].scan_iter(match="{*}:*:dead", count=1000, _type="stream"):
-            key, owner = _owner_of(raw.decode())
-            if (not stream or at(key)[0].name == stream) and (not group or owner == group):
-                rows = await self._clients[Server.BUS].xrevrange(raw, count=limit)
-                found += [_dead_letter(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
+        with _reachable():
+            async for raw in self._clients[Server.BUS].scan_iter(match="{*}:*:dead", count=1000, _type="stream"):
+                key, owner = _owner_of(raw.decode())
+                if (not stream or at(key)[0].name == stream) and (not group or owner == group):
+                    rows = await self._clients[Server.BUS].xrevrange(raw, count=limit)
+                    found += [_dead_letter(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
         return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
@@ -178,12 +181,14 @@ class Operator:
         pipe = client.pipeline(transaction=True)
         pipe.xadd(letter.key, cast("Any", dict(letter.fields)))
         pipe.xdel(dead_letters(letter.key, letter.group), letter.id)
-        added, _ = await pipe.execute()
+        with _reachable():
+            added, _ = await pipe.execute()
         return _text(added)
 
     async def drop(self, letter: DeadLetter) -> None:
         """Delete a dead letter."""
-        await self._clients[Server.BUS].xdel(dead_letters(letter.key, letter.group), letter.id)
+        with _reachable():
+            await self._clients[Server.BUS].xdel(dead_letters(letter.key, letter.group), letter.id)
 
     async def check(self) -> dict[str, str | None]:
         """Return for each role what is wrong with it, or None."""
@@ -195,6 +200,14 @@ class Operator:
             except (*AWAY, ResponseError) as error:
                 found[str(server)] = str(error)
         return found
+
+
+@contextmanager
+def _reachable() -> Generator[None, None, None]:
+    try:
+        yield
+    except AWAY as error:
+        raise BusUnavailable(f"the server is away: {error}") from error
 
 
 def _tail_entry(entry_id: str, fields: Mapping[bytes, bytes]) -> TailEntry:

@@ -20,9 +20,10 @@ _CHECK_S = 2.0
 
 @dataclass(slots=True)
 class Running:
-    """An app and how far it has come."""
+    """An app, its label in this process, and how far it has come."""
 
     app: App
+    label: str
     phase: Phase = "starting"
 
 
@@ -41,7 +42,7 @@ class Probes:
 
     async def livez(self) -> Reply:
         """Tell whether a restart would help."""
-        return self._verdict({entry.app.name: {"live": self._live(entry)} for entry in self.apps})
+        return self._verdict({entry.label: {"live": self._live(entry)} for entry in self.apps})
 
     async def readyz(self) -> Reply:
         """Tell whether work may be sent here."""
@@ -51,10 +52,10 @@ class Probes:
         """Tell everything an operator asks for first."""
         found = await self._readiness()
         services: dict[str, object] = {
-            entry.app.name: {
+            entry.label: {
                 "phase": entry.phase,
                 "live": self._live(entry),
-                "checks": found[entry.app.name],
+                "checks": found[entry.label],
                 "info": dict(entry.app.info()),
             }
             for entry in self.apps
@@ -80,7 +81,7 @@ class Probes:
 
     async def _readiness(self) -> dict[str, dict[str, str | None]]:
         found = await asyncio.gather(*(self._checks(entry) for entry in self.apps))
-        return {entry.app.name: result for entry, result in zip(self.apps, found, strict=True)}
+        return {entry.label: result for entry, result in zip(self.apps, found, strict=True)}
 
     async def _checks(self, entry: Running) -> dict[str, str | None]:
         if entry.phase != "running":

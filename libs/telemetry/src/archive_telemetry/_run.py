@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -51,7 +52,7 @@ def run_all(
     traces = configure_traces(export=settings.trace_export)
     process = _Process(
         name=name,
-        entries=[Running(app) for app in apps],
+        entries=_entries(apps),
         settings=settings,
         redactor=redactor,
         address=(apps[0].health_host if host is None else host, apps[0].health_port if port is None else port),
@@ -96,7 +97,7 @@ class _Process:
                 self._write_ready_file()
                 async with asyncio.TaskGroup() as tasks:
                     for entry in self._entries:
-                        tasks.create_task(self._host(entry), name=entry.app.name)
+                        tasks.create_task(self._host(entry), name=entry.label)
         self._log.info("stopped", clean=self._clean)
         return self._clean
 
@@ -111,7 +112,7 @@ class _Process:
             log = get_logger(name)
             try:
                 async with limit:
-                    self._limits[name] = limit
+                    self._limits[entry.label] = limit
                     await self._live(entry)
                 if not self._stop.is_set():
                     self._clean = False
@@ -127,7 +128,7 @@ class _Process:
                 else:
                     log.info("stopped while starting")
             finally:
-                del self._limits[name]
+                del self._limits[entry.label]
                 entry.phase = "ended"
                 self._request_stop(f"{name} ended")
 
@@ -151,7 +152,7 @@ class _Process:
         self._stop.set()
         now = asyncio.get_running_loop().time()
         for entry in self._entries:
-            limit = self._limits.get(entry.app.name)
+            limit = self._limits.get(entry.label)
             if limit is not None:
                 limit.reschedule(now if entry.phase == "starting" else now + self._settings.grace_s)
         _exit_at_last(self._settings.grace_s + _OVERTIME_S)
@@ -190,6 +191,16 @@ class _Process:
                 f"ARCHIVE_READY_FILE {target} cannot be written: {error.strerror}",
                 next_step="name a file in a folder this process may write to",
             ) from error
+
+
+def _entries(apps: Sequence[App]) -> list[Running]:
+    """Label the services; one that runs twice in a process, such as two engine workers, gets a number."""
+    seen: Counter[str] = Counter()
+    entries: list[Running] = []
+    for app in apps:
+        seen[app.name] += 1
+        entries.append(Running(app, label=app.name if seen[app.name] == 1 else f"{app.name}-{seen[app.name]}"))
+    return entries
 
 
 def _exit_at_last(seconds: float) -> None:

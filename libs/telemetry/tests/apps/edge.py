@@ -20,7 +20,7 @@ SCRATCH = Path(os.environ["SCRATCH"])
 
 async def appears(name: str) -> None:
     """Wait until the test makes that file."""
-    while not (SCRATCH / name).exists():  # noqa: ASYNC110 - another process makes it
+    while not (SCRATCH / name).exists():
         await asyncio.sleep(0.01)
 
 
