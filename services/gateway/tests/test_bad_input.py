@@ -27,6 +27,7 @@ CHAT = "/v1/chat/completions"
         ('{"model":"m"}', "missing_field", "messages"),
         ('{"model":"m","messages":[]}', "invalid_value", "messages"),
         ('{"model":"m","messages":[{"content":"x"}]}', "missing_field", "messages.0.role"),
+        ('{"model":"m","messages":[{"role":"user","content":5}]}', "invalid_value", "messages.0.content"),
         (b'{"model":"m\xff","messages":[{"role":"user"}]}', "invalid_json", None),
     ],
 )

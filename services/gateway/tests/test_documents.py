@@ -11,7 +11,7 @@ import pytest
 from archive_blobs import BlobRef, open_blobs
 from archive_bus import Delivery, Reject
 from archive_contracts.base import Problem
-from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument
+from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument, document_id
 from archive_contracts.memory import DocumentsFound, GetDocument, ListDocuments
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS, MEMORY_QUERIES
 
@@ -41,8 +41,7 @@ async def test_upload_becomes_job_and_command(
     [command] = librarian
     assert (command.job_id, command.document_id) == (accepted["job_id"], accepted["document_id"])
     assert (command.filename, command.size, command.replace) == ("a b.txt", len(content), "old-1")
-    digest = hashlib.sha256(content).hexdigest()
-    assert command.document_id == hashlib.sha256(f"default{digest}".encode()).hexdigest()[:32]
+    assert command.document_id == document_id("default", hashlib.sha256(content).hexdigest())
     assert await open_blobs(f"file://{tmp_path}/blobs").read(BlobRef.parse(command.blob)) == content
     job = (await gateway.http.get(f"/v1/jobs/{command.job_id}")).json()
     assert (job["status"], job["document_id"]) == ("queued", command.document_id)

@@ -11,9 +11,8 @@ from redis.asyncio import Redis
 
 from archive_blobs import BlobRef, open_blobs
 from archive_bus import Delivery
-from archive_contracts.documents import IngestDocument
+from archive_contracts.documents import IngestDocument, document_id
 from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, dead_letters
-from archive_gateway.domain.identity import document_id
 
 KEY = INGRESS.physical()
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from archive_blobs import BlobRef, BlobRefInvalid, Blobs
 from archive_bus import Bus, Delivery, Origin, Reject
 from archive_contracts.base import Problem
-from archive_contracts.documents import IngestDocument, IngestFromOutside
+from archive_contracts.documents import IngestDocument, IngestFromOutside, document_id
 from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, JOBS_JOURNAL
-from archive_gateway.domain.identity import document_id, file_name, ingress_job_id
+from archive_gateway.domain.identity import file_name, ingress_job_id
 from archive_telemetry import get_logger
 
 log = get_logger(__name__)

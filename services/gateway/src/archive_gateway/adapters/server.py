@@ -80,10 +80,11 @@ class HttpServer:
     def _bind(self) -> socket.socket:
         """Return a socket that replicas on this machine share: the kernel spreads connections over them."""
         try:
-            family, kind, _, _, address = socket.getaddrinfo(
+            family, kind, protocol, _, address = socket.getaddrinfo(
                 self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            bound = socket.socket(family, kind)
+            # With the protocol spelled out, asyncio turns Nagle's delay off for what is accepted here.
+            bound = socket.socket(family, kind, protocol)
             try:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from archive_gateway.domain.errors import ForeignPage, WrongKey
@@ -14,6 +15,7 @@ PROBES = frozenset({"/livez", "/readyz", "/health"})
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can be reached from this machine only."""
     name = host.strip("[]").rstrip(".").lower()

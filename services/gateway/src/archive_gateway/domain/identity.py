@@ -9,11 +9,6 @@ _ENTRY = re.compile(r"\d{1,20}-\d{1,20}")
 _LONGEST_NAME = 255
 
 
-def document_id(tenant: str, content_sha256: str) -> str:
-    """Return the id of a document: the same content is the same document within a tenant."""
-    return hashlib.sha256(f"{tenant}{content_sha256}".encode()).hexdigest()[:32]
-
-
 def ingress_job_id(stream: str, message_id: str) -> str:
     """Return the job of a foreign message: the same for each delivery of it, and never one of the API's own."""
     return hashlib.sha256(f"{stream}\n{message_id}".encode()).hexdigest()[:32]

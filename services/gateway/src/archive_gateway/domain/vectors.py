@@ -1,8 +1,7 @@
 """Embeddings on their way to a client: base64 of little-endian float32, or lists of floats."""
 
 import base64
-import sys
-from array import array
+import struct
 from collections.abc import Iterator
 
 from archive_contracts.engine import Embedded
@@ -32,10 +31,7 @@ def as_base64(row: bytes) -> str:
 
 def as_floats(row: bytes) -> list[float]:
     """Return a vector as numbers."""
-    numbers = array("f", row)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tolist()
+    return list(struct.unpack(f"<{len(row) // 4}f", row))
 
 
 def each(vectors: list[bytes], *, encoding: str) -> Iterator[str | list[float]]:

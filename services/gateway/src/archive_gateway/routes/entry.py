@@ -4,6 +4,7 @@ import secrets
 import time
 
 from opentelemetry.trace import SpanKind, Tracer
+from prometheus_client import Counter, Histogram
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
@@ -29,6 +30,7 @@ class Entry:
         self._guard = guard
         self._tenant = tenant
         self._tracer = tracer
+        self._meters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._count = counter("archive_gateway_requests", "HTTP requests answered.", "route", "method", "status")
         self._seconds = histogram("archive_gateway_request_seconds", "Time to the end of an answer.", "route")
 
@@ -100,9 +102,14 @@ class Entry:
 
     def _measure(self, scope: Scope, reply: "_Reply", seconds: float) -> None:
         found = scope.get("route")
-        route = found.path if found else "none"
-        self._count.labels(route, scope["method"], str(reply.status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        # Looking a meter up by its labels costs more than moving it.
+        key = (found.path if found else "none", scope["method"] if found else "", reply.status)
+        meters = self._meters.get(key)
+        if meters is None:
+            count = self._count.labels(key[0], key[1], str(key[2]))
+            meters = self._meters[key] = (count, self._seconds.labels(key[0]))
+        meters[0].inc()
+        meters[1].observe(seconds)
 
 
 class _Reply:

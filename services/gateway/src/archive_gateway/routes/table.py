@@ -61,8 +61,8 @@ class _Path:
     def __init__(self, desk: Desk, methods: Mapping[str, Endpoint]) -> None:
         self._desk = desk
         self._handlers = {method: endpoint.handler for method, endpoint in methods.items()}
-        if "GET" in self._handlers:
-            self._handlers["HEAD"] = self._handlers["GET"]
+        if (found := methods.get("GET")) and not found.events:
+            self._handlers["HEAD"] = found.handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._handlers.get(scope["method"])

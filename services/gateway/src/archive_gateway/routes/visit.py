@@ -104,8 +104,8 @@ def _refusal(error: ValidationError) -> BadRequest:
     if first["type"] == "json_invalid":
         why = first["msg"].removeprefix("Invalid JSON: ")
         return BadRequest(f"The body is not valid JSON: {why}.", next_step="Send a JSON object.", code="invalid_json")
-    # Members of a union and validators show up in the path by their names in brackets; clients know fields only.
-    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+    # Members of a union and validators show up in the path too; clients know fields only.
+    where = ".".join(str(part) for part in first["loc"] if part != "str" and "[" not in str(part))
     problem = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         return BadRequest(f"The field {where!r} is missing.", next_step="Send it.", param=where, code="missing_field")

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, RootModel
 from starlette.types import ASGIApp
 
-from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument
+from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument, document_id
 from archive_contracts.jobs import JobQueued
 from archive_contracts.memory import DocumentsFound, GetDocument, ListDocuments
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS, MEMORY_QUERIES
 from archive_gateway.domain.errors import BadRequest, NotThere
-from archive_gateway.domain.identity import document_id, is_id
+from archive_gateway.domain.identity import is_id
 from archive_gateway.domain.ports import Form, StoredFile
 from archive_gateway.routes.answers import Json
 from archive_gateway.routes.asking import PUBLISH_S

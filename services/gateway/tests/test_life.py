@@ -1,0 +1,73 @@
+"""Start, probes, replicas, drain."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from archive_bus import Delivery
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
+from archive_contracts.jobs import JobQueued
+from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL
+from archive_telemetry import SettingError
+
+ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+CHUNK = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}'
+
+
+async def test_probes_tell_the_truth(gateway: Any) -> None:
+    health = await gateway.http.get("/health/")
+    assert health.json() == {
+        "status": "healthy",
+        "service": "archive-gateway",
+        "checks": {"bus": None, "blobs": None},
+        "engines": 0,
+        "models": 0,
+    }
+    for path in ("/livez", "/readyz", "/"):
+        assert (await gateway.http.get(path)).status_code == 200
+    head = await gateway.http.head("/health")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_replicas_share_a_port(start: Any, gateway: Any) -> None:
+    port = int(gateway.url.rpartition(":")[2])
+    async with start(port=port) as second:
+        assert second.url == gateway.url
+        assert (await second.http.get("/livez")).status_code == 200
+
+
+async def test_unusable_address_is_named(start: Any) -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with start(host="192.0.2.1", api_key="k"):
+            pass
+    assert caught.group_contains(SettingError, match=r"192\.0\.2\.1")
+
+
+async def test_running_stream_survives_drain(start: Any, peer: Any) -> None:
+    began = asyncio.Event()
+
+    async def answer(delivery: Delivery[ChatRequested]) -> None:
+        _ = delivery.emit(ChatDelta(body=CHUNK))
+        began.set()
+        await asyncio.sleep(0.5)
+        await delivery.reply(ChatCompleted(engine="e", pool="p", model="m"))
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: answer}), httpx.AsyncClient() as client:
+        async with start() as gateway:
+            asking = asyncio.ensure_future(client.post(f"{gateway.url}/v1/chat/completions", json=ASKED))
+            await began.wait()
+        reply = await asking
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{gateway.url}/livez")
+    assert reply.text.endswith("data: [DONE]\n\n")
+
+
+async def test_followers_are_let_go_on_drain(start: Any, bus_as: Any) -> None:
+    async with bus_as("librarian") as bus, httpx.AsyncClient() as client:
+        await bus.append(JobQueued(job_id="j1", kind="ingest"), to=JOBS_JOURNAL, entity="j1")
+        async with start() as gateway:
+            following = asyncio.ensure_future(client.get(f"{gateway.url}/v1/jobs/j1/events", timeout=20))
+            await asyncio.sleep(0.2)
+        assert (await following).text.count("event: job") == 1
