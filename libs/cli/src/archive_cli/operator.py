@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from archive_bus import BusError, BusUnavailable, DeadLetter, Operator, TailEntry
-from archive_bus._writer import AWAY
 from archive_cli.errors import CliError, NotRunningError, UsageError
 from archive_cli.runinfo import RunInfo
 from archive_contracts.streams import STREAMS, Kind, Stream
@@ -112,7 +111,7 @@ async def _operator(info: RunInfo) -> AsyncGenerator[Operator]:
     try:
         async with Operator(info.bus_url, info.state_url) as operator:
             yield operator
-    except (BusUnavailable, *AWAY) as error:
+    except BusUnavailable as error:
         raise NotRunningError(
             "The bus does not answer.", code="bus_unavailable", next_step="`archive status`, `archive logs bus`"
         ) from error
