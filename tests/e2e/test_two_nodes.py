@@ -1,6 +1,6 @@
 """Two machines without a shared disk: blobs travel through an object store, everything else over the bus."""
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # boto3 has no types.
 
 import json

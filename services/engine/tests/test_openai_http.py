@@ -2,12 +2,10 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
+from aiohttp import ClientSession
 
 from archive_engine.adapters.openai_http import Capabilities, OpenAIBackend, open_session
 from archive_engine.adapters.retry_after import retry_after_s
@@ -20,84 +18,17 @@ from archive_engine.domain.errors import (
     UpstreamStalled,
     UpstreamStatus,
 )
+from archive_testkit.fault_engine import FaultEngine, delta, fault_engine, sse
 
 BODY = '{"model": "m",  "messages": [], "unknown": 1.50}'
 JSON = {"content-type": "application/json"}
 
 
-def sse(*chunks: Any) -> bytes:
-    """Encode chunks as a stream; strings go in as they are."""
-    return b"".join(f"data: {c if isinstance(c, str) else json.dumps(c)}\n\n".encode() for c in chunks)
-
-
-def delta(content: str | None = None, *, finish: str | None = None) -> dict[str, Any]:
-    """One chunk of a streamed chat."""
-    part = {} if content is None else {"content": content}
-    return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": part, "finish_reason": finish}]}
-
-
-@dataclass
-class FakeEngine:
-    """A model server that misbehaves on request: writes bytes, waits through numbers of seconds, cuts at None."""
-
-    pieces: list[bytes | float | None] = field(default_factory=list[bytes | float | None])
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
-    routes: dict[str, Any] = field(default_factory=dict[str, Any])
-    received: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
-    sent_headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
-    peers: list[Any] = field(default_factory=list[Any])
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    started: asyncio.Event = field(default_factory=asyncio.Event)
-    url: str = ""
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        text = await request.text()
-        self.received.append((request.path, text))
-        self.sent_headers.append({name.lower(): value for name, value in request.headers.items()})
-        assert request.transport is not None
-        self.peers.append(request.transport.get_extra_info("peername"))
-        self.started.set()
-        if request.path in self.routes:
-            return web.json_response(self.routes[request.path])
-        if request.method == "GET":
-            return web.Response(status=404)
-        try:
-            return await self._stream(request)
-        except (asyncio.CancelledError, ConnectionResetError):
-            self.left.set()
-            raise
-
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(status=self.status, headers=self.headers)
-        if self.pieces and isinstance(self.pieces[0], float):
-            await asyncio.sleep(self.pieces[0])
-        await response.prepare(request)
-        for piece in self.pieces:
-            if isinstance(piece, float | int):
-                await asyncio.sleep(piece)
-            elif piece is None:
-                assert request.transport is not None
-                request.transport.abort()
-                return response
-            else:
-                await response.write(piece)
-        await response.write_eof()
-        return response
-
-
 @pytest.fixture
-async def engine() -> AsyncIterator[FakeEngine]:
-    """A running fake, on a free port."""
-    fake = FakeEngine()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", fake.answer)
-    # It cancels a handler when its client leaves, as a good model server stops generating.
-    server = TestServer(app)
-    await server.start_server()
-    fake.url = str(server.make_url(""))
-    yield fake
-    await server.close()
+async def engine() -> AsyncIterator[FaultEngine]:
+    """A running engine that misbehaves on request."""
+    async with fault_engine() as running:
+        yield running
 
 
 @pytest.fixture
@@ -108,7 +39,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 @pytest.fixture
-def backend(engine: FakeEngine, session: ClientSession) -> OpenAIBackend:
+def backend(engine: FaultEngine, session: ClientSession) -> OpenAIBackend:
     """A backend on the fake, patient for half a second."""
     return OpenAIBackend(engine.url, session=session, timeouts=Timeouts(first_token_s=0.5, idle_s=0.3))
 
@@ -127,14 +58,14 @@ async def _fail(backend: OpenAIBackend, *, stream: bool = True) -> tuple[Upstrea
     return caught.value, seen
 
 
-async def test_chunks_pass_verbatim(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_chunks_pass_verbatim(engine: FaultEngine, backend: OpenAIBackend) -> None:
     first = '{"choices": [{"index":0, "delta":{"content":"hé"}, "logprobs":null}],  "x": 1.50}'
     engine.pieces = [b": ping\r\n\r\n", sse(first, delta(finish="stop"), "[DONE]")]
     assert await _read(backend) == [first, json.dumps(delta(finish="stop"))]
     assert engine.received == [("/v1/chat/completions", BODY)]
 
 
-async def test_tokens_are_told_apart(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_tokens_are_told_apart(engine: FaultEngine, backend: OpenAIBackend) -> None:
     role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
     usage: dict[str, Any] = {"choices": [], "usage": {"total_tokens": 3}}
     engine.pieces = [sse(role, delta("a"), delta(finish="stop"), usage, "[DONE]")]
@@ -145,26 +76,26 @@ async def test_tokens_are_told_apart(engine: FakeEngine, backend: OpenAIBackend)
     assert reply.token_seen
 
 
-async def test_whole_body_passes_verbatim(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_whole_body_passes_verbatim(engine: FaultEngine, backend: OpenAIBackend) -> None:
     body = '{"choices": [ ], "x":1.50}'
     engine.headers, engine.pieces = JSON, [body[:9].encode(), body[9:].encode()]
     assert await _read(backend, stream=False) == [body]
 
 
-async def test_bad_chunk_is_skipped(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_bad_chunk_is_skipped(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.pieces = [sse(delta("a"), '{"broken', "[1]", delta("b", finish="stop"), "[DONE]")]
     async with backend.chat(BODY, stream=True) as reply:
         assert len([event async for event in reply]) == 2
     assert reply.bad_chunks == 2
 
 
-async def test_finish_reason_replaces_done(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_finish_reason_replaces_done(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.pieces = [sse(delta("a", finish="stop"))]
     assert len(await _read(backend)) == 1
 
 
 @pytest.mark.parametrize("end", [[None], []])
-async def test_cut_stream_is_told(engine: FakeEngine, backend: OpenAIBackend, end: list[Any]) -> None:
+async def test_cut_stream_is_told(engine: FaultEngine, backend: OpenAIBackend, end: list[Any]) -> None:
     engine.pieces = [sse(delta("a")), 0.05, *end]
     error, seen = await _fail(backend)
     assert isinstance(error, UpstreamCut)
@@ -172,14 +103,14 @@ async def test_cut_stream_is_told(engine: FakeEngine, backend: OpenAIBackend, en
     assert len(seen) == 1
 
 
-async def test_cut_before_token_differs(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_cut_before_token_differs(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.pieces = [b": ping\n\n", 0.05, None]
     error, _ = await _fail(backend)
     assert isinstance(error, UpstreamCut)
     assert not error.token_seen
 
 
-async def test_busy_engine_names_delay(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_busy_engine_names_delay(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.status, engine.headers, engine.pieces = 429, {"retry-after": "7"}, [b'{"error":{}}']
     error, _ = await _fail(backend)
     assert isinstance(error, UpstreamStatus)
@@ -187,7 +118,7 @@ async def test_busy_engine_names_delay(engine: FakeEngine, backend: OpenAIBacken
     assert len(engine.received) == 1
 
 
-async def test_server_error_is_typed(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_server_error_is_typed(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.status, engine.pieces = 500, [b"oops"]
     error, _ = await _fail(backend, stream=False)
     assert isinstance(error, UpstreamStatus)
@@ -195,7 +126,9 @@ async def test_server_error_is_typed(engine: FakeEngine, backend: OpenAIBackend)
 
 
 @pytest.mark.parametrize(("code", "status"), [(503, 503), ("x", 502), (None, 502)])
-async def test_error_inside_stream_is_typed(engine: FakeEngine, backend: OpenAIBackend, code: Any, status: int) -> None:
+async def test_error_inside_stream_is_typed(
+    engine: FaultEngine, backend: OpenAIBackend, code: Any, status: int
+) -> None:
     engine.pieces = [sse(delta("a"), {"error": {"message": "no memory", "code": code}})]
     error, seen = await _fail(backend)
     assert isinstance(error, UpstreamStatus)
@@ -207,7 +140,7 @@ async def test_error_inside_stream_is_typed(engine: FakeEngine, backend: OpenAIB
     ("pieces", "token_seen"), [([5.0], False), ([b": hi\n\n", 5.0], False), ([sse(delta("a")), 5.0], True)]
 )
 async def test_silence_is_a_stall(
-    engine: FakeEngine, backend: OpenAIBackend, pieces: list[bytes | float | None], token_seen: bool
+    engine: FaultEngine, backend: OpenAIBackend, pieces: list[bytes | float | None], token_seen: bool
 ) -> None:
     engine.pieces = pieces
     error, _ = await _fail(backend)
@@ -217,7 +150,7 @@ async def test_silence_is_a_stall(
         await engine.left.wait()
 
 
-async def test_comments_count_as_life(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_comments_count_as_life(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.pieces = [b": ping\n\n", 0.3, b": ping\n\n", 0.3, sse(delta("a", finish="stop"), "[DONE]")]
     assert len(await _read(backend)) == 1
 
@@ -235,7 +168,7 @@ async def _expect_refused(backend: OpenAIBackend) -> None:
         await backend.health()
 
 
-async def test_html_page_is_malformed(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_html_page_is_malformed(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.headers, engine.pieces = {"content-type": "text/html"}, [b"<html>"]
     for stream in (True, False):
         error, _ = await _fail(backend, stream=stream)
@@ -243,7 +176,7 @@ async def test_html_page_is_malformed(engine: FakeEngine, backend: OpenAIBackend
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_leaving_closes_upstream(engine: FakeEngine, session: ClientSession, stream: bool) -> None:
+async def test_leaving_closes_upstream(engine: FaultEngine, session: ClientSession, stream: bool) -> None:
     engine.pieces = [sse(delta("a")), 30.0] if stream else [30.0]
     patient = OpenAIBackend(engine.url, session=session, timeouts=Timeouts())
     async with asyncio.TaskGroup() as group:
@@ -255,7 +188,7 @@ async def test_leaving_closes_upstream(engine: FakeEngine, session: ClientSessio
             await engine.left.wait()
 
 
-async def test_break_closes_upstream(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_break_closes_upstream(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.pieces = [sse(delta("a")), 0.05, sse(delta("b")), 30.0]
     async with backend.chat(BODY, stream=True) as reply:
         async for _ in reply:
@@ -264,14 +197,14 @@ async def test_break_closes_upstream(engine: FakeEngine, backend: OpenAIBackend)
         await engine.left.wait()
 
 
-async def test_complete_answer_keeps_connection(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_complete_answer_keeps_connection(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.pieces = [sse(delta("a", finish="stop"), "[DONE]")]
     await _read(backend)
     await _read(backend)
     assert len(set(engine.peers)) == 1
 
 
-async def test_assembles_when_told(engine: FakeEngine, session: ClientSession) -> None:
+async def test_assembles_when_told(engine: FaultEngine, session: ClientSession) -> None:
     backend = OpenAIBackend(engine.url, session=session, stream_upstream=True)
     usage: dict[str, Any] = {"object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 3}}
     engine.pieces = [sse(delta("he"), delta("llo"), delta(finish="stop"), usage, "[DONE]")]
@@ -285,7 +218,7 @@ async def test_assembles_when_told(engine: FakeEngine, session: ClientSession) -
     }
 
 
-async def test_cut_assembly_hides_tokens(engine: FakeEngine, session: ClientSession) -> None:
+async def test_cut_assembly_hides_tokens(engine: FaultEngine, session: ClientSession) -> None:
     backend = OpenAIBackend(engine.url, session=session, stream_upstream=True)
     engine.pieces = [sse(delta("he")), 0.05, None]
     error, seen = await _fail(backend, stream=False)
@@ -293,7 +226,7 @@ async def test_cut_assembly_hides_tokens(engine: FakeEngine, session: ClientSess
     assert (error.token_seen, seen) == (False, [])
 
 
-async def test_embeddings_pass_verbatim(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_embeddings_pass_verbatim(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.headers, engine.pieces = JSON, [b'{"data" : [1.50]}']
     assert await backend.embeddings('{"input":"x"}') == '{"data" : [1.50]}'
     assert engine.received == [("/v1/embeddings", '{"input":"x"}')]
@@ -310,14 +243,14 @@ async def test_embeddings_pass_verbatim(engine: FakeEngine, backend: OpenAIBacke
         ("/v1beta/openai", "/v1beta/openai"),
     ],
 )
-async def test_base_url_forms(engine: FakeEngine, session: ClientSession, suffix: str, path: str) -> None:
+async def test_base_url_forms(engine: FaultEngine, session: ClientSession, suffix: str, path: str) -> None:
     engine.routes = {f"{path}/models": {"data": [{"id": "m"}]}}
     backend = OpenAIBackend(engine.url.rstrip("/") + suffix, session=session, api_key="k")
     assert await backend.models() == ("m",)
     assert engine.sent_headers[0]["authorization"] == "Bearer k"
 
 
-async def test_capabilities_per_kind(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_capabilities_per_kind(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.routes = {"/v1/models": {"data": [{"id": "m"}]}}
     assert await backend.capabilities() == Capabilities("openai", ("m",))
     engine.routes["/props"] = {"default_generation_settings": {"n_ctx": 4096}, "total_slots": 2}
@@ -326,7 +259,7 @@ async def test_capabilities_per_kind(engine: FakeEngine, backend: OpenAIBackend)
     assert await backend.capabilities() == Capabilities("vllm", ("m",), context=32768)
 
 
-async def test_health_without_endpoint(engine: FakeEngine, backend: OpenAIBackend) -> None:
+async def test_health_without_endpoint(engine: FaultEngine, backend: OpenAIBackend) -> None:
     with pytest.raises(UpstreamStatus):
         await backend.health()
     engine.routes = {"/v1/models": {"data": []}}

@@ -8,7 +8,6 @@ BlobError
 ├── BlobRefInvalid      a text is no blob reference
 └── BlobUrlInvalid      a text is no address of a store
 """
-# ruff: noqa: N818 - the names say what happened, as in an API answer
 
 from typing import ClassVar
 

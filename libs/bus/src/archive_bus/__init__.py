@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Retry,
         Verdict,
     )
-    from archive_bus._transport import Entry, Feed, Lane, Starts, Transport
+    from archive_bus._transport import Entry, Feed, Lane, Starts, Transport, wire
 
 _HOMES = {
     "DeadLetter": "archive_bus._admin",
@@ -57,6 +57,7 @@ _HOMES = {
     "Lane": "archive_bus._transport",
     "Starts": "archive_bus._transport",
     "Transport": "archive_bus._transport",
+    "wire": "archive_bus._transport",
 }
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "Transport",
     "Verdict",
     "connect",
+    "wire",
 ]
 
 

@@ -147,6 +147,11 @@ class Operator:
     async def tail(self, stream: Stream, *, partition: str = "0", after: str = "$") -> AsyncIterator[TailEntry]:
         """Yield entries of a stream as they come."""
         client, key = self._clients[stream.server], stream.physical(partition)
+        if after == "$":
+            # Asked anew at each read, "$" would skip what comes between two of them.
+            with _reachable():
+                newest = await client.xrevrange(key, count=1)
+            after = _text(newest[0][0]) if newest else "0-0"
         while True:
             with _reachable():
                 reply = await client.xread({key: after}, count=100, block=1000)

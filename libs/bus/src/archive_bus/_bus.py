@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ import anyio
 from opentelemetry.trace import NoOpTracer, Tracer
 from pydantic import ValidationError
 
-from archive_blobs import BlobError, BlobRef, Blobs
+from archive_blobs import BlobError, BlobRef, Blobs, BlobStoreDown
 from archive_bus._calls import Call, Calls
 from archive_bus._consumer import Consumer
 from archive_bus._delivery import Delivery, Handler, Origin, Received
@@ -48,6 +48,8 @@ def _unbound(*, correlation: str, message_id: str, tenant: str) -> AbstractConte
 
 TOMBSTONE_LIFE = timedelta(hours=1)
 STALE_LOOP_S = 30.0
+RENEW_REPLIES_S = 10.0
+RENEW_AFTER_REPLIES = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +130,12 @@ class Bus:
             raise NotInMap(f"{self.service} is no consumer of {', '.join(foreign)} on {stream.name}")
         lane = Lane(stream=stream, partition=partition, group=self.service, consumer=self.process)
 
-        async def run(envelope: Envelope, message: Message, attempt: int) -> None:
-            await self._handle(stream, handlers[type(message)], envelope, message, attempt)
+        async def run(envelope: Envelope, message: Message, attempt: int, redelivered: bool) -> None:
+            with self._context(stream, envelope) as traceparent:
+                delivery = Delivery(
+                    self, envelope, message, attempt=attempt, redelivered=redelivered, traceparent=traceparent
+                )
+                await handlers[type(message)](delivery)
 
         consumer = Consumer(
             lane=lane,
@@ -143,14 +149,13 @@ class Bus:
         self._consumers.append(consumer)
         self._background.append(self._tasks.create_task(consumer.serve(prefetch=prefetch or concurrency)))
 
-    async def _handle(
-        self, stream: Stream, handler: Handler[Any], envelope: Envelope, message: Message, attempt: int
-    ) -> None:
+    @contextmanager
+    def _context(self, stream: Stream, envelope: Envelope) -> Generator[str, None, None]:
         context = self._options.bind(
             correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
         )
         with receiving(self._tracer, stream, envelope) as traceparent, context:
-            await handler(Delivery(self, envelope, message, attempt=attempt, traceparent=traceparent))
+            yield traceparent
 
     async def _refuse(self, envelope: Envelope, problem: Problem) -> None:
         if envelope.reply:
@@ -241,6 +246,8 @@ class Bus:
             raise PayloadError(f"{len(data)} bytes are more than a message holds, and there is no blob store")
         try:
             return str(await self._blobs.put(data)).encode()
+        except BlobStoreDown as error:
+            raise BusUnavailable(f"the blob store that large messages need is away: {error}") from error
         except BlobError as error:
             raise PayloadError(f"the message cannot be stored: {error}") from error
 
@@ -250,7 +257,9 @@ class Bus:
         if self._blobs is None:
             raise PayloadError("the message refers to a blob, and there is no blob store")
         try:
-            return await self._blobs.read(BlobRef.parse(envelope.data.decode()))
+            return await self._blobs.read(BlobRef.parse(envelope.data.decode(errors="replace")))
+        except BlobStoreDown as error:
+            raise BusUnavailable(f"the blob store that holds the message is away: {error}") from error
         except BlobError as error:
             raise PayloadError(f"the message's blob cannot be read: {error}") from error
 
@@ -316,30 +325,39 @@ class Bus:
 
     async def _read_replies(self) -> None:
         key = REPLIES.physical(self.process)
-        after, renewed = "0-0", 0.0
+        after, opened = "0-0", False
         while True:
             try:
-                await self._transport.open_replies(self.process)
-                renewed = time.monotonic()
-                async for batch in self._transport.tail(key, server=Server.STATE, after=after):
+                if await self._transport.open_replies(self.process, read_to=after):
+                    after = "0-0"
+                    if opened:
+                        self._calls.lose()
+                opened = True
+                async for batch in self._until_renewal(key, after):
                     for entry in batch:
                         after = entry.id
                         await self._deliver_reply(entry)
-                    if time.monotonic() - renewed > 10:
-                        await self._transport.open_replies(self.process)
-                        renewed = time.monotonic()
             except BusUnavailable:
-                # A state server that comes back may be empty and count from the start again.
-                after = "0-0"
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
+
+    async def _until_renewal(self, key: str, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Yield replies until it is time to renew the stream's life and to drop what has been read."""
+        renewed, read = time.monotonic(), 0
+        async for batch in self._transport.tail(key, server=Server.STATE, after=after):
+            yield batch
+            read += len(batch)
+            if read >= RENEW_AFTER_REPLIES or time.monotonic() - renewed > RENEW_REPLIES_S:
+                return
 
     async def _deliver_reply(self, entry: Entry) -> None:
-        if b"data" not in entry.fields:
+        try:
+            envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
+        except EnvelopeError as error:
+            log.warning("an entry of the reply stream is dropped: %s", error)
             return
-        envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
         try:
             message = TYPES[envelope.type].model_validate_json(await self._load(envelope))
-        except (KeyError, ValidationError, PayloadError) as error:
+        except (KeyError, ValidationError, PayloadError, BusUnavailable) as error:
             self._calls.deliver(envelope, BusError(f"a reply of type {envelope.type} cannot be read: {error}"))
             return
         self._calls.deliver(envelope, message)
@@ -350,7 +368,8 @@ class Bus:
         self, stream: Stream, *, partition: str = "0", since: timedelta = timedelta(0)
     ) -> AsyncIterator[Received[Message] | None]:
         """Yield messages of a stream without a group, from ``since`` ago; None about once a second when none come."""
-        after = f"{max(0, int((time.time() - since.total_seconds()) * 1000))}-0"
+        # What comes after an id does not include it: the millisecond before, or one of this millisecond is missed.
+        after = f"{max(0, int((time.time() - since.total_seconds()) * 1000) - 1)}-0"
         async for received in self._follow(stream.physical(partition), stream.server, after):
             yield received
 
@@ -373,8 +392,9 @@ class Bus:
                     if not batch:
                         yield None
                     for entry in batch:
+                        received = await self._receive(entry)
                         after = entry.id
-                        if received := await self._receive(entry):
+                        if received:
                             yield received
             except BusUnavailable:
                 yield None

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from archive_bus._errors import BusError, RequestFailed, RequestTimeout
+from archive_bus._errors import BusError, BusUnavailable, RequestFailed, RequestTimeout
 from archive_contracts.base import Failed, Message
 from archive_contracts.envelope import Envelope
 
@@ -13,11 +13,13 @@ class Call:
     """The caller's end of a request: iterate for its replies.
 
     Iteration never ends by itself; the caller stops at the message type that ends its conversation. Raises
-    RequestTimeout when the deadline passes, RequestFailed when the reply is a problem.
+    RequestTimeout when the deadline passes, RequestFailed when the reply is a problem, BusUnavailable when replies were
+    lost with the server that held them.
     """
 
     def __init__(self, *, call_id: str, message_id: str, deadline: float) -> None:
         self._queue: deque[Message | BusError] = deque()
+        self._seen: set[str] = set()
         self._arrived = asyncio.Event()
         self._deadline = deadline
         self.id = call_id
@@ -36,6 +38,7 @@ class Call:
         Raises:
             RequestTimeout: the deadline passed.
             RequestFailed: the reply is a problem.
+            BusUnavailable: replies were lost.
             TimeoutError: ``within`` seconds passed, the deadline did not.
         """
         while not self._queue:
@@ -48,8 +51,11 @@ class Call:
             raise RequestFailed(item.problem)
         return item
 
-    def put(self, item: Message | BusError) -> None:
-        """Take a reply in."""
+    def put(self, item: Message | BusError, *, reply_id: str) -> None:
+        """Take a reply in, once: what was on its way when a connection broke is written again."""
+        if reply_id in self._seen:
+            return
+        self._seen.add(reply_id)
         self._queue.append(item)
         self._arrived.set()
 
@@ -82,4 +88,10 @@ class Calls:
     def deliver(self, envelope: Envelope, message: Message | BusError) -> None:
         """Hand a reply to its call, if it is still open."""
         if call := self._open.get(envelope.subject):
-            call.put(message)
+            call.put(message, reply_id=envelope.id)
+
+    def lose(self) -> None:
+        """Tell every open call that replies may have been lost with the server that held them."""
+        for call in self._open.values():
+            lost = BusUnavailable("the state server came back empty: replies under way were lost")
+            call.put(lost, reply_id=f"lost-{id(lost)}")

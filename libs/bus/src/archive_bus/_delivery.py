@@ -56,10 +56,13 @@ class Delivery(Generic[M]):
     the handler is cancelled.
     """
 
-    __slots__ = ("_begun", "_bus", "_outputs", "attempt", "envelope", "message", "origin")
+    __slots__ = ("_begun", "_bus", "_outputs", "_redelivered", "attempt", "envelope", "message", "origin")
 
-    def __init__(self, bus: "Bus", envelope: Envelope, message: M, *, attempt: int, traceparent: str) -> None:
+    def __init__(
+        self, bus: "Bus", envelope: Envelope, message: M, *, attempt: int, redelivered: bool, traceparent: str
+    ) -> None:
         self._bus = bus
+        self._redelivered = redelivered
         self._outputs: Counter[str] = Counter()
         self._begun = False
         self.envelope = envelope
@@ -133,7 +136,8 @@ class Delivery(Generic[M]):
 
     async def interrupted(self) -> bool:
         """Whether an earlier run had begun to answer and did not end: repeating it would double what the caller has."""
-        return self.attempt > 1 and await self._bus.begun(self.envelope.id)
+        # Not the attempt tells: a run that a drain or an outage cut short is not counted, but its caller heard it.
+        return self._redelivered and await self._bus.begun(self.envelope.id)
 
     async def cancelled(self, target: str = "") -> bool:
         """Whether somebody asked to stop ``target``, by default this message."""

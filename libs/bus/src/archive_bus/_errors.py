@@ -45,7 +45,7 @@ class NotInMap(BusError):
 
 
 class PayloadError(BusError):
-    """A message is too large for a stream entry and there is no blob store, or its blob cannot be read."""
+    """A message cannot travel: too large without a blob store, a blob that cannot be read, or text that is none."""
 
     code = "payload_error"
     next_step = "Configure a blob store (ARCHIVE_BLOBS_URL), or send less."
@@ -93,7 +93,7 @@ class Verdict(Exception):
 
 
 class Retry(Verdict):
-    """Try again later. Counts as an attempt."""
+    """Try again later. Counts as an attempt; a delay longer than the stream's lease is cut to it."""
 
     def __init__(self, why: str, *, delay_s: float | None = None) -> None:
         super().__init__(why)

@@ -45,9 +45,14 @@ async def pump(
     subscriber(_unused)
     try:
         await _start(subscriber, heal)
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError  # redis-py lost it: a cancellation during its connect can vanish there
         await ended.wait()
     finally:
+        reading = list(subscriber.tasks)
         await subscriber.stop()
+        if reading:
+            await asyncio.wait(reading)  # what it reads until then is the caller's to hand back
 
 
 async def _start(subscriber: StreamBatchSubscriber, heal: Callable[[], Awaitable[None]]) -> None:

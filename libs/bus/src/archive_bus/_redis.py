@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable, JournalConflict
 from archive_bus._pump import pump
-from archive_bus._transport import Entry, Feed, Lane, Starts
+from archive_bus._transport import Entry, Feed, Lane, Starts, wire
 from archive_bus._writer import AWAY, Argument, Writer, within
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Server, Stream, dead_letters
@@ -26,6 +26,8 @@ REPLY_LIFE_MS = 60_000
 HANDED_BACK_IDLE_MS = 1_000_000_000
 CHECK_TIMEOUT_S = 0.7
 TAIL_BLOCK_MS = 1000
+CLAIM_PAGES = 16
+MOST_HELD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class RedisTransport:
             logger=_broker_log(),
         )
         self._grouped: set[str] = set()
+        self._scanned: dict[tuple[str, str], str] = {}
 
     async def start(self) -> None:
         """Start writing; a server that is away is waited for by each caller."""
@@ -89,9 +92,8 @@ class RedisTransport:
             if key not in self._grouped:
                 await self._ensure(self._publisher, stream, key, timeout)
             window = int(DEDUP_WINDOW.total_seconds() * 1000)
-            reply = await within(
-                self._publisher.script("publish", keys, [window, *fields]), max(0.0, until - time.monotonic())
-            )
+            sent = self._publisher.script("publish", keys, [window, *fields])
+            reply = await _accepted(sent, max(0.0, until - time.monotonic()))
             if reply is not None:
                 return reply[1].decode()
             # The stream has been lost with its groups: they come back before the entry does, or nobody would see it.
@@ -100,7 +102,7 @@ class RedisTransport:
 
     async def _broadcast(self, stream: Stream, key: str, envelope: Envelope, timeout: float) -> str:
         length = ("MAXLEN", "~", stream.max_length or 1)
-        reply = await self._publisher.call("XADD", key, *length, "*", *_fields(envelope), timeout=timeout)
+        reply = await _accepted(self._publisher.send("XADD", key, *length, "*", *_fields(envelope)), timeout)
         return reply.decode()
 
     async def _ensure(self, writer: Writer, stream: Stream, key: str, timeout: float) -> None:
@@ -109,7 +111,7 @@ class RedisTransport:
                 await writer.call("XGROUP", "CREATE", key, group, "0", "MKSTREAM", timeout=timeout)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
-                    raise
+                    raise BusUnavailable(f"the server refuses a group of {key}: {error}") from error
         self._grouped.add(key)
 
     async def append(
@@ -125,7 +127,7 @@ class RedisTransport:
             *_fields(envelope),
         ]
         keys = [key, f"{key}:seen:{envelope.id}"]
-        outcome, entry = await within(self._publisher.script("append", keys, args), timeout)
+        outcome, entry = await _accepted(self._publisher.script("append", keys, args), timeout)
         if outcome < 0:
             raise JournalConflict(key, expected=expected or 0, found=int(entry))
         return entry.decode()
@@ -153,14 +155,18 @@ class RedisTransport:
     async def claim(self, lane: Lane, *, count: int) -> Sequence[Entry]:
         """Take over entries that have been idle for the lease."""
         lease = int(lane.stream.lease.total_seconds() * 1000)
-        command = ("XAUTOCLAIM", lane.key, lane.group, lane.consumer, lease, "0-0", "COUNT", count)
-        try:
-            reply = await self._settler.call(*command, timeout=SETTLE_TIMEOUT_S)
-        except ResponseError as error:
-            if "NOGROUP" in str(error):
-                return ()
-            raise
-        return [Entry(entry_id.decode(), _pairs(fields), redelivered=True) for entry_id, fields in reply[1] if fields]
+        place = (lane.key, lane.group)
+        for _ in range(CLAIM_PAGES):
+            # One call looks at ten times COUNT pending entries. Behind those that others are busy with it would never
+            # find a free one, so the scan goes on where the last one stopped.
+            start = self._scanned.pop(place, "0-0")
+            command = ("XAUTOCLAIM", lane.key, lane.group, lane.consumer, lease, start, "COUNT", count)
+            following, rows, *_ = await _settled(self._settler.send(*command), gone=(b"0-0", ()))
+            if following != b"0-0":
+                self._scanned[place] = following.decode()
+            if rows or following == b"0-0":
+                return [Entry(name.decode(), _pairs(fields), redelivered=True) for name, fields in rows if fields]
+        return ()
 
     async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
         """Count executions that begin."""
@@ -170,18 +176,18 @@ class RedisTransport:
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
         """Acknowledge what is still owned."""
         outcome = await self._settle("ack", [lane.key, _attempts(lane)], [lane.group, lane.consumer, *ids])
-        return [bool(done) for done in outcome]
+        return [bool(done) for done in outcome] if outcome is not None else [False] * len(ids)
 
     async def extend(self, lane: Lane, ids: Sequence[str]) -> Sequence[str]:
         """Renew leases; returns the ids that were lost."""
         lost = await self._settle("extend", [lane.key], [lane.group, lane.consumer, *ids])
-        return [entry_id.decode() for entry_id in lost]
+        return [entry_id.decode() for entry_id in lost] if lost is not None else list(ids)
 
-    async def park(self, lane: Lane, entry_id: str, *, delay_s: float) -> None:
-        """Count a failure and let any consumer have the entry after the delay."""
+    async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
+        """Let any consumer have the entry after the delay."""
         lease = lane.stream.lease.total_seconds()
         idle = int(max(0.0, lease - delay_s) * 1000)
-        await self._release(lane, [entry_id], idle=idle, begun=0, failed=1)
+        await self._release(lane, [entry_id], idle=idle, begun=0 if failed else -1, failed=int(failed))
 
     async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
         """Let any consumer have the entries at once."""
@@ -190,6 +196,16 @@ class RedisTransport:
     async def _release(self, lane: Lane, ids: Sequence[str], *, idle: int, begun: int, failed: int) -> None:
         args: list[Argument] = [lane.group, lane.consumer, idle, begun, failed, *ids]
         await self._settle("release", [lane.key, _attempts(lane)], args)
+
+    async def unbegun(self, lane: Lane) -> Sequence[str]:
+        """Return what the consumer holds without ever having begun it."""
+        command = ("XPENDING", lane.key, lane.group, "-", "+", MOST_HELD, lane.consumer)
+        rows = await _settled(self._settler.send(*command), gone=())
+        if not rows:
+            return ()
+        held = [row[0].decode() for row in rows]
+        begun = await _settled(self._settler.send("HMGET", _attempts(lane), *held), gone=())
+        return [entry_id for entry_id, count in zip(held, begun, strict=True) if count is None]
 
     async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
         """Move an entry to the dead letters with its cause and its raw fields."""
@@ -208,7 +224,7 @@ class RedisTransport:
         return await self._settle("trim", [stream.physical(partition)], [keep_from])
 
     async def _settle(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
-        return await within(self._settler.script(script, keys, args), SETTLE_TIMEOUT_S)
+        return await _settled(self._settler.script(script, keys, args), gone=None)
 
     # -- reading without a group -------------------------------------------------------------------------------------
 
@@ -237,15 +253,18 @@ class RedisTransport:
             after = batch[-1].id
             yield batch
 
-    async def open_replies(self, process: str) -> None:
-        """Create or renew this process's reply stream."""
-        key = REPLIES.physical(process)
+    async def open_replies(self, process: str, *, read_to: str) -> bool:
+        """Create or renew this process's reply stream and drop what was read."""
+        key, created = REPLIES.physical(process), True
         try:
             await self._replier.call("XGROUP", "CREATE", key, "owner", "$", "MKSTREAM", timeout=SETTLE_TIMEOUT_S)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+            created = False
+        await self._replier.call("XTRIM", key, "MINID", read_to, timeout=SETTLE_TIMEOUT_S)
         await self._replier.call("PEXPIRE", key, REPLY_LIFE_MS, timeout=SETTLE_TIMEOUT_S)
+        return created
 
     async def close_replies(self, process: str) -> None:
         """Delete this process's reply stream."""
@@ -296,7 +315,25 @@ class _Written:
         return self._wait().__await__()
 
     async def _wait(self) -> bool:
-        return await within(self._reply, self._timeout) is not None
+        return await _accepted(self._reply, self._timeout) is not None
+
+
+async def _accepted(reply: "asyncio.Future[Any]", timeout: float) -> Any:
+    """Wait for a reply; a server that refuses (memory full, disk failing) is as unavailable as one that is away."""
+    try:
+        return await within(reply, timeout)
+    except ResponseError as error:
+        raise BusUnavailable(f"the server refuses: {error}") from error
+
+
+async def _settled(reply: "asyncio.Future[Any]", *, gone: Any) -> Any:
+    """Wait for the reply to a settling command; ``gone`` stands for it when stream and group no longer exist."""
+    try:
+        return await within(reply, SETTLE_TIMEOUT_S)
+    except ResponseError as error:
+        if "NOGROUP" in str(error):
+            return gone
+        raise BusUnavailable(f"the server refuses: {error}") from error
 
 
 def _pool(url: str) -> ConnectionPool:
@@ -310,10 +347,7 @@ def _by_server(urls: RedisUrls) -> dict[Server, str]:
 
 
 def _fields(envelope: Envelope) -> list[Argument]:
-    flat: list[Argument] = []
-    for name, value in envelope.to_fields().items():
-        flat += (name, value)
-    return flat
+    return [part for field in wire(envelope).items() for part in field]
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

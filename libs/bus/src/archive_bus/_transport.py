@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from archive_bus._errors import PayloadError
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server, Stream
 
@@ -41,6 +42,21 @@ class Lane:
     def key(self) -> str:
         """The stream's key."""
         return self.stream.physical(self.partition)
+
+
+def wire(envelope: Envelope) -> dict[bytes, bytes]:
+    """Return the fields of a stream entry as they travel.
+
+    Raises:
+        PayloadError: a field holds what UTF-8 cannot say (lone surrogates).
+    """
+    try:
+        return {
+            name.encode(): value if isinstance(value, bytes) else str(value).encode()
+            for name, value in envelope.to_fields().items()
+        }
+    except UnicodeEncodeError as error:
+        raise PayloadError(f"a field of the envelope is no Unicode text: {error}") from error
 
 
 Feed = Callable[[Sequence[Entry]], Awaitable[None]]
@@ -92,12 +108,19 @@ class Transport(Protocol):
         """Renew leases; returns the ids that were lost."""
         ...
 
-    async def park(self, lane: Lane, entry_id: str, *, delay_s: float) -> None:
-        """Count a failure and let any consumer have the entry after the delay (at most the lease)."""
+    async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
+        """Let any consumer have the entry after the delay (at most the lease).
+
+        Counts a failure, or, when nobody ``failed``, counts the run as not begun.
+        """
         ...
 
     async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
         """Let any consumer have the entries at once; what had begun counts as not begun."""
+        ...
+
+    async def unbegun(self, lane: Lane) -> Sequence[str]:
+        """Return what the consumer holds without ever having begun it."""
         ...
 
     async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
@@ -116,8 +139,11 @@ class Transport(Protocol):
         """Read entries after an id as they come; an empty batch about once a second when none come."""
         ...
 
-    async def open_replies(self, process: str) -> None:
-        """Create or renew this process's reply stream; it dies a minute after its owner."""
+    async def open_replies(self, process: str, *, read_to: str) -> bool:
+        """Create or renew this process's reply stream, which dies a minute after its owner, and drop what was read.
+
+        True: there was none, so it has to be read from its start.
+        """
         ...
 
     async def close_replies(self, process: str) -> None:

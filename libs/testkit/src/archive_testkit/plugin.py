@@ -1,17 +1,19 @@
 """The pytest plugin every test of this repository runs with."""
 
-import socket
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from archive_testkit.servers import RedisServer, server_binary
 
+pytest.register_assert_rewrite("archive_testkit.conformance")
+
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run asynchronous tests on asyncio, the loop the services use."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run asynchronous tests on asyncio, with ``TEST_UVLOOP=1`` on the faster loop that services use where it is."""
+    return "asyncio", {"use_uvloop": os.environ.get("TEST_UVLOOP") == "1"}
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,5 @@ def pytest_report_header() -> str:
 @pytest.fixture
 def redis_url(shared_redis: RedisServer) -> str:
     """The address of the shared server, emptied for this test."""
-    with socket.create_connection(("127.0.0.1", shared_redis.port), timeout=5) as connection:
-        connection.sendall(b"FLUSHALL\r\n")
-        connection.recv(16)
+    shared_redis.flush()
     return shared_redis.url

@@ -42,8 +42,9 @@ def server_binary() -> str:
 class RedisServer:
     """One server process that can be killed and started again on the same port and data."""
 
-    def __init__(self, folder: Path | None = None, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path | None = None, *, durable: bool = False, binary: str | None = None) -> None:
         self.port = free_port()
+        self.binary = binary or server_binary()
         self.durable = durable
         self._own = tempfile.TemporaryDirectory(prefix="redis-") if folder is None else None
         self.folder = folder or Path(self._own.name if self._own else "")
@@ -60,7 +61,7 @@ class RedisServer:
         persistence = ["--appendonly", "yes", "--appendfsync", "always"] if self.durable else ["--appendonly", "no"]
         self._process = subprocess.Popen(
             [
-                server_binary(),
+                self.binary,
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)),
                 *("--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning"),
                 *persistence,
@@ -84,6 +85,12 @@ class RedisServer:
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:
             return False
+
+    def flush(self) -> None:
+        """Drop everything it holds."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            connection.recv(16)
 
     def kill(self) -> None:
         """End it as a power cut would."""

@@ -1,5 +1,6 @@
 """A stored file comes in; its chunks, its progress and its fate go out."""
 
+import contextlib
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,12 +11,12 @@ from typing import Protocol
 import anyio
 
 from archive_blobs import BlobError, BlobRef, Blobs
-from archive_bus import BusError, Delivery, Retry
+from archive_bus import BusError, BusUnavailable, Delivery, Retry, Verdict
 from archive_contracts.base import Problem
 from archive_contracts.documents import DocumentFailed, DocumentIngested, IngestDocument
 from archive_contracts.jobs import JobFinished, JobProgressed
 from archive_contracts.memory import DocumentsFound, GetDocument
-from archive_contracts.streams import DOCUMENT_CHUNKS, DOCUMENT_EVENTS, JOBS_JOURNAL, MEMORY_QUERIES
+from archive_contracts.streams import DOCUMENT_CHUNKS, DOCUMENT_COMMANDS, DOCUMENT_EVENTS, JOBS_JOURNAL, MEMORY_QUERIES
 from archive_librarian.domain.batches import Read, batches
 from archive_librarian.domain.chunker import ChunkOptions
 from archive_librarian.domain.errors import ExtractionError
@@ -47,24 +48,35 @@ class Ingestion:
 
     async def ingest(self, delivery: Delivery[IngestDocument]) -> None:
         """Read one document; every way it can end is an event and the end of its job."""
-        command = delivery.message
-        if await delivery.cancelled(command.job_id):
-            await _refuse(delivery, CANCELLED)
-            return
+        job = delivery.message.job_id
+        try:
+            with delivery.cancellable(job):
+                if not await delivery.cancelled(job):
+                    await self._ingest(delivery)
+                    return
+        except (BusError, Verdict):
+            raise
+        except Exception as error:
+            if _is_last(delivery):
+                # Its message goes to the dead letters; whoever follows the job must not wait for it for ever.
+                await _refuse(delivery, _unexpected(error))
+            raise
+        await _refuse(delivery, CANCELLED)
+
+    async def _ingest(self, delivery: Delivery[IngestDocument]) -> None:
         if await self._known(delivery):
             return
         started_at = time.time()
-        with delivery.cancellable(command.job_id) as scope:
-            try:
-                extraction = await self._read(delivery, started_at)
-                await self._send(delivery, Read(command, extraction, self._options, started_at))
-            except ExtractionError as error:
-                await _refuse(
-                    delivery,
-                    Problem(code=error.code, message=error.message, next_step=error.next_step, status=422),
-                )
-        if scope.cancelled_caught:
-            await _refuse(delivery, CANCELLED)
+        try:
+            extraction = await self._read(delivery, started_at)
+        except (ExtractionError, BlobError) as error:
+            if isinstance(error, BlobError) and not _is_last(delivery):
+                raise Retry(f"the file cannot be fetched: {error}", delay_s=1.0) from error
+            status = 422 if isinstance(error, ExtractionError) else 503
+            problem = Problem(code=error.code, message=error.message, next_step=error.next_step, status=status)
+            await _refuse(delivery, problem)
+            return
+        await self._send(delivery, Read(delivery.message, extraction, self._options, started_at))
 
     async def _known(self, delivery: Delivery[IngestDocument]) -> bool:
         """Finish at once when this content is searchable already."""
@@ -104,10 +116,7 @@ class Ingestion:
         command = delivery.message
         with tempfile.TemporaryDirectory(prefix="librarian-") as folder:
             path = Path(folder) / "document"
-            try:
-                await self._blobs.fetch(BlobRef.parse(command.blob), path)
-            except BlobError as error:
-                raise Retry(f"the file cannot be fetched: {error}", delay_s=1.0) from error
+            await self._blobs.fetch(BlobRef.parse(command.blob), path)
             teller = _Teller(lambda progress: self._tell(delivery, progress, started_at))
             async with teller.telling():
                 return await self._extractor.extract(
@@ -136,7 +145,9 @@ class Ingestion:
             chunks_total=len(read.extraction.pieces),
             chunks_done=0,
         )
-        await delivery.append(event, to=JOBS_JOURNAL, entity=read.command.job_id)
+        # How often progress was told before depends on the moment; this one must be the same entry in every run.
+        job = read.command.job_id
+        await delivery.append(event, to=JOBS_JOURNAL, entity=job, id=f"{job}/embedding")
         for batch in batches(read):
             await delivery.publish(batch, to=DOCUMENT_CHUNKS)
 
@@ -172,7 +183,8 @@ class _Teller:
             await self._news.wait()
             self._news = anyio.Event()
             if self._newest:
-                await self._tell(self._newest)
+                with contextlib.suppress(BusUnavailable):  # news for people; the reading goes on without
+                    await self._tell(self._newest)
             await anyio.sleep(TELL_EVERY_S)
 
 
@@ -216,6 +228,18 @@ async def _refuse(delivery: Delivery[IngestDocument], problem: Problem) -> None:
     status = "cancelled" if problem is CANCELLED else "failed"
     end = JobFinished(job_id=command.job_id, status=status, error=problem)
     await delivery.append(end, to=JOBS_JOURNAL, entity=command.job_id)
+
+
+def _is_last(delivery: Delivery[IngestDocument]) -> bool:
+    return delivery.attempt >= DOCUMENT_COMMANDS.attempts
+
+
+def _unexpected(error: Exception) -> Problem:
+    return Problem(
+        code="internal_error",
+        message=f"The document could not be read: {type(error).__name__}.",
+        next_step="See 'archive dead list' and the log of the librarian for the cause, then upload the file again.",
+    )
 
 
 CANCELLED = Problem(

@@ -34,9 +34,9 @@ class Tools:
     async def run(self, delivery: Call) -> None:
         """Run one tool. What a tool refuses is its result: whoever called it reads why and may call again."""
         call = delivery.message
-        if await delivery.cancelled(call.call):
-            return
         with delivery.cancellable(call.call):
+            if await delivery.cancelled(call.call):
+                return
             try:
                 ok, result = True, await self._result(delivery)
             except ToolError as error:

@@ -1,8 +1,14 @@
-"""What can keep the agent from starting.
+"""What can keep the agent from starting or from ending by itself.
 
 AgentError
 └── QuestionTooLong   the question alone does not fit the engine's context
 """
+
+from archive_contracts.base import Problem
+
+CANCELLED = Problem(
+    code="cancelled", message="The run was cancelled.", next_step="Ask again to start over.", status=409
+)
 
 
 class AgentError(Exception):

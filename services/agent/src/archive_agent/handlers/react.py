@@ -5,10 +5,11 @@ import time
 import anyio
 
 from archive_agent.domain.budget import estimated_tokens
+from archive_agent.domain.errors import CANCELLED
 from archive_agent.domain.react import CallModel, CallTool, Event, Finish, RunState, apply, fold, next_action
 from archive_agent.domain.surroundings import Contexts, Toolbox
 from archive_agent.handlers.asking import Question, whole
-from archive_bus import BusError, Delivery
+from archive_bus import BusError, BusUnavailable, Delivery
 from archive_contracts.agents import AgentCompleted, RunAgent, RunFinished, RunModelReplied, RunStarted, RunToolReturned
 from archive_contracts.base import Message, Problem
 from archive_contracts.streams import RUNS_JOURNAL, TOOL_COMMANDS
@@ -29,28 +30,38 @@ class Runs:
 
     async def run(self, delivery: Delivery[RunAgent]) -> None:
         """Work on one task to its end."""
-        command = delivery.message
-        if await delivery.cancelled(command.run_id) or await delivery.cancelled():
-            return
-        with delivery.cancellable(delivery.envelope.id, command.run_id):
-            state = await self._resumed(delivery)
-            engine = ""
-            try:
-                tools = await self._tools(advanced=command.advanced)
-                while not isinstance(action := self._next(state, tools, command), Finish):
-                    if isinstance(action, CallModel):
-                        event = await self._think(delivery, action)
-                        engine = event.engine or engine
-                    else:
-                        event = await self._act(delivery, action)
-                    state = apply(state, event)
-            except BusError as error:
-                action, problem = Finish("", False), error.problem()
-            else:
-                problem = None if action.success else _unfinished(action.reason)
-            await self._finish(delivery, state, action, problem, engine)
+        run_id = delivery.message.run_id
+        with delivery.cancellable(delivery.envelope.id, run_id):
+            if not (await delivery.cancelled(run_id) or await delivery.cancelled()):
+                await self._work(delivery)
+                return
+        state, engine = await self._resumed(delivery)
+        if state.finished is None:
+            await self._finish(delivery, state, Finish("", False), CANCELLED, engine)
 
-    async def _resumed(self, delivery: Delivery[RunAgent]) -> RunState:
+    async def _work(self, delivery: Delivery[RunAgent]) -> None:
+        command = delivery.message
+        state, engine = await self._resumed(delivery)
+        try:
+            tools = await self._tools(advanced=command.advanced)
+            while not isinstance(action := self._next(state, tools, command), Finish):
+                if isinstance(action, CallModel):
+                    event = await self._think(delivery, action)
+                    engine = event.engine or engine
+                else:
+                    event = await self._act(delivery, action)
+                state = apply(state, event)
+        except BusUnavailable:
+            raise  # what was done is in the journal: the run goes on when the bus is back
+        except BusError as error:
+            action, problem = Finish("", False), error.problem()
+        else:
+            earlier = state.finished.error if state.finished else None
+            problem = None if action.success else earlier or _unfinished(action.reason)
+        await self._finish(delivery, state, action, problem, engine)
+
+    async def _resumed(self, delivery: Delivery[RunAgent]) -> tuple[RunState, str]:
+        """Return where the run stands, and the engine that replied last."""
         command = delivery.message
         started = RunStarted(
             run_id=command.run_id,
@@ -62,7 +73,9 @@ class Runs:
         )
         await self._write(delivery, started, "started")
         entries = await delivery.journal(RUNS_JOURNAL, command.run_id)
-        return fold(entry.message for entry in entries if isinstance(entry.message, Event))
+        events = [entry.message for entry in entries if isinstance(entry.message, Event)]
+        engines = [event.engine for event in events if isinstance(event, RunModelReplied) and event.engine]
+        return fold(events), engines[-1] if engines else ""
 
     async def _tools(self, *, advanced: bool) -> tuple[ToolSpec, ...]:
         with anyio.move_on_after(HEARING_S):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from archive_agent.domain.budget import estimated_tokens, research_budget
 from archive_agent.domain.citations import CitationStream
 from archive_agent.domain.consulted import as_source, from_chunk, from_memories
-from archive_agent.domain.errors import AgentError
+from archive_agent.domain.errors import CANCELLED, AgentError
 from archive_agent.domain.evidence import Candidate
 from archive_agent.domain.research import ResearchPrompt, build_prompt
 from archive_agent.domain.support import NO_SUPPORT_ANSWER, judge_support
@@ -49,30 +49,42 @@ class Research:
     async def answer(self, delivery: Delivery[RunResearch]) -> None:
         """Answer one question; the caller gets sources, then text as it is written, then the whole."""
         command = delivery.message
-        if await delivery.cancelled(command.run_id) or await delivery.cancelled():
-            return
-        if await delivery.interrupted():
-            await delivery.fail(_INTERRUPTED)
-            return
-        started = RunStarted(run_id=command.run_id, kind="research", question=command.question, model=command.model)
-        await delivery.append(started, to=RUNS_JOURNAL, entity=command.run_id)
         with delivery.cancellable(delivery.envelope.id, command.run_id):
-            try:
-                completed = await self._research(delivery)
-            except BusError as error:
-                completed = _failed(command, error.problem())
-            except AgentError as error:
-                problem = Problem(code=error.code, message=error.message, next_step=error.next_step, status=400)
-                completed = _failed(command, problem)
-            await delivery.reply(completed)
-            finished = RunFinished(
-                run_id=command.run_id,
-                answer=completed.answer,
-                success=completed.success,
-                sources=completed.sources,
-                error=completed.error,
-            )
-            await delivery.append(finished, to=RUNS_JOURNAL, entity=command.run_id)
+            started = RunStarted(run_id=command.run_id, kind="research", question=command.question, model=command.model)
+            await delivery.append(started, to=RUNS_JOURNAL, entity=command.run_id)
+            if await delivery.interrupted():
+                await delivery.fail(_INTERRUPTED)
+                await self._end(delivery, _failed(command, _INTERRUPTED))
+                return
+            if not (await delivery.cancelled(command.run_id) or await delivery.cancelled()):
+                completed = await self._outcome(delivery)
+                await delivery.reply(completed)
+                await self._end(delivery, completed)
+                return
+        completed = _failed(command, CANCELLED)
+        await delivery.reply(completed)
+        await self._end(delivery, completed)
+
+    async def _outcome(self, delivery: Delivery[RunResearch]) -> ResearchCompleted:
+        command = delivery.message
+        try:
+            return await self._research(delivery)
+        except BusError as error:
+            return _failed(command, error.problem())
+        except AgentError as error:
+            problem = Problem(code=error.code, message=error.message, next_step=error.next_step, status=400)
+            return _failed(command, problem)
+
+    async def _end(self, delivery: Delivery[RunResearch], completed: ResearchCompleted) -> None:
+        finished = RunFinished(
+            run_id=completed.run_id,
+            answer=completed.answer,
+            success=completed.success,
+            sources=completed.sources,
+            error=completed.error,
+        )
+        place = f"{completed.run_id}/finished"
+        await delivery.append(finished, to=RUNS_JOURNAL, entity=completed.run_id, id=place)
 
     async def _research(self, delivery: Delivery[RunResearch]) -> ResearchCompleted:
         command = delivery.message

@@ -23,7 +23,7 @@ _BREAKING = frozenset(
     address article aside blockquote body br caption center dd details dialog div dl dt fieldset figcaption figure
     footer form h1 h2 h3 h4 h5 h6 header hr html legend li main nav ol p pre section summary table tbody tfoot thead
     tr ul
-    """.split()  # noqa: SIM905 - a word list reads better than 50 quoted strings
+    """.split()
 )
 
 

@@ -25,7 +25,7 @@ _ABBREVIATIONS = frozenset(
     ed eds eq eqs esp est etc evtl excl ext fig figs fr gen ggf gov hon hr inc incl inkl jr jun lt ltd maj max
     min mio mr mrs ms mt no nos nr op p par para pp prof pt ref refs rep rev s sc sec sect sen sgt sog spp sr
     st str tab tel u univ usw v vgl viz vol vols vs z zit jan feb mar apr jun jul aug sept sep oct nov dec okt dez
-    """.split()  # noqa: SIM905 - a word list reads better than 100 quoted strings
+    """.split()
 )
 # Words in their own right, or abbreviations that often close a sentence.
 _ONLY_BEFORE_NUMBERS = frozenset(

@@ -74,6 +74,8 @@ def queue(change: Change, info: DocumentInfo) -> None:
     if ledger.is_buried(change.connection, change.tenant, info.job_id):
         return
     known = find(change.connection, change.tenant, info.id)
+    if known and known.status == "failed" and known.job_id == info.job_id:
+        return  # the job's failure travels on another stream and came first
     if after_queueing(known.status if known else None) == "queued":
         _write(change, info.model_copy(update={"status": "queued", "error": None}))
 

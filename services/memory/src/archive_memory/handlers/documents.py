@@ -1,8 +1,9 @@
 """Documents: queued, filled batch by batch, failed, deleted."""
 
 import time
+from typing import Literal
 
-from archive_bus import BusError, Delivery, Retry
+from archive_bus import BusError, BusUnavailable, Delivery, Retry, Verdict
 from archive_contracts.base import Problem
 from archive_contracts.documents import (
     DeleteDocument,
@@ -44,23 +45,40 @@ class Documents:
 
     async def add(self, delivery: Delivery[DocumentChunked]) -> None:
         """Embed and store a batch; the last one makes the document searchable and ends its job."""
-        batch, tenant = delivery.message, delivery.envelope.tenant
-        if await delivery.cancelled(batch.job_id):
-            await self._catalogue.cancel_job(tenant, delivery.envelope.id, batch.job_id)
-            return
+        batch = delivery.message
         try:
-            vectors = await self._embedder.texts(delivery, [chunk.text for chunk in batch.chunks])
-            outcome = await self._catalogue.add_batch(tenant, delivery.envelope.id, batch, vectors)
+            with delivery.cancellable(batch.job_id):
+                if not await delivery.cancelled(batch.job_id):
+                    await self._add(delivery)
+                    return
+        except (BusUnavailable, Verdict):
+            raise
         except BusError as error:
             await _give_up(delivery, error.problem())
             return
+        except Exception as error:
+            if delivery.attempt < DOCUMENT_CHUNKS.attempts:
+                raise
+            # Its message goes to the dead letters; whoever follows the job must not wait for it for ever.
+            await _give_up(delivery, _unexpected(error))
+            raise
+        await self._catalogue.cancel_job(delivery.envelope.tenant, delivery.envelope.id, batch.job_id)
+        await _drop(delivery, _CANCELLED)
+
+    async def _add(self, delivery: Delivery[DocumentChunked]) -> None:
+        batch, tenant = delivery.message, delivery.envelope.tenant
+        try:
+            vectors = await self._embedder.texts(delivery, [chunk.text for chunk in batch.chunks])
+            outcome = await self._catalogue.add_batch(tenant, delivery.envelope.id, batch, vectors)
         except MemoryServiceError as error:
             if delivery.attempt < DOCUMENT_CHUNKS.attempts:
                 raise Retry(str(error)) from error
             problem = Problem(code=error.code, message=error.message, next_step=error.next_step)
             await _give_up(delivery, problem)
             return
-        if not outcome.dropped:
+        if outcome.dropped:
+            await _drop(delivery, _GONE)
+        else:
             await self._tell(delivery, outcome)
 
     async def _tell(self, delivery: Delivery[DocumentChunked], outcome: BatchOutcome) -> None:
@@ -129,6 +147,18 @@ def _progress(batch: DocumentChunked, outcome: BatchOutcome) -> JobProgressed:
 
 
 async def _give_up(delivery: Delivery[DocumentChunked], problem: Problem) -> None:
+    await _end(delivery, problem, status="failed")
+
+
+async def _drop(delivery: Delivery[DocumentChunked], problem: Problem) -> None:
+    """End a job whose batches nobody wants any more; its last batch speaks for all of them."""
+    if delivery.message.batch == delivery.message.batches - 1:
+        await _end(delivery, problem, status="cancelled")
+
+
+async def _end(
+    delivery: Delivery[DocumentChunked], problem: Problem, *, status: Literal["failed", "cancelled"]
+) -> None:
     batch = delivery.message
     event = DocumentFailed(
         job_id=batch.job_id,
@@ -139,5 +169,24 @@ async def _give_up(delivery: Delivery[DocumentChunked], problem: Problem) -> Non
         problem=problem,
     )
     await delivery.publish(event, to=DOCUMENT_EVENTS)
-    end = JobFinished(job_id=batch.job_id, status="failed", error=problem)
+    end = JobFinished(job_id=batch.job_id, status=status, error=problem)
     await delivery.append(end, to=JOBS_JOURNAL, entity=batch.job_id)
+
+
+def _unexpected(error: Exception) -> Problem:
+    return Problem(
+        code="internal_error",
+        message=f"The document could not be stored: {type(error).__name__}.",
+        next_step="See 'archive dead list' and the log of memory for the cause, then upload the file again.",
+    )
+
+
+_CANCELLED = Problem(
+    code="cancelled", message="The job was cancelled.", next_step="Upload the file again to start over.", status=409
+)
+_GONE = Problem(
+    code="document_deleted",
+    message="The document was deleted before it was complete.",
+    next_step="Upload the file again to have it back.",
+    status=409,
+)

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import numpy as np
 
-from archive_bus import BusError, Delivery
+from archive_bus import BusError, Delivery, RequestFailed
 from archive_contracts.engine import Embedded, EmbedRequested
 from archive_contracts.streams import ENGINE_JOBS
 from archive_memory.domain.windows import QueryVector, WindowVectors
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 QUERY_TIMEOUT_S = 3.0
 TEXTS_TIMEOUT_S = 60.0
 PAUSE_S = 1.0
+PASSING = frozenset({408, 409, 425, 429})
+"""Client errors that may be gone the next time."""
 
 
 class Embedder:
@@ -42,7 +44,7 @@ class Embedder:
         """Return the vectors of texts, window by window; waits for an engine that is away.
 
         Raises:
-            BusError: none answered within the patience.
+            BusError: none answered within the patience, or one refused these texts for good.
         """
         request = EmbedRequested(texts=tuple(texts), windowed=True)
         until = time.monotonic() + self._patience_s
@@ -50,13 +52,21 @@ class Embedder:
             try:
                 return vectors_of(await self._ask(delivery, request, timeout=TEXTS_TIMEOUT_S))
             except BusError as error:
-                if time.monotonic() > until:
+                if time.monotonic() > until or _is_final(error):
                     raise
                 log.warning("the embedding lane %r does not answer (%s); trying again", self._pool, error)
             await anyio.sleep(PAUSE_S)
 
     async def _ask(self, delivery: Delivery[Any], request: EmbedRequested, *, timeout: float) -> Embedded:
         return await delivery.request(request, Embedded, to=ENGINE_JOBS, partition=self._pool, timeout=timeout)
+
+
+def _is_final(error: BusError) -> bool:
+    """Return whether asking again would only be refused again."""
+    if not isinstance(error, RequestFailed):
+        return False
+    status = error.problem().status
+    return 400 <= status < 500 and status not in PASSING
 
 
 def vectors_of(reply: Embedded) -> WindowVectors:

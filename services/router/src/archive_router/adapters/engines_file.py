@@ -17,28 +17,33 @@ class EnginesFile(BaseModel):
 
 
 class EnginesFileReader:
-    """Reads the file when its time of change differs; a broken file leaves the last good state in force."""
+    """Reads the file when it has changed; a broken file leaves the last good state in force."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._seen: float | None = None
+        self._seen: tuple[int, int, int] | None = None
         self._current = EnginesFile()
 
     def current(self) -> EnginesFile:
         """Return the newest readable state of the file."""
-        try:
-            changed = self._path.stat().st_mtime if self._path else None
-        except OSError:
-            changed = None
-        if changed != self._seen:
-            self._seen = changed
-            self._current = self._read() if changed is not None else EnginesFile()
+        look = self._look()
+        if look != self._seen:
+            self._seen = look
+            self._current = self._read() if look else EnginesFile()
         return self._current
+
+    def _look(self) -> tuple[int, int, int] | None:
+        """Return what differs when the file does; its time alone is too coarse for two changes in a row."""
+        try:
+            status = self._path.stat() if self._path else None
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
 
     def _read(self) -> EnginesFile:
         assert self._path
         try:
-            return EnginesFile.model_validate(yaml.safe_load(self._path.read_text()) or {})
-        except (OSError, yaml.YAMLError, ValidationError) as error:
+            return EnginesFile.model_validate(yaml.safe_load(self._path.read_text(encoding="utf-8")) or {})
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
             log.warning("%s cannot be read and is ignored until it changes: %s", self._path, error)
             return self._current

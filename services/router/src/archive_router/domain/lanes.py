@@ -23,22 +23,27 @@ class LaneView:
         return tuple(worker for worker in self.workers if worker.healthy)
 
     @property
+    def described_by(self) -> tuple[EngineRegistered, ...]:
+        """Workers that say what the lane can do: the healthy ones, and all of them while none is."""
+        return self.healthy or self.workers
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         """What every request to the lane can rely on, whichever worker takes it."""
-        first, *rest = self.workers
+        first, *rest = self.described_by
         return frozenset(name for name in first.capabilities if all(name in worker.capabilities for worker in rest))
 
     @property
     def models(self) -> tuple[str, ...]:
         """Models that every worker serves, in the order of the first."""
-        first, *rest = self.workers
+        first, *rest = self.described_by
         shared = [{card.id for card in worker.models} for worker in rest]
         return tuple(card.id for card in first.models if all(card.id in models for models in shared))
 
     @property
     def context(self) -> int:
         """Tokens that fit into the smallest of its models; 0 when no worker says."""
-        known = [card.context for worker in self.workers for card in worker.models if card.context]
+        known = [card.context for worker in self.described_by for card in worker.models if card.context]
         return min(known, default=0)
 
     @property
@@ -58,8 +63,11 @@ class Lanes:
         """Take in one event."""
         if isinstance(event, EngineLeft):
             self._workers.pop(event.worker, None)
-        else:
-            self._workers[event.worker] = (event, now)
+            return
+        if not event.models and event.worker in self._workers:
+            # A server that is away cannot say what it serves; its models must not look as if they had never been.
+            event = event.model_copy(update={"models": self._workers[event.worker][0].models})
+        self._workers[event.worker] = (event, now)
 
     def at(self, now: float) -> Iterator[LaneView]:
         """Yield the lanes that have a living worker."""

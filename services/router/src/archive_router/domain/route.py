@@ -10,8 +10,8 @@ from archive_router.domain.lanes import LaneView, serving
 
 ANY_MODEL = frozenset({"", "auto", "default"})
 """Model names with which a client leaves the choice to the router."""
-CHARS_A_TOKEN = 3
-"""Low on purpose: a prompt that is refused here would have been refused by the engine for sure."""
+MOST_CHARS_A_TOKEN = 9
+"""Twice what prose takes: a prompt that is refused here would have been refused by the engine for sure."""
 MOST_FALLBACKS = 3
 
 
@@ -34,7 +34,7 @@ class Decision:
 
 def decide(demand: Demand, lanes: Iterable[LaneView], *, preferred_pool: str = "") -> Decision | Problem:
     """Choose among the living lanes, or say why none serves the request."""
-    known = list(lanes)
+    known = [lane for lane in lanes if lane.models]
     decision = _choose(demand, [lane for lane in known if lane.healthy], preferred_pool)
     if isinstance(decision, Problem) and isinstance(_choose(demand, known, preferred_pool), Decision):
         # An engine that is down for the moment must not look like a model that does not exist.
@@ -59,12 +59,12 @@ def _choose(demand: Demand, lanes: Sequence[LaneView], preferred_pool: str) -> D
 
 
 def _target(demand: Demand, lane: LaneView) -> Target:
-    model = demand.model if demand.model in lane.models else next(iter(lane.models), demand.model)
+    model = demand.model if demand.model in lane.models else lane.models[0]
     return Target(pool=lane.pool, model=model)
 
 
 def _fits(demand: Demand, lane: LaneView) -> bool:
-    return not lane.context or demand.prompt_chars / CHARS_A_TOKEN <= lane.context * CHARS_A_TOKEN
+    return not lane.context or demand.prompt_chars <= lane.context * MOST_CHARS_A_TOKEN
 
 
 def _by_preference(preferred_pool: str) -> Callable[[LaneView], tuple[bool, float, str]]:

@@ -1,0 +1,147 @@
+"""What an operator sees and does."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from redis.asyncio import Redis
+
+from archive_bus import (
+    Bus,
+    BusOptions,
+    BusUnavailable,
+    Delivery,
+    NoSuchDeadLetter,
+    Operator,
+    Reject,
+    TailEntry,
+    connect,
+)
+from archive_contracts.base import Problem
+from archive_contracts.chat import ChatRequested
+from archive_contracts.jobs import JobQueued
+from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL
+from archive_testkit.servers import free_port
+
+CHAT = ChatRequested(body="{}", model="m")
+
+
+@pytest.fixture
+async def operator(redis_url: str) -> AsyncGenerator[Operator, None]:
+    async with Operator(redis_url, redis_url) as operator:
+        yield operator
+
+
+def bus_of(service: str, url: str) -> Bus:
+    return connect(url, url, BusOptions(service=service, grace_s=2.0))
+
+
+async def reject(delivery: Delivery[ChatRequested]) -> None:
+    raise Reject(Problem(code="no_lane", message="nobody serves é"))
+
+
+async def bury(url: str, operator: Operator, count: int) -> None:
+    """Leave dead letters behind."""
+    async with bus_of("router", url) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: reject})
+        for number in range(count):
+            await router.publish(CHAT.model_copy(update={"model": str(number)}), to=CHAT_REQUESTS)
+        async with asyncio.timeout(10):
+            while len(await operator.dead_letters()) < count:
+                await asyncio.sleep(0.01)
+
+
+async def test_lag_and_pending_are_told_apart(redis_url: str, operator: Operator) -> None:
+    holding = asyncio.Event()
+
+    async def hold(delivery: Delivery[ChatRequested]) -> None:
+        holding.set()
+        await asyncio.sleep(60)
+
+    async with connect(redis_url, redis_url, BusOptions(service="router", grace_s=0.0)) as router:
+        await router.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="j")
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: hold}, concurrency=1, prefetch=1)
+        for _ in range(3):
+            await router.publish(CHAT, to=CHAT_REQUESTS)
+        await holding.wait()
+        (report,) = [each for each in await operator.streams() if each.stream == "chat.requests"]
+    (group,) = report.groups
+    assert (report.key, report.partition, report.length) == ("{chat.requests:0}", "0", 3)
+    assert (group.name, group.lag, group.pending, group.consumers, group.dead) == ("router", 2, 1, 1, 0)
+    assert report.oldest_s is not None
+
+
+async def test_journals_are_not_listed(redis_url: str, operator: Operator) -> None:
+    async with bus_of("gateway", redis_url) as gateway:
+        await gateway.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="j")
+        assert await operator.streams() == []
+
+
+async def test_dead_letters_tell_why(redis_url: str, operator: Operator) -> None:
+    await bury(redis_url, operator, 3)
+    letters = await operator.dead_letters(stream="chat.requests", group="router")
+    assert len(letters) == 3
+    assert len(await operator.dead_letters(limit=2)) == 2
+    assert await operator.dead_letters(stream="chat.events") == await operator.dead_letters(group="memory") == []
+    letter = await operator.dead_letter(letters[0].id)
+    assert (letter.code, letter.cause, letter.type) == ("no_lane", "nobody serves é", ChatRequested.type)
+    assert ChatRequested.model_validate_json(letter.fields[b"data"]).model in {"0", "1", "2"}
+    assert [each.at for each in letters] == sorted((each.at for each in letters), reverse=True)
+
+
+async def test_replayed_letter_is_handled(redis_url: str, operator: Operator) -> None:
+    seen: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        seen.append(delivery.message.model)
+
+    await bury(redis_url, operator, 1)
+    (letter,) = await operator.dead_letters()
+    await operator.replay(letter)
+    assert await operator.dead_letters() == []
+    async with bus_of("router", redis_url) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+        async with asyncio.timeout(10):
+            while seen != ["0"]:
+                await asyncio.sleep(0.01)
+
+
+async def test_dropped_letter_is_gone(redis_url: str, operator: Operator) -> None:
+    await bury(redis_url, operator, 2)
+    first, second = await operator.dead_letters()
+    await operator.drop(first)
+    assert await operator.dead_letters() == [second]
+    with pytest.raises(NoSuchDeadLetter):
+        await operator.dead_letter(first.id)
+
+
+async def test_tail_shows_what_comes(redis_url: str, operator: Operator) -> None:
+    async with bus_of("gateway", redis_url) as gateway, Redis.from_url(redis_url) as client:  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+        await gateway.publish(CHAT, to=CHAT_REQUESTS, id="old")
+        tail = operator.tail(CHAT_REQUESTS)
+        got: list[TailEntry] = []
+
+        async def follow() -> None:
+            async for entry in tail:
+                got.append(entry)
+                if len(got) == 2:
+                    return
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(follow())
+            await asyncio.sleep(1.2)  # longer than one read
+            await gateway.publish(CHAT, to=CHAT_REQUESTS, id="new")
+            await client.xadd(CHAT_REQUESTS.physical(), {"foreign": "entry"})
+            await following
+    assert got[0].envelope is not None
+    assert got[0].envelope.id == "new"
+    assert got[1].envelope is None
+    assert "type" in got[1].problem
+
+
+async def test_absent_server_is_said() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    async with Operator(url, url) as operator:
+        with pytest.raises(BusUnavailable):
+            await operator.streams()
+        assert all((await operator.check()).values())

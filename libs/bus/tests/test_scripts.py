@@ -1,0 +1,117 @@
+"""Each script, by itself, on each server."""
+
+from typing import Any
+
+import pytest
+
+from archive_bus._writer import SCRIPTS
+
+STREAM, ATTEMPTS, DEAD, SEEN = "{s:0}", "{s:0}:g:attempts", "{s:0}:g:dead", "{s:0}:seen:id"
+HOUR = 3_600_000
+
+
+async def run(client: Any, name: str, keys: list[str], *args: str | bytes | int) -> Any:
+    return await client.eval(SCRIPTS[name], len(keys), *keys, *args)
+
+
+async def deliver(client: Any, count: int, *, consumer: str = "me", group: str = "g") -> list[str]:
+    """Return the ids of new entries that a consumer of a group holds."""
+    if not await client.exists(STREAM):
+        await client.xgroup_create(STREAM, group, id="0", mkstream=True)
+    for number in range(count):
+        await client.xadd(STREAM, {"n": number})
+    rows = await client.xreadgroup(group, consumer, {STREAM: ">"}, count=count)
+    return [entry_id.decode() for entry_id, _ in rows[0][1]]
+
+
+async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]]:
+    """Return owner and idle time in ms of each pending entry."""
+    rows = await client.xpending_range(STREAM, group, "-", "+", 100)
+    return {row["message_id"].decode(): (row["consumer"].decode(), row["time_since_delivered"]) for row in rows}
+
+
+async def test_every_script_is_tested_here() -> None:
+    assert set(SCRIPTS) == {"ack", "append", "bury", "extend", "publish", "release", "started", "trim"}
+
+
+async def test_publish_adds_once(client: Any) -> None:
+    assert await run(client, "publish", [STREAM, SEEN], HOUR, "type", "t") is None
+    assert not await client.exists(STREAM, SEEN)
+    await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
+    first = await run(client, "publish", [STREAM, SEEN], HOUR, "type", "t")
+    assert await run(client, "publish", [STREAM, SEEN], HOUR, "type", "t") == [0, first[1]]
+    assert first[0] == await client.xlen(STREAM) == 1
+    assert 0 < await client.pttl(SEEN) <= HOUR
+
+
+async def test_append_expects_a_length(client: Any) -> None:
+    first = await run(client, "append", [STREAM, SEEN], HOUR, HOUR, 0, "type", "t")
+    assert await run(client, "append", [STREAM, SEEN], HOUR, HOUR, 0, "type", "t") == [0, first[1]]
+    assert await run(client, "append", [STREAM, f"{SEEN}2"], HOUR, HOUR, 0, "type", "t") == [-1, b"1"]
+    added, _ = await run(client, "append", [STREAM, f"{SEEN}2"], HOUR, HOUR, -1, "type", "t")
+    assert (added, await client.xlen(STREAM)) == (1, 2)
+    assert 0 < await client.pttl(STREAM) <= HOUR
+
+
+async def test_started_counts_runs_and_failures(client: Any) -> None:
+    assert await run(client, "started", [ATTEMPTS], "1-0", "2-0") == [[1, 0], [1, 0]]
+    await client.hset(ATTEMPTS, "1-0!", 1)
+    assert await run(client, "started", [ATTEMPTS], "1-0") == [[2, 1]]
+
+
+async def test_ack_wants_the_owner(client: Any) -> None:
+    one, two = await deliver(client, 2)
+    await run(client, "started", [ATTEMPTS], one, two)
+    assert await run(client, "ack", [STREAM, ATTEMPTS], "g", "other", one) == [0]
+    assert await run(client, "ack", [STREAM, ATTEMPTS], "g", "me", one, "9-9") == [1, 0]
+    assert await run(client, "ack", [STREAM, ATTEMPTS], "g", "me", one) == [0]
+    assert list(await pending(client)) == [two]
+    assert await client.hkeys(ATTEMPTS) == [two.encode()]
+
+
+async def test_extend_renews_what_is_owned(client: Any) -> None:
+    mine, theirs = await deliver(client, 2)
+    await client.xclaim(STREAM, "g", "other", 0, [theirs], idle=5000)
+    await client.xclaim(STREAM, "g", "me", 0, [mine], idle=5000)
+    assert await run(client, "extend", [STREAM], "g", "me", mine, theirs) == [theirs.encode()]
+    held = await pending(client)
+    assert held[mine][1] < 5000 <= held[theirs][1]
+    assert held[theirs][0] == "other"
+
+
+async def test_release_sets_idle_and_counts(client: Any) -> None:
+    mine, theirs = await deliver(client, 2)
+    await client.xclaim(STREAM, "g", "other", 0, [theirs])
+    await run(client, "started", [ATTEMPTS], mine, theirs)
+    await run(client, "release", [STREAM, ATTEMPTS], "g", "me", 700_000, -1, 1, mine, theirs)
+    held = await pending(client)
+    assert held[theirs][1] < 700_000 <= held[mine][1]
+    counts = await client.hgetall(ATTEMPTS)
+    assert counts == {mine.encode(): b"0", f"{mine}!".encode(): b"1", theirs.encode(): b"1"}
+
+
+async def test_bury_moves_once(client: Any) -> None:
+    (one,) = await deliver(client, 1)
+    await run(client, "started", [ATTEMPTS], one)
+    assert await run(client, "bury", [STREAM, ATTEMPTS, DEAD], "g", "other", one, "raw.x", "y") is None
+    assert await run(client, "bury", [STREAM, ATTEMPTS, DEAD], "g", "me", one, "raw.x", b"\xff\x00") is not None
+    assert await run(client, "bury", [STREAM, ATTEMPTS, DEAD], "g", "me", one, "raw.x", "y") is None
+    assert [fields for _, fields in await client.xrange(DEAD)] == [{b"raw.x": b"\xff\x00"}]
+    assert not await pending(client)
+    assert not await client.exists(ATTEMPTS)
+
+
+@pytest.mark.parametrize("held", [0, 2])
+async def test_trim_stops_at_the_oldest_unacked(client: Any, held: int) -> None:
+    ids = await deliver(client, 5)
+    await client.xgroup_create(STREAM, "slow", id="0")
+    now = (await client.time())[0] * 1000 + 60_000
+    assert await run(client, "trim", [STREAM], now) == 0
+    await client.xreadgroup("slow", "one", {STREAM: ">"})
+    await client.xack(STREAM, "slow", *ids)
+    await client.xack(STREAM, "g", *ids[:held], *ids[held + 1 :])
+    assert await run(client, "trim", [STREAM], now) == held
+    await client.xack(STREAM, "g", *ids)
+    assert await run(client, "trim", [STREAM], 1) == 0
+    assert await run(client, "trim", [STREAM], now) == 5 - held
+    assert await run(client, "trim", ["{none:0}"], now) == 0

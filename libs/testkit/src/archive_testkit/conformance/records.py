@@ -1,0 +1,63 @@
+"""Journals and broadcasts: streams that are read without a group."""
+
+from datetime import timedelta
+
+import pytest
+
+from archive_bus import JournalConflict
+from archive_contracts.control import CancelRequested
+from archive_contracts.jobs import JobFinished, JobQueued
+from archive_contracts.streams import CONTROL, JOBS_JOURNAL
+from archive_testkit.conformance.backend import Backend, Feature, needs
+
+QUEUED = JobQueued(job_id="j", kind="ingest")
+FINISHED = JobFinished(job_id="j", status="done")
+
+
+class Recording:
+    """Appending, folding, following."""
+
+    async def test_journal_is_appended_once(self, backend: Backend) -> None:
+        needs(backend, Feature.JOURNALS)
+        async with backend.bus("gateway") as bus:
+            first = [await bus.append(QUEUED, to=JOBS_JOURNAL, entity="j", id="first") for _ in range(2)]
+            await bus.append(FINISHED, to=JOBS_JOURNAL, entity="j")
+            entries = await bus.journal(JOBS_JOURNAL, "j")
+            rest = await bus.journal(JOBS_JOURNAL, "j", after=first[0])
+        assert first[0] == first[1]
+        assert [entry.message for entry in entries] == [QUEUED, FINISHED]
+        assert [entry.message for entry in rest] == [FINISHED]
+
+    async def test_unexpected_length_conflicts(self, backend: Backend) -> None:
+        needs(backend, Feature.JOURNALS)
+        async with backend.bus("gateway") as bus:
+            await bus.append(QUEUED, to=JOBS_JOURNAL, entity="j", id="first", expected=0)
+            with pytest.raises(JournalConflict) as caught:
+                await bus.append(FINISHED, to=JOBS_JOURNAL, entity="j", expected=0)
+            await bus.append(QUEUED, to=JOBS_JOURNAL, entity="j", id="first", expected=0)
+            await bus.append(FINISHED, to=JOBS_JOURNAL, entity="j", expected=1)
+            assert len(await bus.journal(JOBS_JOURNAL, "j")) == 2
+        assert (caught.value.expected, caught.value.found) == (0, 1)
+
+    async def test_journal_is_followed_as_it_grows(self, backend: Backend) -> None:
+        needs(backend, Feature.JOURNALS)
+        seen: list[object] = []
+        async with backend.bus("gateway") as bus:
+            await bus.append(QUEUED, to=JOBS_JOURNAL, entity="j")
+            async for received in bus.follow_journal(JOBS_JOURNAL, "j"):
+                if received is None:
+                    continue
+                seen.append(received.message)
+                if received.message == FINISHED:
+                    break
+                await bus.append(FINISHED, to=JOBS_JOURNAL, entity="j")
+        assert seen == [QUEUED, FINISHED]
+
+    async def test_broadcast_reaches_followers(self, backend: Backend) -> None:
+        needs(backend, Feature.BROADCASTS)
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            await gateway.cancel("something")
+            async for received in router.follow(CONTROL, since=timedelta(minutes=1)):
+                if received:
+                    assert received.message == CancelRequested(target="something")
+                    break

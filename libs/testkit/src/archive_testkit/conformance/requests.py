@@ -1,0 +1,147 @@
+"""Requests and streamed replies, deadlines, cancellation, large messages."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from archive_blobs import FolderBlobs
+from archive_bus import Delivery, Origin, PayloadError, RequestTimeout
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
+from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT
+from archive_contracts.memory import GetLibraryStats, LibraryStats
+from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES, REPLIES
+from archive_testkit.conformance.backend import Backend, Feature, eventually, needs
+
+CHAT = ChatRequested(body="{}", model="m")
+COMPLETED = ChatCompleted(engine="e", pool="p", model="m")
+STATS = LibraryStats(documents=1, chunks=2, vectors=3, memories=4)
+
+
+@pytest.mark.usefixtures("_replies")
+class Requesting:
+    """One process asks, another answers."""
+
+    @pytest.fixture
+    def _replies(self, backend: Backend) -> None:
+        needs(backend, Feature.REPLIES)
+
+    async def test_request_gets_typed_answer(self, backend: Backend) -> None:
+        async def handle(delivery: Delivery[GetLibraryStats]) -> None:
+            await delivery.reply(STATS)
+
+        async with backend.bus("gateway") as gateway, backend.bus("memory") as memory:
+            memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: handle})
+            assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
+
+    async def test_unanswered_request_times_out(self, backend: Backend) -> None:
+        async with backend.bus("gateway") as gateway:
+            with pytest.raises(RequestTimeout):
+                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=0.2)
+
+    async def test_expired_request_never_starts(self, backend: Backend) -> None:
+        started: list[str] = []
+
+        async def handle(delivery: Delivery[GetLibraryStats]) -> None:
+            started.append(delivery.envelope.id)
+
+        async with backend.bus("gateway") as gateway:
+            with pytest.raises(RequestTimeout):
+                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=0.1)
+            async with backend.bus("memory") as memory:
+                memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: handle})
+                await eventually(lambda: memory.counters().get(("memory.queries", "expired")) == 1)
+        assert started == []
+
+    async def test_deadline_travels_with_outputs(self, backend: Backend) -> None:
+        deadlines: list[int] = []
+
+        async def ask_on(delivery: Delivery[ChatRequested]) -> None:
+            deadlines.append(delivery.envelope.deadline)
+            await delivery.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=60)
+            await delivery.reply(COMPLETED)
+
+        async def answer(delivery: Delivery[GetLibraryStats]) -> None:
+            deadlines.append(delivery.envelope.deadline)
+            await delivery.reply(STATS)
+
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router, backend.bus("memory") as memory:
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: ask_on})
+            memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer})
+            await gateway.request(CHAT, ChatCompleted, to=CHAT_REQUESTS, timeout=5)
+        assert deadlines[0] == deadlines[1]
+
+    async def test_streamed_replies_keep_order(self, backend: Backend) -> None:
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            for number in range(500):
+                _ = delivery.emit(ChatDelta(body=str(number)))
+            await delivery.reply(COMPLETED)
+
+        got: list[str] = []
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+            async with gateway.open(CHAT, to=CHAT_REQUESTS) as call:
+                while isinstance(reply := await call.next(), ChatDelta):
+                    got.append(reply.body)
+        assert got == [str(number) for number in range(500)]
+
+    async def test_dead_caller_is_noticed(self, backend: Backend) -> None:
+        async with backend.bus("gateway") as gateway:
+            origin = Origin(reply=f"{gateway.process}/call")
+        async with backend.bus("router") as router:
+            assert not await router.reply(COMPLETED, origin=origin)
+        assert await backend.entries(REPLIES.physical(gateway.process)) == []
+
+    async def test_large_messages_travel_by_reference(self, backend: Backend, tmp_path: Path) -> None:
+        blobs = FolderBlobs(tmp_path)
+        large = "é" * INLINE_LIMIT
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            await delivery.reply(COMPLETED.model_copy(update={"text": delivery.message.body}))
+
+        async with backend.bus("gateway", blobs=blobs) as gateway, backend.bus("router", blobs=blobs) as router:
+            question = CHAT.model_copy(update={"body": large})
+            async with gateway.open(question, to=CHAT_REQUESTS) as call:
+                (sent,) = await backend.entries(CHAT_REQUESTS.physical())
+                router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+                answer = await call.next()
+        assert sent[b"data"].startswith(BLOB_PREFIX)
+        assert isinstance(answer, ChatCompleted)
+        assert answer.text == large
+
+    async def test_large_message_needs_blob_store(self, backend: Backend) -> None:
+        async with backend.bus("gateway") as gateway:
+            with pytest.raises(PayloadError):
+                await gateway.publish(CHAT.model_copy(update={"body": "x" * INLINE_LIMIT}), to=CHAT_REQUESTS)
+
+    async def test_cancel_reaches_the_running_block(self, backend: Backend) -> None:
+        needs(backend, Feature.BROADCASTS)
+        began = asyncio.Event()
+        outcome: list[bool] = []
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            with delivery.cancellable() as scope:
+                began.set()
+                await asyncio.sleep(60)
+            outcome.append(scope.cancelled_caught)
+
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+            target = await gateway.publish(CHAT, to=CHAT_REQUESTS)
+            await began.wait()
+            await gateway.cancel(target)
+            await eventually(lambda: outcome == [True])
+
+    async def test_cancelled_before_start_is_known(self, backend: Backend) -> None:
+        needs(backend, Feature.BROADCASTS)
+        known: dict[str, bool] = {}
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            known[delivery.envelope.id] = await delivery.cancelled()
+
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            for name in ("stop", "go"):
+                await gateway.publish(CHAT, to=CHAT_REQUESTS, id=name)
+            await gateway.cancel("stop")
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+            await eventually(lambda: known == {"stop": True, "go": False})

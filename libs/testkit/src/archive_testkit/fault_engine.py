@@ -1,0 +1,88 @@
+"""A model server that misbehaves on request."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+def sse(*chunks: Any) -> bytes:
+    """Encode chunks as a stream; strings go in as they are."""
+    return b"".join(f"data: {c if isinstance(c, str) else json.dumps(c)}\n\n".encode() for c in chunks)
+
+
+def delta(content: str | None = None, *, finish: str | None = None) -> dict[str, Any]:
+    """One chunk of a streamed chat."""
+    part = {} if content is None else {"content": content}
+    return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": part, "finish_reason": finish}]}
+
+
+@dataclass
+class FaultEngine:
+    """A model server that misbehaves on request: writes bytes, waits through numbers of seconds, cuts at None."""
+
+    pieces: list[bytes | float | None] = field(default_factory=list[bytes | float | None])
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+    routes: dict[str, Any] = field(default_factory=dict[str, Any])
+    received: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
+    sent_headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    peers: list[Any] = field(default_factory=list[Any])
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        text = await request.text()
+        self.received.append((request.path, text))
+        self.sent_headers.append({name.lower(): value for name, value in request.headers.items()})
+        assert request.transport is not None
+        self.peers.append(request.transport.get_extra_info("peername"))
+        self.started.set()
+        if request.path in self.routes:
+            return web.json_response(self.routes[request.path])
+        if request.method == "GET":
+            return web.Response(status=404)
+        try:
+            return await self._stream(request)
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.left.set()
+            raise
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=self.status, headers=self.headers)
+        if self.pieces and isinstance(self.pieces[0], float):
+            await asyncio.sleep(self.pieces[0])
+        await response.prepare(request)
+        for piece in self.pieces:
+            if isinstance(piece, float | int):
+                await asyncio.sleep(piece)
+            elif piece is None:
+                assert request.transport is not None
+                request.transport.abort()
+                return response
+            else:
+                await response.write(piece)
+        await response.write_eof()
+        return response
+
+
+@asynccontextmanager
+async def fault_engine() -> AsyncGenerator[FaultEngine]:
+    """Run one on a free port."""
+    engine = FaultEngine()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", engine.answer)
+    # It cancels a handler when its client leaves, as a good model server stops generating.
+    server = TestServer(app)
+    await server.start_server()
+    engine.url = str(server.make_url(""))
+    try:
+        yield engine
+    finally:
+        await server.close()

@@ -1,0 +1,347 @@
+"""The state of a message server in memory: what the bus keeps in Redis, with the same rules as its scripts.
+
+Nothing here awaits, so every method is as atomic as a script.
+"""
+
+import asyncio
+import bisect
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from archive_bus import Entry, JournalConflict, Lane, Starts
+from archive_contracts.streams import Server, Stream, dead_letters
+
+Fields = Mapping[bytes, bytes]
+Id = tuple[int, int]
+
+NEVER: Id = (0, 0)
+DEDUP_WINDOW_S = 3600.0
+
+
+@dataclass(slots=True)
+class _Held:
+    """Who holds a pending entry, and since when, in seconds of the broker's clock."""
+
+    consumer: str
+    since: float
+
+
+@dataclass(slots=True)
+class _Group:
+    last: Id = NEVER
+    pending: dict[Id, _Held] = field(default_factory=dict[Id, _Held])
+    begun: Counter[Id] = field(default_factory=Counter[Id])
+    failed: Counter[Id] = field(default_factory=Counter[Id])
+
+    def owns(self, consumer: str, entry: Id) -> bool:
+        held = self.pending.get(entry)
+        return held is not None and held.consumer == consumer
+
+    def settle(self, entry: Id) -> None:
+        del self.pending[entry]
+        self.begun.pop(entry, None)
+        self.failed.pop(entry, None)
+
+
+@dataclass(slots=True)
+class _Log:
+    ids: list[Id] = field(default_factory=list[Id])
+    fields: dict[Id, Fields] = field(default_factory=dict[Id, Fields])
+    last: Id = NEVER
+    groups: dict[str, _Group] = field(default_factory=dict[str, _Group])
+    expires: float | None = None
+
+    def after(self, entry: Id, count: int) -> list[Id]:
+        start = bisect.bisect_right(self.ids, entry)
+        return self.ids[start : start + count]
+
+    def drop_before(self, entry: Id) -> int:
+        gone = bisect.bisect_left(self.ids, entry)
+        for each in self.ids[:gone]:
+            del self.fields[each]
+        del self.ids[:gone]
+        return gone
+
+
+class Broker:
+    """Both servers of an installation. Give the same one to several buses: they are then several processes.
+
+    ``clock`` returns seconds since the epoch; leases, retention and lifetimes follow it, so that a test can leap ahead.
+    Only the rules of the bus are simulated: what survives a crash of a server can be proved on a server alone.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._logs: dict[str, _Log] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._marks: dict[tuple[Server, str], float] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._away: set[Server] = set()
+        self._queued: list[tuple[Server, Callable[[], bool], asyncio.Future[bool]]] = []
+
+    # -- what a test does to it and asks of it -----------------------------------------------------------------------
+
+    @contextmanager
+    def outage(self, *servers: Server) -> Generator[None, None, None]:
+        """Let servers, by default both, answer nobody inside the block; they lose nothing."""
+        gone = set(servers or Server)
+        self._away |= gone
+        try:
+            yield
+        finally:
+            self._away -= gone
+            self._write_queued()
+            self.wake()
+
+    def answers(self, server: Server) -> bool:
+        """Whether a server is there."""
+        return server not in self._away
+
+    def add(self, key: str, fields: Fields) -> str:
+        """Add an entry as a foreign publisher would. Returns its id."""
+        return self._add(self._logs.setdefault(key, _Log()), fields)
+
+    def entries(self, key: str) -> list[Entry]:
+        """Return everything a stream holds."""
+        log = self._log(key)
+        return [Entry(text_of(entry), log.fields[entry]) for entry in log.ids] if log else []
+
+    def dead(self, stream: Stream, group: str, *, partition: str = "0") -> list[Fields]:
+        """Return the dead letters of a group, oldest first, with ``cause.*`` and ``raw.*`` fields."""
+        return [entry.fields for entry in self.entries(dead_letters(stream.physical(partition), group))]
+
+    def pending(self, stream: Stream, group: str, *, partition: str = "0") -> dict[str, str]:
+        """Return the consumer that holds each unsettled entry of a group."""
+        found = self._group(stream.physical(partition), group)
+        return {text_of(entry): held.consumer for entry, held in found.pending.items()} if found else {}
+
+    def drop(self, key: str) -> None:
+        """Delete a stream with its groups."""
+        self._logs.pop(key, None)
+
+    # -- publishing --------------------------------------------------------------------------------------------------
+
+    def ensure(self, key: str, groups: Sequence[str]) -> bool:
+        """Create a stream and groups that see it from its start. True: something was created."""
+        log = self._log(key) or self._logs.setdefault(key, _Log())
+        missing = [group for group in groups if group not in log.groups]
+        log.groups.update({group: _Group() for group in missing})
+        return bool(missing)
+
+    def publish(self, key: str, message_id: str, fields: Fields) -> str:
+        """Add an entry once for each message id."""
+        if known := self._known(key, message_id):
+            return known
+        return self._remember(key, message_id, self.add(key, fields))
+
+    def broadcast(self, key: str, fields: Fields, *, most: int) -> str:
+        """Add an entry and keep the newest ``most``."""
+        added = self.add(key, fields)
+        log = self._logs[key]
+        if len(log.ids) > most:
+            log.drop_before(log.ids[-most])
+        return added
+
+    def append(self, stream: Stream, key: str, message_id: str, fields: Fields, *, expected: int | None) -> str:
+        """Append to a journal once for each message id, at the expected length. Raises JournalConflict."""
+        if known := self._known(key, message_id):
+            return known
+        log = self._log(key) or self._logs.setdefault(key, _Log())
+        if expected is not None and len(log.ids) != expected:
+            raise JournalConflict(key, expected=expected, found=len(log.ids))
+        log.expires = self._clock() + stream.retention.total_seconds()
+        return self._remember(key, message_id, self._add(log, fields))
+
+    def reply(self, key: str, fields: Fields, *, most: int) -> bool:
+        """Add an entry to a stream that exists."""
+        if self._log(key) is None:
+            return False
+        self.broadcast(key, fields, most=most)
+        return True
+
+    def expire(self, key: str, *, within_s: float) -> None:
+        """Let a stream vanish after a while."""
+        if log := self._log(key):
+            log.expires = self._clock() + within_s
+
+    # -- consuming ---------------------------------------------------------------------------------------------------
+
+    def take(self, lane: Lane, *, count: int) -> list[Entry]:
+        """Deliver the group's next entries to a consumer."""
+        log = self._logs[lane.key]
+        group = log.groups[lane.group]
+        ids = log.after(group.last, count)
+        for entry in ids:
+            group.last = entry
+            group.pending[entry] = _Held(lane.consumer, self._clock())
+        return [Entry(text_of(entry), log.fields[entry]) for entry in ids]
+
+    def claim(self, lane: Lane, *, count: int) -> list[Entry]:
+        """Give a consumer entries that have been idle for the lease."""
+        log, group = self._log(lane.key), self._group(lane.key, lane.group)
+        if log is None or group is None:
+            return []
+        now, lease = self._clock(), lane.stream.lease.total_seconds()
+        idle = [entry for entry, held in group.pending.items() if now - held.since >= lease]
+        for entry in [entry for entry in idle if entry not in log.fields]:
+            group.settle(entry)
+        claimed = sorted(entry for entry in idle if entry in log.fields)[:count]
+        for entry in claimed:
+            group.pending[entry] = _Held(lane.consumer, now)
+        return [Entry(text_of(entry), log.fields[entry], redelivered=True) for entry in claimed]
+
+    def started(self, lane: Lane, ids: Sequence[str]) -> list[Starts]:
+        """Count executions that begin."""
+        group = self._group(lane.key, lane.group) or _Group()
+        counts: list[Starts] = []
+        for entry in map(id_of, ids):
+            group.begun[entry] += 1
+            counts.append(Starts(group.begun[entry], group.failed[entry]))
+        return counts
+
+    def ack(self, lane: Lane, ids: Sequence[str]) -> list[bool]:
+        """Settle what a consumer still owns."""
+        group = self._group(lane.key, lane.group) or _Group()
+        outcome: list[bool] = []
+        for entry in map(id_of, ids):
+            owned = group.owns(lane.consumer, entry)
+            if owned:
+                group.settle(entry)
+            outcome.append(owned)
+        return outcome
+
+    def extend(self, lane: Lane, ids: Sequence[str]) -> list[str]:
+        """Renew what a consumer still owns; return what it lost."""
+        group = self._group(lane.key, lane.group) or _Group()
+        lost: list[str] = []
+        for entry in ids:
+            if group.owns(lane.consumer, id_of(entry)):
+                group.pending[id_of(entry)].since = self._clock()
+            else:
+                lost.append(entry)
+        return lost
+
+    def release(self, lane: Lane, ids: Sequence[str], *, idle_s: float, begun: int, failed: int) -> None:
+        """Count, and let entries that a consumer owns look as if they had been idle for a while."""
+        group = self._group(lane.key, lane.group) or _Group()
+        for entry in map(id_of, ids):
+            if group.owns(lane.consumer, entry):
+                group.pending[entry].since = self._clock() - idle_s
+                group.begun[entry] += begun
+                group.failed[entry] += failed
+
+    def unbegun(self, lane: Lane) -> list[str]:
+        """Return what a consumer holds without ever having begun it."""
+        group = self._group(lane.key, lane.group) or _Group()
+        return [
+            text_of(entry)
+            for entry, held in group.pending.items()
+            if held.consumer == lane.consumer and entry not in group.begun
+        ]
+
+    def bury(self, lane: Lane, entry: str, letter: Fields) -> bool:
+        """Move an entry that a consumer owns to the dead letters."""
+        group = self._group(lane.key, lane.group)
+        if group is None or not group.owns(lane.consumer, id_of(entry)):
+            return False
+        self.add(dead_letters(lane.key, lane.group), letter)
+        group.settle(id_of(entry))
+        return True
+
+    def trim(self, stream: Stream, key: str) -> int:
+        """Drop what every group has settled and the retention does not keep."""
+        log = self._log(key)
+        if log is None or not log.groups:
+            return 0
+        keep: Id = (int((self._clock() - stream.retention.total_seconds()) * 1000), 0)
+        for group in log.groups.values():
+            keep = min(keep, (group.last[0], group.last[1] + 1), *group.pending)
+        return log.drop_before(keep)
+
+    # -- reading, marks ----------------------------------------------------------------------------------------------
+
+    def read(self, key: str, *, after: str, count: int) -> list[Entry]:
+        """Return entries after an id."""
+        log = self._log(key)
+        return [Entry(text_of(entry), log.fields[entry]) for entry in log.after(id_of(after), count)] if log else []
+
+    def mark(self, server: Server, name: str, *, lifetime_s: float) -> None:
+        """Set a mark."""
+        self._marks[server, name] = self._clock() + lifetime_s
+
+    def marked(self, server: Server, name: str) -> bool:
+        """Whether a mark is set."""
+        return self._marks.get((server, name), 0.0) > self._clock()
+
+    async def changed(self, *, within_s: float) -> None:
+        """Return when something was written, or after a while."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(turn)
+        try:
+            await asyncio.wait([turn], timeout=within_s)
+        finally:
+            if turn in self._waiters:
+                self._waiters.remove(turn)
+
+    def submit(self, server: Server, write: Callable[[], bool]) -> asyncio.Future[bool]:
+        """Write now, or, in order, when the server is back; whoever asked need not wait for the outcome."""
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._queued.append((server, write, outcome))
+        self._write_queued()
+        return outcome
+
+    def wake(self) -> None:
+        """Let everybody who waits look again."""
+        waiters, self._waiters = self._waiters, []
+        for turn in waiters:
+            if not turn.done():
+                turn.set_result(None)
+
+    def _write_queued(self) -> None:
+        queued, self._queued = self._queued, []
+        for server, write, outcome in queued:
+            if server in self._away:
+                self._queued.append((server, write, outcome))
+            elif not outcome.done():
+                outcome.set_result(write())
+
+    def _log(self, key: str) -> _Log | None:
+        log = self._logs.get(key)
+        if log and log.expires is not None and log.expires <= self._clock():
+            del self._logs[key]
+            return None
+        return log
+
+    def _group(self, key: str, group: str) -> _Group | None:
+        log = self._log(key)
+        return log.groups.get(group) if log else None
+
+    def _add(self, log: _Log, fields: Fields) -> str:
+        now: Id = (int(self._clock() * 1000), 0)
+        log.last = max(now, (log.last[0], log.last[1] + 1))
+        log.ids.append(log.last)
+        log.fields[log.last] = dict(fields)
+        self.wake()
+        return text_of(log.last)
+
+    def _known(self, key: str, message_id: str) -> str | None:
+        entry, until = self._seen.get(f"{key}:{message_id}", ("", 0.0))
+        return entry if until > self._clock() else None
+
+    def _remember(self, key: str, message_id: str, entry: str) -> str:
+        self._seen[f"{key}:{message_id}"] = (entry, self._clock() + DEDUP_WINDOW_S)
+        return entry
+
+
+def text_of(entry: Id) -> str:
+    """Return an entry's id as the bus writes it."""
+    return f"{entry[0]}-{entry[1]}"
+
+
+def id_of(text: str) -> Id:
+    """Return an entry's id in an order that compares."""
+    ms, _, seq = text.partition("-")
+    return int(ms), int(seq or 0)

@@ -1,0 +1,212 @@
+"""A bus without a server, for tests of handlers."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from archive_blobs import Blobs
+from archive_bus import Bus, BusOptions, BusUnavailable, Entry, Feed, Lane, Starts
+from archive_bus import wire as wire_of
+from archive_contracts.envelope import Envelope
+from archive_contracts.streams import REPLIES, Server, Stream
+from archive_testkit.memory_broker import Broker
+
+R = TypeVar("R")
+
+SETTLE_TIMEOUT_S = 5.0
+IDLE_S = 1.0
+REPLY_LIFE_S = 60.0
+HANDED_BACK_IDLE_S = 1e9
+
+
+def memory_bus(service: str, broker: Broker, *, grace_s: float = 2.0, blobs: Blobs | None = None) -> Bus:
+    """Return a service's bus on a broker in memory; buses on one broker are processes of one installation.
+
+    The delivery rules are the real ones: leases, attempts, dead letters, replies and drains happen as on a server.
+    """
+    return Bus(MemoryTransport(broker), BusOptions(service=service, grace_s=grace_s), blobs=blobs)
+
+
+class MemoryTransport:
+    """What the bus needs from a server, done by a broker in memory."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def start(self) -> None:
+        """There is nothing to connect."""
+
+    async def stop(self) -> None:
+        """There is nothing to disconnect."""
+
+    async def publish(self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float) -> str:
+        """Add an envelope once for each id; create the groups of the map first."""
+        key, fields = stream.physical(partition), wire_of(envelope)
+
+        def add() -> str:
+            if stream.max_length is not None:
+                return self._broker.broadcast(key, fields, most=stream.max_length)
+            self._broker.ensure(key, tuple(stream.consumers))
+            return self._broker.publish(key, envelope.id, fields)
+
+        return await self._ask(Server.BUS, add, timeout=timeout)
+
+    async def append(
+        self, stream: Stream, entity: str, envelope: Envelope, *, expected: int | None, timeout: float
+    ) -> str:
+        """Append to a journal once for each id."""
+        key, fields = stream.physical(entity), wire_of(envelope)
+
+        def add() -> str:
+            return self._broker.append(stream, key, envelope.id, fields, expected=expected)
+
+        return await self._ask(Server.BUS, add, timeout=timeout)
+
+    def reply(self, process: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
+        """Write to a caller's reply stream."""
+        key, fields = REPLIES.physical(process), wire_of(envelope)
+        written = self._broker.submit(
+            Server.STATE, lambda: self._broker.reply(key, fields, most=REPLIES.max_length or 1)
+        )
+        return _Written(written, timeout)
+
+    async def pump(self, lane: Lane, feed: Feed, *, prefetch: int) -> None:
+        """Feed new entries until cancelled."""
+
+        def take() -> Sequence[Entry]:
+            self._broker.ensure(lane.key, tuple(lane.stream.consumers))
+            return self._broker.take(lane, count=prefetch)
+
+        while True:
+            entries = take() if self._broker.answers(Server.BUS) else ()
+            if not entries:
+                await self._broker.changed(within_s=IDLE_S)
+            await feed(entries)
+
+    async def claim(self, lane: Lane, *, count: int) -> Sequence[Entry]:
+        """Take over entries that have been idle for the lease."""
+        return await self._ask(Server.BUS, lambda: self._broker.claim(lane, count=count))
+
+    async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
+        """Count executions that begin."""
+        return await self._ask(Server.BUS, lambda: self._broker.started(lane, ids))
+
+    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
+        """Acknowledge what is still owned."""
+        return await self._ask(Server.BUS, lambda: self._broker.ack(lane, ids))
+
+    async def extend(self, lane: Lane, ids: Sequence[str]) -> Sequence[str]:
+        """Renew leases; returns the ids that were lost."""
+        return await self._ask(Server.BUS, lambda: self._broker.extend(lane, ids))
+
+    async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
+        """Let any consumer have the entry after the delay."""
+        idle_s = max(0.0, lane.stream.lease.total_seconds() - delay_s)
+        await self._release(lane, [entry_id], idle_s=idle_s, begun=0 if failed else -1, failed=int(failed))
+
+    async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
+        """Let any consumer have the entries at once."""
+        await self._release(lane, ids, idle_s=HANDED_BACK_IDLE_S, begun=-1 if begun else 0, failed=0)
+
+    async def _release(self, lane: Lane, ids: Sequence[str], *, idle_s: float, begun: int, failed: int) -> None:
+        await self._ask(Server.BUS, lambda: self._broker.release(lane, ids, idle_s=idle_s, begun=begun, failed=failed))
+
+    async def unbegun(self, lane: Lane) -> Sequence[str]:
+        """Return what the consumer holds without ever having begun it."""
+        return await self._ask(Server.BUS, lambda: self._broker.unbegun(lane))
+
+    async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
+        """Move an entry to the dead letters with its cause and its raw fields."""
+        facts = {"entry": entry.id, "group": lane.group, "at": str(int(time.time() * 1000))}
+        facts |= {f"cause.{name}": value for name, value in cause.items()}
+        letter = {name.encode(): value.encode() for name, value in facts.items()}
+        letter |= {b"raw." + name: value for name, value in entry.fields.items()}
+        return await self._ask(Server.BUS, lambda: self._broker.bury(lane, entry.id, letter))
+
+    async def trim(self, stream: Stream, partition: str) -> int:
+        """Drop what every group has acknowledged and the retention does not keep."""
+        return await self._ask(Server.BUS, lambda: self._broker.trim(stream, stream.physical(partition)))
+
+    async def read(self, key: str, *, server: Server, after: str, count: int = 500) -> Sequence[Entry]:
+        """Read entries after an id, at once."""
+        return await self._ask(server, lambda: self._broker.read(key, after=after, count=count))
+
+    async def tail(self, key: str, *, server: Server, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Read entries after an id as they come."""
+        while True:
+            batch = await self._ask(server, partial(self._broker.read, key, after=after, count=500))
+            idle_from = time.monotonic()
+            while not batch and (left := idle_from + IDLE_S - time.monotonic()) > 0:
+                await self._broker.changed(within_s=left)
+                batch = await self._ask(server, partial(self._broker.read, key, after=after, count=500))
+            if batch:
+                after = batch[-1].id
+            yield batch
+
+    async def open_replies(self, process: str, *, read_to: str) -> bool:
+        """Create or renew this process's reply stream."""
+        key = REPLIES.physical(process)
+
+        def renew() -> bool:
+            created = self._broker.ensure(key, ("owner",))
+            self._broker.expire(key, within_s=REPLY_LIFE_S)
+            return created
+
+        return await self._ask(Server.STATE, renew)
+
+    async def close_replies(self, process: str) -> None:
+        """Delete this process's reply stream."""
+        await self._ask(Server.STATE, lambda: self._broker.drop(REPLIES.physical(process)))
+
+    def mark(self, name: str, *, server: Server, lifetime: timedelta) -> Awaitable[bool]:
+        """Set a mark."""
+
+        def set_mark() -> bool:
+            self._broker.mark(server, name, lifetime_s=lifetime.total_seconds())
+            return True
+
+        return _Written(self._broker.submit(server, set_mark), SETTLE_TIMEOUT_S)
+
+    async def marked(self, name: str, *, server: Server) -> bool:
+        """Whether a mark is set."""
+        return await self._ask(server, lambda: self._broker.marked(server, name))
+
+    async def check(self) -> str | None:
+        """Return what is wrong with the servers, or None."""
+        for server in Server:
+            if not self._broker.answers(server):
+                return f"the {server} server does not answer"
+        return None
+
+    async def _ask(self, server: Server, do: Callable[[], R], *, timeout: float = SETTLE_TIMEOUT_S) -> R:
+        """Do something as soon as a server is there; yields to the loop as a round trip would."""
+        until = time.monotonic() + timeout
+        await asyncio.sleep(0)
+        while not self._broker.answers(server):
+            if (left := until - time.monotonic()) <= 0:
+                raise BusUnavailable(f"the {server} server did not answer within {timeout:g} s")
+            await self._broker.changed(within_s=left)
+        return do()
+
+
+class _Written:
+    """The outcome of a write; need not be awaited."""
+
+    __slots__ = ("_outcome", "_timeout")
+
+    def __init__(self, outcome: asyncio.Future[bool], timeout: float) -> None:
+        self._outcome = outcome
+        self._timeout = timeout
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> bool:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._outcome
+        except TimeoutError:
+            raise BusUnavailable(f"the server did not answer within {self._timeout:g} s") from None

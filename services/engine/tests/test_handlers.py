@@ -1,0 +1,254 @@
+"""The worker between its lane and a model server."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archive_bus import Bus, BusOptions, Delivery, RequestFailed, connect
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
+from archive_contracts.engine import (
+    Embedded,
+    EmbedRequested,
+    EngineLeft,
+    EngineRegistered,
+    GenerateRequested,
+    Target,
+)
+from archive_contracts.streams import CHAT_EVENTS, ENGINE_EVENTS, ENGINE_JOBS
+from archive_engine.app import build
+from archive_engine.settings import Settings
+from archive_testkit.fault_engine import FaultEngine, delta, fault_engine, sse
+
+WHOLE = {
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[FaultEngine]:
+    """A model server that does as told."""
+    async with fault_engine() as running:
+        running.routes["/v1/models"] = {"object": "list", "data": [{"id": "m", "object": "model"}]}
+        yield running
+
+
+@pytest.fixture
+async def caller(redis_url: str) -> AsyncIterator[Bus]:
+    """Whoever waits for answers."""
+    async with connect(redis_url, redis_url, BusOptions(service="router")) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def worker(redis_url: str, engine: FaultEngine, tmp_path: Path, **settings: Any) -> AsyncGenerator[None]:
+    """A running worker on the lane 'small'."""
+    known: dict[str, Any] = {
+        "bus_url": redis_url,
+        "state_url": redis_url,
+        "blobs_url": f"file://{tmp_path}",
+        "name": "fake",
+        "base_url": engine.url,
+        "heartbeat_s": 0.1,
+        "slots": 2,
+    }
+    async with build(Settings(**known | settings)).lifespan():
+        yield
+
+
+def job(*, stream: bool = True, store: bool = False, fallbacks: tuple[Target, ...] = ()) -> GenerateRequested:
+    request = ChatRequested(
+        body='{"model": "m", "odd":  1.50}', model="m", stream=stream, store=store, user_turn="Hi there"
+    )
+    return GenerateRequested(request=request, request_id="r1", pool="small", model="m", fallbacks=fallbacks)
+
+
+async def talk(caller: Bus, message: GenerateRequested, **options: Any) -> tuple[list[str], ChatCompleted]:
+    deltas: list[str] = []
+    async with caller.open(message, to=ENGINE_JOBS, partition="small", timeout=20, **options) as call:
+        async for reply in call:
+            if isinstance(reply, ChatCompleted):
+                return deltas, reply
+            assert isinstance(reply, ChatDelta)
+            deltas.append(reply.body)
+    raise AssertionError("unreachable")
+
+
+async def test_stream_arrives_verbatim(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:
+    chunks = [delta("Hel"), delta("lo", finish="stop") | {"odd": 1.5}]
+    engine.pieces = [sse(*chunks, "[DONE]")]
+    async with worker(redis_url, engine, tmp_path):
+        deltas, completed = await talk(caller, job())
+    assert [json.loads(body) for body in deltas] == chunks
+    assert (completed.text, completed.engine, completed.pool) == ("Hello", "fake", "small")
+    assert engine.received[-1] == ("/v1/chat/completions", '{"model": "m", "odd":  1.50}')
+
+
+async def test_whole_answer_is_passed_through(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:
+    engine.routes["/v1/chat/completions"] = WHOLE
+    async with worker(redis_url, engine, tmp_path):
+        _, completed = await talk(caller, job(stream=False))
+    assert json.loads(completed.body or "") == WHOLE
+    assert (completed.usage.total_tokens, completed.finish_reason) == (5, "stop")
+
+
+async def test_other_model_name_is_put_in(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:
+    engine.routes["/v1/chat/completions"] = WHOLE
+    async with worker(redis_url, engine, tmp_path):
+        await talk(caller, job(stream=False).model_copy(update={"model": "real"}))
+    assert json.loads(engine.received[-1][1]) == {"model": "real", "odd": 1.5}
+
+
+async def test_exchange_is_told_when_it_may_be(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.routes["/v1/chat/completions"] = WHOLE
+    told: list[ChatCompleted] = []
+
+    async def note(delivery: Delivery[ChatCompleted]) -> None:
+        told.append(delivery.message)
+
+    async with (
+        worker(redis_url, engine, tmp_path),
+        connect(redis_url, redis_url, BusOptions(service="memory")) as memory,
+    ):
+        memory.subscribe(CHAT_EVENTS, {ChatCompleted: note})
+        await talk(caller, job(stream=False))
+        await talk(caller, job(stream=False, store=True))
+        async with asyncio.timeout(5):
+            while not told:
+                await asyncio.sleep(0.01)
+    assert [(event.user_turn, event.text, event.body) for event in told] == [("Hi there", "Hello.", None)]
+
+
+async def test_failure_before_the_first_token_goes_on(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.status = 500
+    engine.routes.pop("/v1/chat/completions", None)
+    async with fault_engine() as other:
+        other.routes |= {"/v1/models": {"data": [{"id": "n"}]}, "/v1/chat/completions": WHOLE}
+        async with (
+            worker(redis_url, engine, tmp_path),
+            worker(redis_url, other, tmp_path, pool="spare", name="spare"),
+        ):
+            _, completed = await talk(caller, job(stream=False, fallbacks=(Target(pool="spare", model="n"),)))
+    assert (completed.engine, completed.pool) == ("spare", "spare")
+
+
+async def test_engines_refusal_reaches_the_caller(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.status, engine.headers = 429, {"content-type": "application/json", "retry-after": "7"}
+    engine.pieces = [b'{"error": {"message": "slow down", "code": "rate_limited"}}']
+    async with worker(redis_url, engine, tmp_path):
+        with pytest.raises(RequestFailed) as caught:
+            await talk(caller, job())
+    problem = caught.value.problem()
+    assert (problem.status, problem.code, problem.message, problem.retry_after_s) == (
+        429,
+        "rate_limited",
+        "slow down",
+        7,
+    )
+
+
+async def test_dead_engine_is_tried_again_then_said(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.status = 500
+    async with worker(redis_url, engine, tmp_path):
+        with pytest.raises(RequestFailed) as caught:
+            await talk(caller, job())
+    asked = [path for path, _ in engine.received if path == "/v1/chat/completions"]
+    assert (len(asked), caught.value.problem().status) == (ENGINE_JOBS.attempts, 500)
+
+
+async def test_cut_stream_is_said_in_band(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:
+    engine.pieces = [sse(delta("Hel")), 0.1, None]
+    async with worker(redis_url, engine, tmp_path):
+        with pytest.raises(RequestFailed) as caught:
+            await talk(caller, job())
+    assert caught.value.problem().code == "upstream_cut"
+    assert len([path for path, _ in engine.received if path == "/v1/chat/completions"]) == 1
+
+
+async def test_cancel_closes_the_upstream_call(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.pieces = [sse(delta("Hel")), 60.0]
+    asking = caller.open(job(), to=ENGINE_JOBS, partition="small", timeout=20)
+    async with worker(redis_url, engine, tmp_path), asking as call:
+        await call.next()
+        await caller.cancel("r1")
+        async with asyncio.timeout(5):
+            await engine.left.wait()
+
+
+async def test_cancelled_before_it_began_is_not_asked(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    await caller.cancel("r1")
+    engine.routes["/v1/chat/completions"] = WHOLE
+    async with worker(redis_url, engine, tmp_path):
+        await caller.publish(job(stream=False), to=ENGINE_JOBS, partition="small")
+        await talk(caller, job(stream=False).model_copy(update={"request_id": "r2"}))
+    assert len([path for path, _ in engine.received if path == "/v1/chat/completions"]) == 1
+
+
+async def test_interrupted_answer_is_not_repeated(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.pieces = [sse(delta("Hel")), 60.0]
+    async with caller.open(job(), to=ENGINE_JOBS, partition="small", timeout=30) as call:
+        async with worker(redis_url, engine, tmp_path, grace_s=0.0):
+            await call.next()
+        engine.pieces = [sse(delta("again", finish="stop"), "[DONE]")]
+        async with worker(redis_url, engine, tmp_path):
+            with pytest.raises(RequestFailed) as caught:
+                await call.next()
+    assert caught.value.problem().code == "interrupted"
+
+
+async def test_worker_announces_itself_and_leaves(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    events: list[EngineRegistered | EngineLeft] = []
+
+    async def listen() -> None:
+        async for received in caller.follow(ENGINE_EVENTS):
+            if received and isinstance(received.message, EngineRegistered | EngineLeft):
+                events.append(received.message)
+                if isinstance(received.message, EngineLeft):
+                    return
+
+    listening = asyncio.ensure_future(listen())
+    async with worker(redis_url, engine, tmp_path):
+        async with asyncio.timeout(5):
+            while not any(isinstance(event, EngineRegistered) and event.healthy for event in events):
+                await asyncio.sleep(0.02)
+    await asyncio.wait_for(listening, 5)
+    first = events[0]
+    assert isinstance(first, EngineRegistered)
+    assert (first.pool, first.engine, [card.id for card in first.models], first.slots) == ("small", "fake", ["m"], 2)
+
+
+async def test_embeddings_of_a_server_are_normal_vectors(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    rows = [{"index": 1, "embedding": [0.0, 1.0, 0.0]}, {"index": 0, "embedding": [1.0, 0.0, 0.0]}]
+    engine.routes["/v1/embeddings"] = {"data": rows, "usage": {"prompt_tokens": 4}}
+    async with worker(redis_url, engine, tmp_path):
+        request = EmbedRequested(texts=("a", "b"), dimensions=2)
+        reply = await caller.request(request, Embedded, to=ENGINE_JOBS, partition="small")
+    vectors = np.frombuffer(base64.b64decode(reply.vectors), dtype="<f4").reshape(-1, reply.dim)
+    assert vectors.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert (reply.counts, reply.tokens) == ((1, 1), 4)
