@@ -4,8 +4,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from archive_testkit.system import ArchiveSystem
 
 ROOT = Path(__file__).parents[2]
@@ -18,14 +16,14 @@ def test_readme_names_the_two_commands() -> None:
     assert LINES[:2] == ["make up", "make test"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_snippet_runs(processes: ArchiveSystem, command: str) -> None:
-    here = command.replace("http://127.0.0.1:8080", processes.url)
-    if command.startswith("curl "):
-        here = here.replace("curl -s", "curl -s --fail-with-body")
-    else:
-        here = here.replace(".venv/bin/archive", f"{ROOT}/.venv/bin/archive")
+def test_snippets_run_in_their_order(processes: ArchiveSystem) -> None:
     env = {"ARCHIVE_HOME": str(processes.home), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(here, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip()
+    for command in COMMANDS:
+        here = command.replace("http://127.0.0.1:8080", processes.url).replace("curl -s", "curl -s --fail-with-body")
+        if command.startswith(".venv"):
+            here = f"{ROOT}/{here}"
+        done = subprocess.run(
+            here, shell=True, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert done.stdout.strip()
