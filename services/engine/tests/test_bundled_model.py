@@ -79,7 +79,9 @@ async def test_schema_binds_the_answer(server: str, session: ClientSession) -> N
         "json_schema": {"name": "pick", "schema": {**schema, "additionalProperties": False}},
     }
     backend = OpenAIBackend(server, session=session)
-    async with backend.chat(_body(stream=False, response_format=wanted, max_tokens=40), stream=False) as reply:
+    async with backend.chat(
+        _body(stream=False, response_format=wanted, max_tokens=200, temperature=0), stream=False
+    ) as reply:
         content = json.loads((await anext(reply)).data)["choices"][0]["message"]["content"]
     assert json.loads(content)["pick"] in {"red", "blue"}
 
