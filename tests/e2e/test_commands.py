@@ -1,9 +1,11 @@
 """What a person types."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis
 
@@ -12,12 +14,15 @@ from archive_testkit.system import ArchiveSystem
 
 
 @pytest.fixture
-def ingested(system: ArchiveSystem, tmp_path: Path) -> ArchiveSystem:
+def ingested(system: ArchiveSystem, client: httpx.Client, tmp_path: Path) -> Iterator[ArchiveSystem]:
     """The system with the almanac ingested by the command."""
     path = tmp_path / "almanac.pdf"
     path.write_bytes(pdf())
     assert "12 pages" in system.command("ingest", str(path))
-    return system
+    yield system
+    for document in client.get("/v1/documents").json()["documents"]:
+        if document["filename"] == path.name:
+            client.delete(f"/v1/documents/{document['id']}")
 
 
 def test_ask_names_file_and_page(ingested: ArchiveSystem) -> None:

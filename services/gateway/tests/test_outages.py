@@ -45,12 +45,12 @@ async def test_server_gone_is_said(
             gone.resume()
 
 
+async def answer(delivery: Delivery[ChatRequested]) -> None:
+    await delivery.reply(ChatCompleted(engine="e", pool="p", model="m", body="{}"))
+
+
 async def test_servers_back_serve_again(start: Any, redis_server: RedisServer) -> None:
     url = redis_server.url
-
-    async def answer(delivery: Delivery[ChatRequested]) -> None:
-        await delivery.reply(ChatCompleted(engine="e", pool="p", model="m", body="{}"))
-
     async with (
         start(bus_url=url, state_url=url) as gateway,
         connect(url, url, BusOptions(service="router", grace_s=0.2)) as router,
@@ -64,3 +64,19 @@ async def test_servers_back_serve_again(start: Any, redis_server: RedisServer) -
         while (await gateway.http.post("/v1/chat/completions", json=ASKED)).status_code != 200:
             assert time.monotonic() < until
             await asyncio.sleep(0.2)
+
+
+async def test_ready_gateway_refuses_nothing(start: Any, redis_server: RedisServer) -> None:
+    url = redis_server.url
+    async with (
+        start(bus_url=url, state_url=url) as gateway,
+        connect(url, url, BusOptions(service="router", grace_s=0.2)) as router,
+    ):
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: answer})
+        redis_server.pause()
+        assert (await gateway.http.post("/v1/chat/completions", json=ASKED)).status_code == 503
+        redis_server.resume()
+        until = time.monotonic() + 20
+        while (await gateway.http.get("/readyz")).status_code != 200:
+            assert time.monotonic() < until
+        assert (await gateway.http.post("/v1/chat/completions", json=ASKED)).status_code == 200

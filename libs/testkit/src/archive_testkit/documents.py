@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 
 from docx import Document
@@ -59,8 +60,9 @@ UNKNOWN = "Which orchestra recorded the second symphony of Balthasar Wrenfield?"
 
 
 def pdf(facts: Sequence[Fact] = FACTS, *, pages: int = 12, title: str = "Almanac", dense: int = 1) -> bytes:
-    """Return a PDF with each fact on its page, between ``dense`` times the filler."""
+    """Return a PDF with each fact on its page, between ``dense`` times the filler; the same bytes for the same call."""
     document = FPDF(format="A4")
+    document.set_creation_date(datetime(2024, 1, 1, tzinfo=UTC))
     document.set_title(title)
     document.set_font("Helvetica", size=11)
     on_page = {fact.page: fact.sentence for fact in facts}

@@ -43,10 +43,11 @@ def build(settings: Settings) -> App:
     cancels = Canceller(bus)
     engines = EngineFollower(bus, clock=time.monotonic)
     ingress = Ingress(bus=bus, blobs=blobs, tenant=settings.ingress_tenant)
-    ready: dict[str, Check] = {"bus": bus.check, "blobs": _blobs_check(blobs)}
+    watch = ServerWatch(bus.check, clock=time.monotonic)
+    ready: dict[str, Check] = {"bus": watch.check, "blobs": _blobs_check(blobs)}
     desk = Desk(
         bus=bus,
-        asking=Asking(bus, ServerWatch(bus.check, clock=time.monotonic), cancels),
+        asking=Asking(bus, watch, cancels),
         cancels=cancels,
         engines=engines,
         uploads=MultipartUploads(blobs),

@@ -35,6 +35,15 @@ class ServerWatch:
                 await self._ask()
             return self._outage()
 
+    async def check(self) -> str | None:
+        """Ask now, and return what is wrong.
+
+        Readiness comes from here, so that no request is refused once the gateway has called itself ready.
+        """
+        async with self._asking:
+            await self._ask()
+            return self._what
+
     async def _ask(self) -> None:
         began = self._clock()
         what = await self._check()
