@@ -1,7 +1,9 @@
 """The backends that the bus is proved on."""
 
 import shutil
+import sys
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,9 @@ from archive_bus import Bus, BusOptions, Transport, connect
 from archive_bus._redis import RedisTransport, RedisUrls
 from archive_testkit.conformance import Backend, Feature, MemoryBackend
 from archive_testkit.servers import RedisServer, server_binary
+
+# Test folders are no packages; bus_peers is a name that no other package's tests use.
+sys.path.append(str(Path(__file__).parent))
 
 
 class RedisBackend:
@@ -83,3 +88,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend_server" in metafunc.fixturenames:
         names = [name for name, binary in _servers().items() if binary or "client" not in metafunc.fixturenames]
         metafunc.parametrize("backend_server", names, indirect=True, scope="session")
+
+
+@pytest.fixture
+def state_server() -> Iterator[RedisServer]:
+    """A second server, for the state role, that forgets everything when it is killed."""
+    server = RedisServer().start()
+    yield server
+    server.stop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from archive_bus._admin import DeadLetter, GroupReport, NoSuchDeadLetter, Operator, StreamReport, TailEntry
-    from archive_bus._bus import Bus, BusOptions
+    from archive_bus._bus import Bus
     from archive_bus._calls import Call
     from archive_bus._connect import connect
     from archive_bus._delivery import Delivery, Handler, Origin, Received
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Retry,
         Verdict,
     )
+    from archive_bus._options import BusOptions
     from archive_bus._transport import Entry, Feed, Lane, Starts, Transport, wire
 
 _HOMES = {
@@ -35,7 +36,7 @@ _HOMES = {
     "StreamReport": "archive_bus._admin",
     "TailEntry": "archive_bus._admin",
     "Bus": "archive_bus._bus",
-    "BusOptions": "archive_bus._bus",
+    "BusOptions": "archive_bus._options",
     "Call": "archive_bus._calls",
     "connect": "archive_bus._connect",
     "Delivery": "archive_bus._delivery",

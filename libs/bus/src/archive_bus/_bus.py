@@ -2,69 +2,40 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
-from opentelemetry.trace import NoOpTracer, Tracer
-from pydantic import ValidationError
+from opentelemetry.trace import NoOpTracer
 
-from archive_blobs import BlobError, BlobRef, Blobs, BlobStoreDown
+from archive_blobs import Blobs
 from archive_bus._calls import Call, Calls
+from archive_bus._cancelling import TOMBSTONE_LIFE, Cancels
 from archive_bus._consumer import Consumer
 from archive_bus._delivery import Delivery, Handler, Origin, Received
-from archive_bus._errors import BusError, BusUnavailable, NotInMap, PayloadError
-from archive_bus._tracing import receiving, sending, traceparent_of
-from archive_bus._transport import Entry, Lane, Transport
+from archive_bus._errors import BusError, BusUnavailable, NotInMap
+from archive_bus._following import Follower
+from archive_bus._handling import Work
+from archive_bus._options import BusOptions
+from archive_bus._payload import Payloads
+from archive_bus._replies import ReplyReader
+from archive_bus._sending import Sender
+from archive_bus._tracing import receiving
+from archive_bus._transport import Lane, Transport
 from archive_contracts.base import Failed, Message, Problem
 from archive_contracts.control import CancelRequested
-from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT, Envelope, EnvelopeError, stamp
-from archive_contracts.streams import CONTROL, REPLIES, TYPES, Server, Stream
-
-log = logging.getLogger(__name__)
+from archive_contracts.envelope import Envelope
+from archive_contracts.streams import CONTROL, Server, Stream
 
 A = TypeVar("A", bound=Message)
 
-
-class Bind(Protocol):
-    """Puts the identity of a message into the log context."""
-
-    def __call__(self, *, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
-        """Return a context manager around the handler."""
-        ...
-
-
-def _unbound(*, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
-    del correlation, message_id, tenant
-    return nullcontext()
-
-
-TOMBSTONE_LIFE = timedelta(hours=1)
 STALE_LOOP_S = 30.0
-RENEW_REPLIES_S = 10.0
-RENEW_AFTER_REPLIES = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BusOptions:
-    """How a service uses the bus.
-
-    ``grace_s`` is how long a drain lets running handlers finish; ``patience_s`` how long a publish waits for a server
-    that is away; ``bind`` puts a message's identity into the log context while its handler runs.
-    """
-
-    service: str
-    grace_s: float = 10.0
-    patience_s: float = 30.0
-    tracer: Tracer | None = None
-    bind: Bind = _unbound
 
 
 class Bus:
@@ -79,18 +50,21 @@ class Bus:
         self._transport = transport
         self._options = options
         self._tracer = None if isinstance(options.tracer, NoOpTracer) else options.tracer
-        self._blobs = blobs
+        self._payloads = Payloads(blobs)
+        self._sender = Sender(transport, options, self._payloads, tracer=self._tracer)
         self._calls = Calls()
+        self._replies = ReplyReader(transport, self._payloads, process=self.process, calls=self._calls)
+        self._follower = Follower(transport, self._payloads)
+        self._cancels = Cancels(transport)
         self._consumers: list[Consumer] = []
-        self._scopes: dict[str, set[anyio.CancelScope]] = {}
 
     async def __aenter__(self) -> Self:
         await self._transport.start()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
-        self._background = [self._tasks.create_task(self._read_replies())]
+        self._background = [self._tasks.create_task(self._replies.run())]
         if self.service in CONTROL.followers:
-            self._background.append(self._tasks.create_task(self._obey_control()))
+            self._background.append(self._tasks.create_task(self._cancels.obey(self.follow(CONTROL))))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -104,7 +78,7 @@ class Bus:
                 await self._tasks.__aexit__(None, None, None)
             finally:
                 with contextlib.suppress(BusUnavailable):
-                    await self._transport.close_replies(self.process)
+                    await self._replies.close()
                 await self._transport.stop()
 
     # -- work --------------------------------------------------------------------------------------------------------
@@ -140,10 +114,7 @@ class Bus:
         consumer = Consumer(
             lane=lane,
             transport=self._transport,
-            handlers=handlers,
-            run=run,
-            refuse=self._refuse,
-            load=self._load,
+            work=Work(handlers=handlers, run=run, refuse=self._refuse, payloads=self._payloads),
             concurrency=concurrency,
         )
         self._consumers.append(consumer)
@@ -179,12 +150,9 @@ class Bus:
             NotInMap: the stream does not carry this type.
             BusUnavailable: the server did not answer within ``timeout`` (the service's patience by default).
         """
-        if type(message) not in to.messages:
-            raise NotInMap(f"{to.name} does not carry {message.type}")
-        envelope = await self._seal(message, origin or Origin(), id)
-        with sending(self._tracer, to, envelope) as sent:
-            await self._transport.publish(to, partition, sent, timeout=timeout or self._options.patience_s)
-        return envelope.id
+        return await self._sender.publish(
+            message, to=to, partition=partition, origin=origin or Origin(), message_id=id, timeout=timeout
+        )
 
     async def append(
         self,
@@ -203,65 +171,19 @@ class Bus:
             JournalConflict: the journal is not ``expected`` entries long.
             BusUnavailable: as publish.
         """
-        envelope = await self._seal(message, origin or Origin(), id)
-        patience = timeout or self._options.patience_s
-        return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience)
+        return await self._sender.append(
+            message,
+            to=to,
+            entity=entity,
+            origin=origin or Origin(),
+            message_id=id,
+            expected=expected,
+            timeout=timeout,
+        )
 
     def reply(self, message: Message, *, origin: Origin) -> Awaitable[bool]:
         """Write to a caller's reply stream; the order of calls is kept. False: nobody waits."""
-        process, _, call = origin.reply.partition("/")
-        if not process:
-            return _nobody()
-        envelope = Envelope(
-            id=secrets.token_hex(8), type=message.type, subject=call, tenant=origin.tenant, data=message.to_json()
-        )
-        if len(envelope.data) > INLINE_LIMIT:
-            return self._reply_large(process, envelope)
-        return self._transport.reply(process, envelope, timeout=self._options.patience_s)
-
-    async def _reply_large(self, process: str, envelope: Envelope) -> bool:
-        stored = replace(envelope, data=await self._store(envelope.data))
-        return await self._transport.reply(process, stored, timeout=self._options.patience_s)
-
-    async def _seal(self, message: Message, origin: Origin, message_id: str | None) -> Envelope:
-        data = message.to_json()
-        return Envelope(
-            id=message_id or secrets.token_hex(16),
-            type=message.type,
-            source=self.service,
-            time=stamp(),
-            traceparent=origin.traceparent or traceparent_of(),
-            tracestate=origin.tracestate,
-            correlation=origin.correlation,
-            causation=origin.causation,
-            deadline=origin.deadline,
-            tenant=origin.tenant,
-            shadow=origin.shadow,
-            reply=origin.reply,
-            data=data if len(data) <= INLINE_LIMIT else await self._store(data),
-        )
-
-    async def _store(self, data: bytes) -> bytes:
-        if self._blobs is None:
-            raise PayloadError(f"{len(data)} bytes are more than a message holds, and there is no blob store")
-        try:
-            return str(await self._blobs.put(data)).encode()
-        except BlobStoreDown as error:
-            raise BusUnavailable(f"the blob store that large messages need is away: {error}") from error
-        except BlobError as error:
-            raise PayloadError(f"the message cannot be stored: {error}") from error
-
-    async def _load(self, envelope: Envelope) -> bytes:
-        if not envelope.data.startswith(BLOB_PREFIX):
-            return envelope.data
-        if self._blobs is None:
-            raise PayloadError("the message refers to a blob, and there is no blob store")
-        try:
-            return await self._blobs.read(BlobRef.parse(envelope.data.decode(errors="replace")))
-        except BlobStoreDown as error:
-            raise BusUnavailable(f"the blob store that holds the message is away: {error}") from error
-        except BlobError as error:
-            raise PayloadError(f"the message's blob cannot be read: {error}") from error
+        return self._sender.reply(message, origin=origin)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -323,102 +245,34 @@ class Bus:
         finally:
             self._calls.remove(call)
 
-    async def _read_replies(self) -> None:
-        key = REPLIES.physical(self.process)
-        after, opened = "0-0", False
-        while True:
-            try:
-                if await self._transport.open_replies(self.process, read_to=after):
-                    after = "0-0"
-                    if opened:
-                        self._calls.lose()
-                opened = True
-                async for batch in self._until_renewal(key, after):
-                    for entry in batch:
-                        after = entry.id
-                        await self._deliver_reply(entry)
-            except BusUnavailable:
-                await asyncio.sleep(0.1)
-
-    async def _until_renewal(self, key: str, after: str) -> AsyncIterator[Sequence[Entry]]:
-        """Yield replies until it is time to renew the stream's life and to drop what has been read."""
-        renewed, read = time.monotonic(), 0
-        async for batch in self._transport.tail(key, server=Server.STATE, after=after):
-            yield batch
-            read += len(batch)
-            if read >= RENEW_AFTER_REPLIES or time.monotonic() - renewed > RENEW_REPLIES_S:
-                return
-
-    async def _deliver_reply(self, entry: Entry) -> None:
-        try:
-            envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
-        except EnvelopeError as error:
-            log.warning("an entry of the reply stream is dropped: %s", error)
-            return
-        try:
-            message = TYPES[envelope.type].model_validate_json(await self._load(envelope))
-        except (KeyError, ValidationError, PayloadError, BusUnavailable) as error:
-            self._calls.deliver(envelope, BusError(f"a reply of type {envelope.type} cannot be read: {error}"))
-            return
-        self._calls.deliver(envelope, message)
-
     # -- following ---------------------------------------------------------------------------------------------------
 
-    async def follow(
+    def follow(
         self, stream: Stream, *, partition: str = "0", since: timedelta = timedelta(0)
     ) -> AsyncIterator[Received[Message] | None]:
         """Yield messages of a stream without a group, from ``since`` ago; None about once a second when none come."""
-        # What comes after an id does not include it: the millisecond before, or one of this millisecond is missed.
-        after = f"{max(0, int((time.time() - since.total_seconds()) * 1000) - 1)}-0"
-        async for received in self._follow(stream.physical(partition), stream.server, after):
-            yield received
+        return self._follower.recent(stream, partition, since)
 
     async def journal(self, stream: Stream, entity: str, *, after: str = "0-0") -> list[Received[Message]]:
         """Return the journal of an entity, after an entry's id."""
-        entries = await self._transport.read(stream.physical(entity), server=stream.server, after=after, count=100_000)
-        return [received for entry in entries if (received := await self._receive(entry))]
+        return await self._follower.read(stream, entity, after)
 
-    async def follow_journal(
+    def follow_journal(
         self, stream: Stream, entity: str, *, after: str = "0-0"
     ) -> AsyncIterator[Received[Message] | None]:
         """Yield the journal of an entity from an entry's id on, as it grows; None about once a second when idle."""
-        async for received in self._follow(stream.physical(entity), stream.server, after):
-            yield received
-
-    async def _follow(self, key: str, server: Server, after: str) -> AsyncIterator[Received[Message] | None]:
-        while True:
-            try:
-                async for batch in self._transport.tail(key, server=server, after=after):
-                    if not batch:
-                        yield None
-                    for entry in batch:
-                        received = await self._receive(entry)
-                        after = entry.id
-                        if received:
-                            yield received
-            except BusUnavailable:
-                yield None
-                await asyncio.sleep(0.2)
-
-    async def _receive(self, entry: Entry) -> Received[Message] | None:
-        try:
-            envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
-            message = TYPES[envelope.type].model_validate_json(await self._load(envelope))
-        except (EnvelopeError, KeyError, ValidationError, PayloadError) as error:
-            log.warning("a followed entry cannot be read: %s", error)
-            return None
-        return Received(entry.id, envelope, message)
+        return self._follower.from_id(stream.physical(entity), stream.server, after)
 
     # -- cancelling --------------------------------------------------------------------------------------------------
 
     async def cancel(self, target: str, *, reason: str = "", origin: Origin | None = None) -> None:
         """Ask whoever works on ``target`` to stop, also when it has not begun yet."""
-        await self._transport.mark(f"cancelled:{target}", server=Server.BUS, lifetime=TOMBSTONE_LIFE)
+        await self._cancels.mark(target)
         await self.publish(CancelRequested(target=target, reason=reason), to=CONTROL, origin=origin)
 
     async def cancelled(self, target: str) -> bool:
         """Whether somebody asked to stop ``target`` within the last hour."""
-        return await self._transport.marked(f"cancelled:{target}", server=Server.BUS)
+        return await self._cancels.marked(target)
 
     def mark_begun(self, message_id: str) -> None:
         """Note, in order with the replies, that an answer to a message has begun."""
@@ -428,28 +282,12 @@ class Bus:
         """Whether a run over this message, this one or an earlier, has begun to answer."""
         return await self._transport.marked(f"begun:{message_id}", server=Server.STATE)
 
-    @contextmanager
-    def cancellable(self, *targets: str) -> Generator[anyio.CancelScope, None, None]:
+    def cancellable(self, *targets: str) -> AbstractContextManager[anyio.CancelScope]:
         """Run a block that ends when one of the targets is cancelled; see ``scope.cancelled_caught``.
 
         Check ``cancelled`` first: the request may be older than the block.
         """
-        with anyio.CancelScope() as scope:
-            for target in targets:
-                self._scopes.setdefault(target, set()).add(scope)
-            try:
-                yield scope
-            finally:
-                for target in targets:
-                    self._scopes[target].discard(scope)
-                    if not self._scopes[target]:
-                        del self._scopes[target]
-
-    async def _obey_control(self) -> None:
-        async for received in self.follow(CONTROL):
-            if received and isinstance(received.message, CancelRequested):
-                for scope in tuple(self._scopes.get(received.message.target, ())):
-                    scope.cancel()
+        return self._cancels.scope(*targets)
 
     # -- health ------------------------------------------------------------------------------------------------------
 
@@ -473,7 +311,3 @@ class Bus:
             for consumer in self._consumers
             for what, count in consumer.counts.items()
         }
-
-
-async def _nobody() -> bool:
-    return False

@@ -14,10 +14,13 @@ class Coalescer(Generic[T, R]):
     ``flush`` returns one result for each item, in order; its exception reaches every waiter of the batch.
     """
 
-    def __init__(self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]], tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
         self._flush = flush
-        self._tasks = tasks
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+
+    def run_in(self, tasks: asyncio.TaskGroup) -> None:
+        """Let the task group own what is flushed; before the first ``put``."""
+        self._tasks = tasks
 
     def put(self, item: T) -> asyncio.Future[R]:
         """Queue an item; the future holds its result."""

@@ -1,7 +1,8 @@
 """From addresses to a bus."""
 
 from archive_blobs import Blobs
-from archive_bus._bus import Bus, BusOptions
+from archive_bus._bus import Bus
+from archive_bus._options import BusOptions
 from archive_bus._redis import RedisTransport, RedisUrls
 
 

@@ -4,66 +4,15 @@ Nothing here awaits, so every method is as atomic as a script.
 """
 
 import asyncio
-import bisect
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from archive_bus import Entry, JournalConflict, Lane, Starts
 from archive_contracts.streams import Server, Stream, dead_letters
+from archive_testkit.memory_log import Fields, Group, Held, Id, Log, id_of, text_of
 
-Fields = Mapping[bytes, bytes]
-Id = tuple[int, int]
-
-NEVER: Id = (0, 0)
 DEDUP_WINDOW_S = 3600.0
-
-
-@dataclass(slots=True)
-class _Held:
-    """Who holds a pending entry, and since when, in seconds of the broker's clock."""
-
-    consumer: str
-    since: float
-
-
-@dataclass(slots=True)
-class _Group:
-    last: Id = NEVER
-    pending: dict[Id, _Held] = field(default_factory=dict[Id, _Held])
-    begun: Counter[Id] = field(default_factory=Counter[Id])
-    failed: Counter[Id] = field(default_factory=Counter[Id])
-
-    def owns(self, consumer: str, entry: Id) -> bool:
-        held = self.pending.get(entry)
-        return held is not None and held.consumer == consumer
-
-    def settle(self, entry: Id) -> None:
-        del self.pending[entry]
-        self.begun.pop(entry, None)
-        self.failed.pop(entry, None)
-
-
-@dataclass(slots=True)
-class _Log:
-    ids: list[Id] = field(default_factory=list[Id])
-    fields: dict[Id, Fields] = field(default_factory=dict[Id, Fields])
-    last: Id = NEVER
-    groups: dict[str, _Group] = field(default_factory=dict[str, _Group])
-    expires: float | None = None
-
-    def after(self, entry: Id, count: int) -> list[Id]:
-        start = bisect.bisect_right(self.ids, entry)
-        return self.ids[start : start + count]
-
-    def drop_before(self, entry: Id) -> int:
-        gone = bisect.bisect_left(self.ids, entry)
-        for each in self.ids[:gone]:
-            del self.fields[each]
-        del self.ids[:gone]
-        return gone
 
 
 class Broker:
@@ -75,7 +24,7 @@ class Broker:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, Log] = {}
         self._seen: dict[str, tuple[str, float]] = {}
         self._marks: dict[tuple[Server, str], float] = {}
         self._waiters: list[asyncio.Future[None]] = []
@@ -102,7 +51,7 @@ class Broker:
 
     def add(self, key: str, fields: Fields) -> str:
         """Add an entry as a foreign publisher would. Returns its id."""
-        return self._add(self._logs.setdefault(key, _Log()), fields)
+        return self._add(self._logs.setdefault(key, Log()), fields)
 
     def entries(self, key: str) -> list[Entry]:
         """Return everything a stream holds."""
@@ -126,9 +75,9 @@ class Broker:
 
     def ensure(self, key: str, groups: Sequence[str]) -> bool:
         """Create a stream and groups that see it from its start. True: something was created."""
-        log = self._log(key) or self._logs.setdefault(key, _Log())
+        log = self._log(key) or self._logs.setdefault(key, Log())
         missing = [group for group in groups if group not in log.groups]
-        log.groups.update({group: _Group() for group in missing})
+        log.groups.update({group: Group() for group in missing})
         return bool(missing)
 
     def publish(self, key: str, message_id: str, fields: Fields) -> str:
@@ -149,7 +98,7 @@ class Broker:
         """Append to a journal once for each message id, at the expected length. Raises JournalConflict."""
         if known := self._known(key, message_id):
             return known
-        log = self._log(key) or self._logs.setdefault(key, _Log())
+        log = self._log(key) or self._logs.setdefault(key, Log())
         if expected is not None and len(log.ids) != expected:
             raise JournalConflict(key, expected=expected, found=len(log.ids))
         log.expires = self._clock() + stream.retention.total_seconds()
@@ -176,7 +125,7 @@ class Broker:
         ids = log.after(group.last, count)
         for entry in ids:
             group.last = entry
-            group.pending[entry] = _Held(lane.consumer, self._clock())
+            group.pending[entry] = Held(lane.consumer, self._clock())
         return [Entry(text_of(entry), log.fields[entry]) for entry in ids]
 
     def claim(self, lane: Lane, *, count: int) -> list[Entry]:
@@ -190,12 +139,12 @@ class Broker:
             group.settle(entry)
         claimed = sorted(entry for entry in idle if entry in log.fields)[:count]
         for entry in claimed:
-            group.pending[entry] = _Held(lane.consumer, now)
+            group.pending[entry] = Held(lane.consumer, now)
         return [Entry(text_of(entry), log.fields[entry], redelivered=True) for entry in claimed]
 
     def started(self, lane: Lane, ids: Sequence[str]) -> list[Starts]:
         """Count executions that begin."""
-        group = self._group(lane.key, lane.group) or _Group()
+        group = self._group(lane.key, lane.group) or Group()
         counts: list[Starts] = []
         for entry in map(id_of, ids):
             group.begun[entry] += 1
@@ -204,7 +153,7 @@ class Broker:
 
     def ack(self, lane: Lane, ids: Sequence[str]) -> list[bool]:
         """Settle what a consumer still owns."""
-        group = self._group(lane.key, lane.group) or _Group()
+        group = self._group(lane.key, lane.group) or Group()
         outcome: list[bool] = []
         for entry in map(id_of, ids):
             owned = group.owns(lane.consumer, entry)
@@ -215,7 +164,7 @@ class Broker:
 
     def extend(self, lane: Lane, ids: Sequence[str]) -> list[str]:
         """Renew what a consumer still owns; return what it lost."""
-        group = self._group(lane.key, lane.group) or _Group()
+        group = self._group(lane.key, lane.group) or Group()
         lost: list[str] = []
         for entry in ids:
             if group.owns(lane.consumer, id_of(entry)):
@@ -226,7 +175,7 @@ class Broker:
 
     def release(self, lane: Lane, ids: Sequence[str], *, idle_s: float, begun: int, failed: int) -> None:
         """Count, and let entries that a consumer owns look as if they had been idle for a while."""
-        group = self._group(lane.key, lane.group) or _Group()
+        group = self._group(lane.key, lane.group) or Group()
         for entry in map(id_of, ids):
             if group.owns(lane.consumer, entry):
                 group.pending[entry].since = self._clock() - idle_s
@@ -235,7 +184,7 @@ class Broker:
 
     def unbegun(self, lane: Lane) -> list[str]:
         """Return what a consumer holds without ever having begun it."""
-        group = self._group(lane.key, lane.group) or _Group()
+        group = self._group(lane.key, lane.group) or Group()
         return [
             text_of(entry)
             for entry, held in group.pending.items()
@@ -308,18 +257,18 @@ class Broker:
             elif not outcome.done():
                 outcome.set_result(write())
 
-    def _log(self, key: str) -> _Log | None:
+    def _log(self, key: str) -> Log | None:
         log = self._logs.get(key)
         if log and log.expires is not None and log.expires <= self._clock():
             del self._logs[key]
             return None
         return log
 
-    def _group(self, key: str, group: str) -> _Group | None:
+    def _group(self, key: str, group: str) -> Group | None:
         log = self._log(key)
         return log.groups.get(group) if log else None
 
-    def _add(self, log: _Log, fields: Fields) -> str:
+    def _add(self, log: Log, fields: Fields) -> str:
         now: Id = (int(self._clock() * 1000), 0)
         log.last = max(now, (log.last[0], log.last[1] + 1))
         log.ids.append(log.last)
@@ -334,14 +283,3 @@ class Broker:
     def _remember(self, key: str, message_id: str, entry: str) -> str:
         self._seen[f"{key}:{message_id}"] = (entry, self._clock() + DEDUP_WINDOW_S)
         return entry
-
-
-def text_of(entry: Id) -> str:
-    """Return an entry's id as the bus writes it."""
-    return f"{entry[0]}-{entry[1]}"
-
-
-def id_of(text: str) -> Id:
-    """Return an entry's id in an order that compares."""
-    ms, _, seq = text.partition("-")
-    return int(ms), int(seq or 0)

@@ -1,0 +1,157 @@
+"""From an entry to its settlement: decode, run the handler, and do what its outcome demands."""
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from archive_bus._coalesce import Coalescer
+from archive_bus._errors import BusError, BusUnavailable, PayloadError, Reject, Retry
+from archive_bus._gate import Gate
+from archive_bus._held import Held
+from archive_bus._payload import Payloads, UnreadableMessage
+from archive_bus._transport import Lane, Starts, Transport
+from archive_bus._verdicts import EXPIRED, FATAL, backoff, failure, unread
+from archive_contracts.base import Message, Problem
+from archive_contracts.envelope import Envelope, EnvelopeError
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[Envelope, Message, int, bool], Awaitable[None]]
+"""Runs the handler for a message; (envelope, message, attempt, delivered before)."""
+
+OUTAGE_PAUSE_S = 0.5
+SUSPECT_AFTER = 2
+"""Runs that took their process with them, after which a message runs alone."""
+CAUSE_LIMIT = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a consumer does with messages.
+
+    ``refuse`` tells a waiting caller that its request failed.
+    """
+
+    handlers: Mapping[type[Message], Any]
+    run: Run
+    refuse: Callable[[Envelope, Problem], Awaitable[object]]
+    payloads: Payloads
+
+
+@dataclass(frozen=True, slots=True)
+class Settlers:
+    """Where starts and acknowledgements of one loop turn travel together."""
+
+    start: Coalescer[str, Starts]
+    ack: Coalescer[str, bool]
+
+
+class Handling:
+    """Settles entries of one lane; each in a task of its own."""
+
+    def __init__(self, lane: Lane, transport: Transport, work: Work, *, gate: Gate, settlers: Settlers) -> None:
+        self.counts: Counter[str] = Counter()
+        self._lane = lane
+        self._transport = transport
+        self._work = work
+        self._gate = gate
+        self._settlers = settlers
+
+    async def settle(self, held: Held) -> None:
+        """Decode, run and settle one entry.
+
+        Raises:
+            BusUnavailable: a server that the entry needs is away.
+        """
+        entry = held.entry
+        try:
+            envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
+        except EnvelopeError as error:
+            await self._bury(held, "undecodable", str(error))
+            return
+        try:
+            message = await self._work.payloads.message(envelope)
+        except (UnreadableMessage, PayloadError) as error:
+            await self._work.refuse(envelope, unread(error.code))
+            await self._bury(held, error.code, str(error), envelope)
+            return
+        if type(message) not in self._work.handlers:
+            await self._acknowledge(held)
+        elif envelope.deadline and envelope.deadline < time.time() * 1000:
+            self.counts["expired"] += 1
+            await self._work.refuse(envelope, EXPIRED)
+            await self._acknowledge(held)
+        else:
+            await self._execute(held, envelope, message)
+
+    async def postpone(self, held: Held) -> None:
+        """Run an entry again that an outage cut short; no attempt is charged, for nobody failed."""
+        held.settled = True
+        with contextlib.suppress(BusUnavailable):  # then its lease runs out
+            if held.counted:
+                await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=False)
+            else:
+                await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
+
+    async def _acknowledge(self, held: Held) -> bool:
+        held.settled = True
+        return await self._settlers.ack.put(held.entry.id)
+
+    async def _execute(self, held: Held, envelope: Envelope, message: Message) -> None:
+        starting = self._settlers.start.put(held.entry.id)
+        held.counted = True
+        # Only a message that was delivered before can have a history worth waiting for.
+        starts = await starting if held.entry.redelivered else Starts(begun=1, failed=0)
+        if starts.begun > self._lane.stream.attempts:
+            await self._work.refuse(envelope, FATAL)
+            await self._bury(held, "attempts_exhausted", "its handler took the process down each time", envelope)
+            return
+        alone = starts.begun - 1 - starts.failed >= SUSPECT_AFTER
+        async with self._gate.alone() if alone else contextlib.nullcontext():
+            await self._attempt(held, envelope, message, starts.begun)
+
+    async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
+        began = time.monotonic()
+        try:
+            await self._work.run(envelope, message, attempt, held.entry.redelivered)
+        except Reject as verdict:
+            await self._work.refuse(envelope, verdict.problem)
+            await self._bury(held, verdict.problem.code, str(verdict), envelope)
+        except Retry as verdict:
+            await self._again(held, envelope, attempt, verdict, delay_s=verdict.delay_s)
+        except BusUnavailable:
+            raise
+        except Exception as error:
+            log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
+            await self._again(held, envelope, attempt, error, delay_s=None)
+        else:
+            if await self._acknowledge(held):
+                self.counts["done"] += 1
+            else:
+                self.counts["lost_lease"] += 1
+        finally:
+            self.counts["busy_us"] += int((time.monotonic() - began) * 1e6)
+
+    async def _again(
+        self, held: Held, envelope: Envelope, attempt: int, error: Exception, *, delay_s: float | None
+    ) -> None:
+        if attempt >= self._lane.stream.attempts:
+            problem = error.problem() if isinstance(error, BusError) else failure(error)
+            await self._work.refuse(envelope, problem)
+            await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)
+            return
+        self.counts["retried"] += 1
+        held.settled = True
+        delay_s = backoff(attempt) if delay_s is None else delay_s
+        await self._transport.park(self._lane, held.entry.id, delay_s=delay_s)
+
+    async def _bury(self, held: Held, code: str, cause: str, envelope: Envelope | None = None) -> None:
+        self.counts["dead"] += 1
+        held.settled = True
+        log.error("%s: %s goes to the dead letters: %s: %s", self._lane.key, held.entry.id, code, cause)
+        facts = {"code": code, "cause": cause[:CAUSE_LIMIT], "type": envelope.type if envelope else ""}
+        await self._transport.bury(self._lane, held.entry, facts)

@@ -1,0 +1,35 @@
+"""How a service uses the bus."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from opentelemetry.trace import Tracer
+
+
+class Bind(Protocol):
+    """Puts the identity of a message into the log context."""
+
+    def __call__(self, *, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
+        """Return a context manager around the handler."""
+        ...
+
+
+def _unbound(*, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
+    del correlation, message_id, tenant
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusOptions:
+    """How a service uses the bus.
+
+    ``grace_s`` is how long a drain lets running handlers finish; ``patience_s`` how long a publish waits for a server
+    that is away; ``bind`` puts a message's identity into the log context while its handler runs.
+    """
+
+    service: str
+    grace_s: float = 10.0
+    patience_s: float = 30.0
+    tracer: Tracer | None = None
+    bind: Bind = _unbound

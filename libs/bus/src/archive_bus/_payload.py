@@ -1,0 +1,76 @@
+"""What a message carries: inline while it is small, in the blob store beyond that."""
+
+from pydantic import ValidationError
+
+from archive_blobs import BlobError, BlobRef, Blobs, BlobStoreDown
+from archive_bus._errors import BusUnavailable, PayloadError
+from archive_contracts.base import Message
+from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT, Envelope
+from archive_contracts.streams import TYPES
+
+
+class Payloads:
+    """Stores what is too large for a stream entry and reads it back."""
+
+    def __init__(self, blobs: Blobs | None) -> None:
+        self._blobs = blobs
+
+    async def fit(self, data: bytes) -> bytes:
+        """Return the data, or a reference to it when it is too large for an entry.
+
+        Raises:
+            PayloadError: it is too large and there is no blob store, or the store refuses it.
+            BusUnavailable: the blob store is away.
+        """
+        if len(data) <= INLINE_LIMIT:
+            return data
+        if self._blobs is None:
+            raise PayloadError(f"{len(data)} bytes are more than a message holds, and there is no blob store")
+        try:
+            return str(await self._blobs.put(data)).encode()
+        except BlobStoreDown as error:
+            raise BusUnavailable(f"the blob store that large messages need is away: {error}") from error
+        except BlobError as error:
+            raise PayloadError(f"the message cannot be stored: {error}") from error
+
+    async def load(self, envelope: Envelope) -> bytes:
+        """Return the data of an envelope.
+
+        Raises:
+            PayloadError: it refers to a blob that cannot be read.
+            BusUnavailable: the blob store is away.
+        """
+        if not envelope.data.startswith(BLOB_PREFIX):
+            return envelope.data
+        if self._blobs is None:
+            raise PayloadError("the message refers to a blob, and there is no blob store")
+        try:
+            return await self._blobs.read(BlobRef.parse(envelope.data.decode(errors="replace")))
+        except BlobStoreDown as error:
+            raise BusUnavailable(f"the blob store that holds the message is away: {error}") from error
+        except BlobError as error:
+            raise PayloadError(f"the message's blob cannot be read: {error}") from error
+
+    async def message(self, envelope: Envelope) -> Message:
+        """Return the message of an envelope.
+
+        Raises:
+            UnreadableMessage: no such type is known, or the data is not what the type demands.
+            PayloadError, BusUnavailable: as load.
+        """
+        model = TYPES.get(envelope.type)
+        if model is None:
+            raise UnreadableMessage(f"no message type {envelope.type!r} is known here", code="unknown_type")
+        data = await self.load(envelope) if envelope.data.startswith(BLOB_PREFIX) else envelope.data
+        try:
+            return model.model_validate_json(data)
+        except ValidationError as error:
+            raise UnreadableMessage(str(error), code="undecodable") from error
+
+
+class UnreadableMessage(Exception):
+    """The data of an envelope is no message."""
+
+    def __init__(self, why: str, *, code: str) -> None:
+        super().__init__(why)
+        self.code = code

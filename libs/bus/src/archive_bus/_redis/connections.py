@@ -1,0 +1,108 @@
+"""The connections of a process to its two servers."""
+
+import asyncio
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import ResponseError
+
+from archive_bus._errors import BusUnavailable
+from archive_bus._transport import wire
+from archive_bus._writer import Argument, Writer, within
+from archive_contracts.envelope import Envelope
+from archive_contracts.streams import Server
+
+SETTLE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrls:
+    """Where the two roles are; one server may serve both."""
+
+    bus: str
+    state: str
+
+
+class Connections:
+    """A connection each for publishing, settling and replying, so that a large payload delays no heartbeat."""
+
+    def __init__(self, urls: RedisUrls) -> None:
+        pools = {Server.BUS: pool_of(urls.bus), Server.STATE: pool_of(urls.state)}
+        self.readers: dict[Server, Any] = {
+            Server.BUS: Redis.from_pool(pool_of(urls.bus)),
+            Server.STATE: Redis.from_pool(pool_of(urls.state)),
+        }
+        self.publisher = Writer(pools[Server.BUS], name="bus")
+        self.settler = Writer(pools[Server.BUS], name="bus settle")
+        self.replier = Writer(pools[Server.STATE], name="state")
+
+    async def start(self) -> None:
+        """Start writing; a server that is away is waited for by each caller."""
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        for writer in (self.publisher, self.settler, self.replier):
+            self._tasks.create_task(writer.run())
+
+    async def stop(self) -> None:
+        """Send what is queued and disconnect."""
+        for writer in (self.publisher, self.settler, self.replier):
+            writer.stop()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def close_readers(self) -> None:
+        """Disconnect what reads without a group."""
+        for client in self.readers.values():
+            await client.aclose(close_connection_pool=True)
+
+    def writer_of(self, server: Server) -> Writer:
+        """Return where small writes to a server go."""
+        return self.publisher if server is Server.BUS else self.replier
+
+
+def pool_of(url: str) -> ConnectionPool:
+    """Return a pool that makes connections as the bus needs them: impatient, and as many as are asked for."""
+    return ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - redis-py leaves **kwargs untyped
+        url, protocol=2, socket_connect_timeout=1.0, socket_timeout=3.0, max_connections=10_000
+    )
+
+
+class Written:
+    """Whether a reply found its stream; need not be awaited."""
+
+    __slots__ = ("_reply", "_timeout")
+
+    def __init__(self, reply: "asyncio.Future[Any]", timeout: float) -> None:
+        self._reply = reply
+        self._timeout = timeout
+
+    def __await__(self) -> Generator[Any, None, bool]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> bool:
+        return await accepted(self._reply, self._timeout) is not None
+
+
+async def accepted(reply: "asyncio.Future[Any]", timeout: float) -> Any:
+    """Wait for a reply; a server that refuses (memory full, disk failing) is as unavailable as one that is away."""
+    try:
+        return await within(reply, timeout)
+    except ResponseError as error:
+        raise BusUnavailable(f"the server refuses: {error}") from error
+
+
+async def settled(reply: "asyncio.Future[Any]", *, gone: Any) -> Any:
+    """Wait for the reply to a settling command; ``gone`` stands for it when stream and group no longer exist."""
+    try:
+        return await within(reply, SETTLE_TIMEOUT_S)
+    except ResponseError as error:
+        if "NOGROUP" in str(error):
+            return gone
+        raise BusUnavailable(f"the server refuses: {error}") from error
+
+
+def flat_fields(envelope: Envelope) -> list[Argument]:
+    """Return the fields of an entry as arguments of XADD."""
+    return [part for field in wire(envelope).items() for part in field]

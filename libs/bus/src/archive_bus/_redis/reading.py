@@ -1,0 +1,81 @@
+"""Reading without a group, reply streams and marks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from archive_bus._errors import BusUnavailable
+from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written
+from archive_bus._transport import Entry
+from archive_bus._writer import AWAY
+from archive_contracts.streams import REPLIES, Server
+
+REPLY_LIFE_MS = 60_000
+TAIL_BLOCK_MS = 1000
+
+
+class Reading:
+    """Journals, broadcasts, this process's reply stream, and marks that end by themselves."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def read(self, key: str, *, server: Server, after: str, count: int = 500) -> Sequence[Entry]:
+        """Read entries after an id, at once."""
+        try:
+            rows: Any = await self._connections.readers[server].xrange(key, min=f"({after}", count=count)
+        except AWAY as error:
+            raise BusUnavailable(f"the server is away: {error}") from error
+        return [Entry(entry_id.decode(), fields) for entry_id, fields in rows]
+
+    async def tail(self, key: str, *, server: Server, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Read entries after an id as they come."""
+        client = self._connections.readers[server]
+        while True:
+            try:
+                reply: Any = await client.xread({key: after}, count=500, block=TAIL_BLOCK_MS)
+            except AWAY as error:
+                raise BusUnavailable(f"the server is away: {error}") from error
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError  # redis-py lost it: a cancellation during its connect can vanish there
+            if not reply:
+                yield ()
+                continue
+            batch = [Entry(entry_id.decode(), fields) for entry_id, fields in reply[0][1]]
+            after = batch[-1].id
+            yield batch
+
+    async def open_replies(self, process: str, *, read_to: str) -> bool:
+        """Create or renew this process's reply stream and drop what was read."""
+        key, created = REPLIES.physical(process), True
+        try:
+            await self._connections.replier.call(
+                "XGROUP", "CREATE", key, "owner", "$", "MKSTREAM", timeout=SETTLE_TIMEOUT_S
+            )
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+            created = False
+        await self._connections.replier.call("XTRIM", key, "MINID", read_to, timeout=SETTLE_TIMEOUT_S)
+        await self._connections.replier.call("PEXPIRE", key, REPLY_LIFE_MS, timeout=SETTLE_TIMEOUT_S)
+        return created
+
+    async def close_replies(self, process: str) -> None:
+        """Delete this process's reply stream."""
+        await self._connections.replier.call("UNLINK", REPLIES.physical(process), timeout=1.0)
+
+    def mark(self, name: str, *, server: Server, lifetime: timedelta) -> Awaitable[bool]:
+        """Set a mark."""
+        life = int(lifetime.total_seconds() * 1000)
+        return Written(self._connections.writer_of(server).send("SET", _mark(name), "1", "PX", life), SETTLE_TIMEOUT_S)
+
+    async def marked(self, name: str, *, server: Server) -> bool:
+        """Whether a mark is set."""
+        return bool(await self._connections.writer_of(server).call("EXISTS", _mark(name), timeout=SETTLE_TIMEOUT_S))
+
+
+def _mark(name: str) -> str:
+    return f"{{control:0}}:{name}"

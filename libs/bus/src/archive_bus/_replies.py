@@ -1,0 +1,73 @@
+"""The reply stream of a process: read by one task, handed to the calls that wait."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from archive_bus._calls import Calls
+from archive_bus._errors import BusError, BusUnavailable, PayloadError
+from archive_bus._payload import Payloads, UnreadableMessage
+from archive_bus._transport import Entry, Transport
+from archive_contracts.envelope import Envelope, EnvelopeError
+from archive_contracts.streams import REPLIES, Server
+
+log = logging.getLogger(__name__)
+
+RENEW_S = 10.0
+RENEW_AFTER = 500
+PAUSE_S = 0.1
+
+
+class ReplyReader:
+    """Reads the replies to one process."""
+
+    def __init__(self, transport: Transport, payloads: Payloads, *, process: str, calls: Calls) -> None:
+        self._transport = transport
+        self._payloads = payloads
+        self._process = process
+        self._calls = calls
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        key = REPLIES.physical(self._process)
+        after, opened = "0-0", False
+        while True:
+            try:
+                if await self._transport.open_replies(self._process, read_to=after):
+                    after = "0-0"
+                    if opened:
+                        self._calls.lose()
+                opened = True
+                async for batch in self._until_renewal(key, after):
+                    for entry in batch:
+                        after = entry.id
+                        await self._deliver(entry)
+            except BusUnavailable:
+                await asyncio.sleep(PAUSE_S)
+
+    async def close(self) -> None:
+        """Delete the reply stream: nobody will read it any more."""
+        await self._transport.close_replies(self._process)
+
+    async def _until_renewal(self, key: str, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Yield replies until it is time to renew the stream's life and to drop what has been read."""
+        renewed, read = time.monotonic(), 0
+        async for batch in self._transport.tail(key, server=Server.STATE, after=after):
+            yield batch
+            read += len(batch)
+            if read >= RENEW_AFTER or time.monotonic() - renewed > RENEW_S:
+                return
+
+    async def _deliver(self, entry: Entry) -> None:
+        try:
+            envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
+        except EnvelopeError as error:
+            log.warning("an entry of the reply stream is dropped: %s", error)
+            return
+        try:
+            message = await self._payloads.message(envelope)
+        except (UnreadableMessage, PayloadError, BusUnavailable) as error:
+            self._calls.deliver(envelope, BusError(f"a reply of type {envelope.type} cannot be read: {error}"))
+            return
+        self._calls.deliver(envelope, message)

@@ -1,0 +1,102 @@
+"""Putting messages into envelopes and envelopes on streams."""
+
+import secrets
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from opentelemetry.trace import Tracer
+
+from archive_bus._delivery import Origin
+from archive_bus._errors import NotInMap
+from archive_bus._options import BusOptions
+from archive_bus._payload import Payloads
+from archive_bus._tracing import sending, traceparent_of
+from archive_bus._transport import Transport
+from archive_contracts.base import Message
+from archive_contracts.envelope import INLINE_LIMIT, Envelope, stamp
+from archive_contracts.streams import Stream
+
+
+class Sender:
+    """Publishes in the name of one service."""
+
+    def __init__(self, transport: Transport, options: BusOptions, payloads: Payloads, *, tracer: Tracer | None) -> None:
+        self._transport = transport
+        self._options = options
+        self._payloads = payloads
+        self._tracer = tracer
+
+    async def publish(
+        self,
+        message: Message,
+        *,
+        to: Stream,
+        partition: str,
+        origin: Origin,
+        message_id: str | None,
+        timeout: float | None,
+    ) -> str:
+        """Publish once for each id. Returns the message id; raises as Bus.publish."""
+        if type(message) not in to.messages:
+            raise NotInMap(f"{to.name} does not carry {message.type}")
+        envelope = await self._seal(message, origin, message_id)
+        patience = timeout or self._options.patience_s
+        if self._tracer is None:
+            await self._transport.publish(to, partition, envelope, timeout=patience)
+            return envelope.id
+        with sending(self._tracer, to, envelope) as sent:
+            await self._transport.publish(to, partition, sent, timeout=patience)
+        return envelope.id
+
+    async def append(
+        self,
+        message: Message,
+        *,
+        to: Stream,
+        entity: str,
+        origin: Origin,
+        message_id: str | None,
+        expected: int | None,
+        timeout: float | None,
+    ) -> str:
+        """Append to a journal once for each id. Returns the entry's id; raises as Bus.append."""
+        envelope = await self._seal(message, origin, message_id)
+        patience = timeout or self._options.patience_s
+        return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience)
+
+    def reply(self, message: Message, *, origin: Origin) -> Awaitable[bool]:
+        """Write to a caller's reply stream; the order of calls is kept. False: nobody waits."""
+        process, _, call = origin.reply.partition("/")
+        if not process:
+            return _nobody()
+        envelope = Envelope(
+            id=secrets.token_hex(8), type=message.type, subject=call, tenant=origin.tenant, data=message.to_json()
+        )
+        if len(envelope.data) > INLINE_LIMIT:
+            return self._reply_large(process, envelope)
+        return self._transport.reply(process, envelope, timeout=self._options.patience_s)
+
+    async def _reply_large(self, process: str, envelope: Envelope) -> bool:
+        stored = replace(envelope, data=await self._payloads.fit(envelope.data))
+        return await self._transport.reply(process, stored, timeout=self._options.patience_s)
+
+    async def _seal(self, message: Message, origin: Origin, message_id: str | None) -> Envelope:
+        return Envelope(
+            id=message_id or secrets.token_hex(16),
+            type=message.type,
+            source=self._options.service,
+            time=stamp(),
+            traceparent=origin.traceparent or traceparent_of(),
+            tracestate=origin.tracestate,
+            correlation=origin.correlation,
+            causation=origin.causation,
+            deadline=origin.deadline,
+            tenant=origin.tenant,
+            shadow=origin.shadow,
+            reply=origin.reply,
+            data=await self._payloads.fit(message.to_json()),
+        )
+
+
+async def _nobody() -> bool:
+    return False

@@ -1,0 +1,72 @@
+"""What the fault tests of the bus share: buses, clients, a worker process and things to publish."""
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from archive_bus import Bus, BusOptions, Delivery, connect
+from archive_contracts.chat import ChatCompleted, ChatRequested
+from archive_contracts.memory import GetLibraryStats, LibraryStats
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
+from archive_testkit.servers import RedisServer
+
+CHAT = ChatRequested(body="{}", model="m")
+STATS = LibraryStats(documents=1, chunks=2, vectors=3, memories=4)
+COMPLETED = ChatCompleted(engine="e", pool="p", model="m")
+KEPT = replace(CHAT_REQUESTS, retention=timedelta(hours=1))
+QUICK = replace(CHAT_REQUESTS, lease=timedelta(seconds=1))
+
+
+def bus_of(service: str, url: str, *, state: str = "", grace_s: float = 2.0) -> Bus:
+    return connect(url, state or url, BusOptions(service=service, grace_s=grace_s))
+
+
+def client_of(url: str) -> Any:
+    return Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+
+
+async def eventually(true: Callable[[], bool], within: float = 20.0) -> None:
+    async with asyncio.timeout(within):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def heard(worker: Process, word: str) -> None:
+    assert worker.stdout
+    async with asyncio.timeout(30):
+        while (line := await worker.stdout.readline()).strip() != word.encode():
+            assert line, f"the worker ended before it said {word!r}"
+
+
+@contextlib.asynccontextmanager
+async def worker_on(url: str, *, lease_s: float) -> AsyncGenerator[Process, None]:
+    script = Path(__file__).parent / "apps" / "worker.py"
+    worker = await asyncio.create_subprocess_exec(sys.executable, str(script), url, str(lease_s), stdout=PIPE)
+    try:
+        yield worker
+    finally:
+        if worker.returncode is None:
+            worker.kill()
+        await worker.communicate()
+
+
+async def restart(server: RedisServer, *, away_s: float = 0.0) -> None:
+    await asyncio.to_thread(server.kill)
+    await asyncio.sleep(away_s)
+    await asyncio.to_thread(server.start)
+
+
+async def publish_output(delivery: Delivery[ChatRequested]) -> None:
+    await delivery.publish(COMPLETED, to=CHAT_EVENTS)
+
+
+async def answer_stats(delivery: Delivery[GetLibraryStats]) -> None:
+    await delivery.reply(STATS)

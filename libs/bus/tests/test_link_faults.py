@@ -1,0 +1,99 @@
+"""What happens when connections are cut, or stay open while nothing answers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from bus_peers import (
+    CHAT,
+    COMPLETED,
+    KEPT,
+    STATS,
+    answer_stats,
+    bus_of,
+    client_of,
+)
+
+from archive_bus import BusUnavailable, Delivery, Origin
+from archive_contracts.chat import ChatDelta, ChatRequested
+from archive_contracts.memory import GetLibraryStats, LibraryStats
+from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES, REPLIES
+from archive_testkit.servers import RedisServer
+
+
+async def test_cut_connections_double_no_publish(redis_url: str) -> None:
+    async with bus_of("gateway", redis_url) as gateway, client_of(redis_url) as client:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(400):
+                tasks.create_task(gateway.publish(CHAT, to=KEPT, id=f"id-{number}"))
+                if number % 40 == 0:
+                    await asyncio.sleep(0.001)
+                    await client.client_kill_filter(_type="normal", skipme=True)
+        assert await client.xlen(KEPT.physical()) == 400
+
+
+async def deltas_while(cut: Callable[[], Awaitable[None]], url: str, state: str, *, each: int = 50) -> list[str]:
+    """Return what a caller hears of 300 deltas while something happens after every ``each`` of them."""
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        for number in range(300):
+            _ = delivery.emit(ChatDelta(body=str(number)))
+            if number % each == each - 1:
+                await cut()
+        await delivery.reply(COMPLETED)
+
+    got: list[str] = []
+    async with bus_of("gateway", url, state=state) as gateway, bus_of("router", url, state=state) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+        async with gateway.open(CHAT, to=CHAT_REQUESTS, timeout=60) as call:
+            while isinstance(reply := await call.next(), ChatDelta):
+                got.append(reply.body)
+    return got
+
+
+async def test_cut_connections_double_no_delta(redis_url: str) -> None:
+    async with client_of(redis_url) as client:
+
+        async def cut() -> None:
+            await client.client_kill_filter(_type="normal", skipme=True)
+
+        assert await deltas_while(cut, redis_url, redis_url) == [str(number) for number in range(300)]
+
+
+async def test_frozen_state_server_doubles_no_delta(redis_url: str, state_server: RedisServer) -> None:
+    async def freeze() -> None:
+        state_server.pause()
+        await asyncio.sleep(3.5)  # longer than the sockets wait: what was written is written again
+        state_server.resume()
+
+    got = await deltas_while(freeze, redis_url, state_server.url, each=200)
+    assert got == [str(number) for number in range(300)]
+
+
+async def test_frozen_server_is_noticed(redis_server: RedisServer) -> None:
+    async with bus_of("gateway", redis_server.url) as gateway, bus_of("memory", redis_server.url) as memory:
+        memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer_stats})
+        await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES)
+        redis_server.pause()
+        assert await gateway.check() == "the bus server does not answer"
+        with pytest.raises(BusUnavailable):
+            await gateway.publish(GetLibraryStats(), to=MEMORY_QUERIES, timeout=0.2)
+        await asyncio.sleep(3.5)  # longer than the sockets wait
+        redis_server.resume()
+        assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
+
+
+async def test_reply_stream_dies_with_its_owner(redis_url: str) -> None:
+    async with (
+        bus_of("gateway", redis_url) as gateway,
+        bus_of("router", redis_url) as router,
+        client_of(redis_url) as client,
+    ):
+        key, origin = REPLIES.physical(gateway.process), Origin(reply=f"{gateway.process}/call")
+        async with asyncio.timeout(10):
+            while not 0 < await client.pttl(key) <= 60_000:
+                await asyncio.sleep(0.01)
+        assert await router.reply(COMPLETED, origin=origin)
+        await client.delete(key)  # as its end of life does
+        assert not await router.reply(COMPLETED, origin=origin)
+        assert not await client.exists(key)

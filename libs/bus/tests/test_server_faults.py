@@ -1,0 +1,160 @@
+"""What happens when a server is killed, emptied or full."""
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from bus_peers import (
+    CHAT,
+    KEPT,
+    QUICK,
+    STATS,
+    answer_stats,
+    bus_of,
+    client_of,
+    eventually,
+    restart,
+)
+
+from archive_bus import Bus, BusUnavailable, Delivery, Reject
+from archive_contracts.base import Problem
+from archive_contracts.chat import ChatRequested
+from archive_contracts.memory import GetLibraryStats, LibraryStats
+from archive_contracts.streams import MEMORY_QUERIES
+from archive_testkit.servers import RedisServer
+
+
+async def test_server_crash_loses_nothing_acknowledged(redis_server: RedisServer) -> None:
+    seen: list[str] = []
+    accepted: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        seen.append(delivery.envelope.id)
+
+    async def publish(gateway: Bus) -> None:
+        for _ in range(150):
+            accepted.append(await gateway.publish(CHAT, to=KEPT))
+            await asyncio.sleep(0.01)
+
+    async with bus_of("gateway", redis_server.url) as gateway, bus_of("router", redis_server.url) as router:
+        router.subscribe(replace(KEPT, lease=timedelta(seconds=2)), {ChatRequested: handle})
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(2):
+                tasks.create_task(publish(gateway))
+            for _ in range(2):
+                await asyncio.sleep(0.4)
+                await restart(redis_server)
+        await eventually(lambda: set(seen) == set(accepted))
+        async with client_of(redis_server.url) as client:
+            assert await client.xlen(KEPT.physical()) == len(accepted) == 300
+
+
+async def test_publish_waits_through_an_outage(redis_server: RedisServer) -> None:
+    async with bus_of("gateway", redis_server.url) as gateway, asyncio.TaskGroup() as tasks:
+        await gateway.publish(CHAT, to=KEPT)
+        await asyncio.to_thread(redis_server.kill)
+        waiting = [tasks.create_task(gateway.publish(CHAT, to=KEPT, id=f"id-{n}")) for n in range(50)]
+        await asyncio.sleep(0.5)
+        assert not any(task.done() for task in waiting)
+        await asyncio.to_thread(redis_server.start)
+        await asyncio.gather(*waiting)
+        async with client_of(redis_server.url) as client:
+            assert await client.xlen(KEPT.physical()) == 51
+
+
+async def test_deleted_stream_heals(redis_url: str) -> None:
+    began, release = asyncio.Event(), asyncio.Event()
+    seen: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        seen.append(delivery.message.model)
+        began.set()
+        await release.wait()
+
+    async with (
+        bus_of("gateway", redis_url) as gateway,
+        bus_of("router", redis_url) as router,
+        client_of(redis_url) as client,
+    ):
+        router.subscribe(QUICK, {ChatRequested: handle})
+        await gateway.publish(CHAT, to=QUICK)
+        await began.wait()
+        await client.delete(QUICK.physical())
+        await asyncio.sleep(1.0)  # the lease of what is gone is renewed meanwhile, in vain
+        release.set()
+        for model in ("after", "later"):
+            await gateway.publish(CHAT.model_copy(update={"model": model}), to=QUICK)
+        await eventually(lambda: seen == ["m", "after", "later"])
+
+
+async def test_flushed_server_heals(redis_url: str) -> None:
+    runs: list[str] = []
+
+    async def handle(delivery: Delivery[GetLibraryStats]) -> None:
+        runs.append(delivery.envelope.id)
+        await delivery.reply(STATS)
+
+    async with (
+        bus_of("gateway", redis_url) as gateway,
+        bus_of("memory", redis_url) as memory,
+        client_of(redis_url) as client,
+    ):
+        memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: handle})
+        await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES)
+        await client.script_flush()
+        await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES)
+        await client.flushall()
+        await gateway.publish(GetLibraryStats(), to=MEMORY_QUERIES, id="after")
+        await eventually(lambda: len(runs) == 3)
+    assert runs[-1] == "after"
+
+
+async def test_lost_state_server_comes_back(redis_url: str, state_server: RedisServer) -> None:
+    async with (
+        bus_of("gateway", redis_url, state=state_server.url) as gateway,
+        bus_of("memory", redis_url, state=state_server.url) as memory,
+    ):
+        memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer_stats})
+        assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
+        await restart(state_server, away_s=0.5)
+        async with asyncio.timeout(20):
+            while True:
+                # The answer to the first may find no reply stream yet: that caller is told, by its deadline.
+                with contextlib.suppress(TimeoutError, BusUnavailable):
+                    async with asyncio.timeout(1):
+                        answer = await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES)
+                    break
+        assert answer == STATS
+
+
+async def test_full_memory_blocks_no_consumer(redis_server: RedisServer) -> None:
+    release = asyncio.Event()
+    began: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        began.append(delivery.message.model)
+        await release.wait()
+        if delivery.message.model == "bad":
+            raise Reject(Problem(code="bad", message="bad"))
+
+    async with (
+        bus_of("gateway", redis_server.url) as gateway,
+        bus_of("router", redis_server.url) as router,
+        client_of(redis_server.url) as client,
+    ):
+        router.subscribe(QUICK, {ChatRequested: handle})
+        for model in ("good", "bad"):
+            await gateway.publish(CHAT.model_copy(update={"model": model}), to=QUICK)
+        await eventually(lambda: len(began) == 2)
+        await client.config_set("maxmemory", 1)
+        release.set()
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+        with pytest.raises(BusUnavailable, match="refuses"):
+            await gateway.publish(CHAT, to=QUICK)
+        await client.config_set("maxmemory", 0)
+        dead = f"{QUICK.physical()}:router:dead"
+        async with asyncio.timeout(20):
+            while not await client.xlen(dead):
+                await asyncio.sleep(0.05)

@@ -1,0 +1,90 @@
+"""What happens to messages when the process that has them is killed, frozen or terminated."""
+
+import asyncio
+import signal
+from dataclasses import replace
+from datetime import timedelta
+
+from bus_peers import (
+    CHAT,
+    QUICK,
+    bus_of,
+    client_of,
+    eventually,
+    heard,
+    publish_output,
+    worker_on,
+)
+
+from archive_bus import Bus, Delivery
+from archive_contracts.chat import ChatRequested
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
+
+
+async def test_killed_worker_is_replaced(redis_url: str) -> None:
+    async with bus_of("router", redis_url) as router, client_of(redis_url) as client:
+        async with worker_on(redis_url, lease_s=1) as worker:
+            await router.publish(CHAT, to=QUICK)
+            await heard(worker, "began")
+            worker.kill()
+            await worker.wait()
+        router.subscribe(QUICK, {ChatRequested: publish_output})
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+        assert await client.xlen(CHAT_EVENTS.physical()) == 1
+        assert (await client.xpending(QUICK.physical(), "router"))["pending"] == 0
+
+
+async def test_terminated_worker_hands_back(redis_url: str) -> None:
+    attempts: list[int] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        attempts.append(delivery.attempt)
+
+    async with bus_of("router", redis_url) as router:
+        async with worker_on(redis_url, lease_s=600) as worker:
+            for _ in range(12):
+                await router.publish(CHAT, to=CHAT_REQUESTS)
+            await heard(worker, "began")
+            worker.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(worker.wait(), 20) == 0
+        router.subscribe(replace(CHAT_REQUESTS, lease=timedelta(seconds=600)), {ChatRequested: handle})
+        await eventually(lambda: len(attempts) == 12)
+    assert set(attempts) == {1}
+
+
+async def test_repeated_drains_strand_nothing(redis_url: str) -> None:
+    stream = replace(CHAT_REQUESTS, lease=timedelta(seconds=600))
+    sent: list[str] = []
+    seen: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        await asyncio.sleep(0.001)
+        seen.append(delivery.envelope.id)
+
+    async def publish(gateway: Bus) -> None:
+        while True:
+            sent.append(await gateway.publish(CHAT, to=stream))
+            await asyncio.sleep(0.001)
+
+    async with bus_of("gateway", redis_url) as gateway, asyncio.TaskGroup() as tasks:
+        publishing = tasks.create_task(publish(gateway))
+        for _ in range(25):
+            async with bus_of("router", redis_url) as router:
+                router.subscribe(stream, {ChatRequested: handle}, concurrency=4)
+                await asyncio.sleep(0.06)
+        publishing.cancel()
+    async with bus_of("router", redis_url) as router:
+        router.subscribe(stream, {ChatRequested: handle})
+        await eventually(lambda: set(sent) <= set(seen))
+    assert len(seen) == len(set(seen))
+
+
+async def test_frozen_worker_loses_its_message(redis_url: str) -> None:
+    async with bus_of("router", redis_url) as router, worker_on(redis_url, lease_s=1) as worker:
+        await router.publish(CHAT, to=QUICK)
+        await heard(worker, "began")
+        worker.send_signal(signal.SIGSTOP)
+        router.subscribe(QUICK, {ChatRequested: publish_output})
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+        worker.send_signal(signal.SIGCONT)
+        await heard(worker, "cancelled")

@@ -1,0 +1,75 @@
+"""A stream in memory: its entries, its groups, and who holds what."""
+
+import bisect
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Fields = Mapping[bytes, bytes]
+Id = tuple[int, int]
+
+NEVER: Id = (0, 0)
+
+
+@dataclass(slots=True)
+class Held:
+    """Who holds a pending entry, and since when, in seconds of the broker's clock."""
+
+    consumer: str
+    since: float
+
+
+@dataclass(slots=True)
+class Group:
+    """A consumer group: how far it has read, what is pending, and how often each entry was begun and failed."""
+
+    last: Id = NEVER
+    pending: dict[Id, Held] = field(default_factory=dict[Id, Held])
+    begun: Counter[Id] = field(default_factory=Counter[Id])
+    failed: Counter[Id] = field(default_factory=Counter[Id])
+
+    def owns(self, consumer: str, entry: Id) -> bool:
+        """Whether the consumer holds the entry."""
+        held = self.pending.get(entry)
+        return held is not None and held.consumer == consumer
+
+    def settle(self, entry: Id) -> None:
+        """Forget an entry that is done with."""
+        del self.pending[entry]
+        self.begun.pop(entry, None)
+        self.failed.pop(entry, None)
+
+
+@dataclass(slots=True)
+class Log:
+    """A stream with its groups; ``expires`` is in seconds of the broker's clock."""
+
+    ids: list[Id] = field(default_factory=list[Id])
+    fields: dict[Id, Fields] = field(default_factory=dict[Id, Fields])
+    last: Id = NEVER
+    groups: dict[str, Group] = field(default_factory=dict[str, Group])
+    expires: float | None = None
+
+    def after(self, entry: Id, count: int) -> list[Id]:
+        """Return the ids of the next entries."""
+        start = bisect.bisect_right(self.ids, entry)
+        return self.ids[start : start + count]
+
+    def drop_before(self, entry: Id) -> int:
+        """Drop older entries; return how many."""
+        gone = bisect.bisect_left(self.ids, entry)
+        for each in self.ids[:gone]:
+            del self.fields[each]
+        del self.ids[:gone]
+        return gone
+
+
+def text_of(entry: Id) -> str:
+    """Return an entry's id as the bus writes it."""
+    return f"{entry[0]}-{entry[1]}"
+
+
+def id_of(text: str) -> Id:
+    """Return an entry's id in an order that compares."""
+    ms, _, seq = text.partition("-")
+    return int(ms), int(seq or 0)
