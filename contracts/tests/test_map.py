@@ -39,7 +39,8 @@ def test_a_type_belongs_to_one_model() -> None:
 
 
 def test_physical_key_names_stream_and_partition() -> None:
-    assert at(STREAMS["engine.jobs"].physical("small")) == (STREAMS["engine.jobs"], "small")
+    for partition in ("small", "small:worker-1"):
+        assert at(STREAMS["engine.jobs"].physical(partition)) == (STREAMS["engine.jobs"], partition)
 
 
 def test_generated_files_are_committed() -> None:

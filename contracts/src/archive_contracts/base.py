@@ -25,6 +25,16 @@ class Message(Model):
         return self.__pydantic_serializer__.to_json(self, exclude_none=True)
 
 
+class Spent(Model):
+    """What an answer that was cut short had used of its engine by then."""
+
+    engine: str
+    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: Annotated[bool, Field(description="Counted from what passed by: the engine did not live to say.")] = True
+
+
 class Problem(Model):
     """Why something failed, for the person or program that has to act on it."""
 
@@ -34,6 +44,7 @@ class Problem(Model):
     status: Annotated[int, Field(description="The HTTP status that says the same.", ge=400, le=599)] = 500
     param: Annotated[str | None, Field(description="The request field at fault.")] = None
     retry_after_s: Annotated[float | None, Field(ge=0)] = None
+    spent: Annotated[Spent | None, Field(description="Tokens of the part that was delivered before it failed.")] = None
 
 
 class Failed(Message):

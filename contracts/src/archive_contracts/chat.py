@@ -11,7 +11,8 @@ from pydantic import Field
 from archive_contracts.base import Message, Model
 
 Priority = Literal["interactive", "batch"]
-Capability = Literal["chat", "completion", "embedding", "tools", "json_schema", "vision"]
+Capability = Literal["chat", "completion", "embedding", "tools", "json_schema", "vision", "rerank"]
+Kind = Literal["chat", "completion", "rerank"]
 
 
 class ChatRequested(Message):
@@ -20,7 +21,7 @@ class ChatRequested(Message):
     type: ClassVar[str] = "chat.requested.v1"
     body: Annotated[str, Field(description="The request as the client sent it: opaque JSON.")]
     model: str
-    kind: Literal["chat", "completion"] = "chat"
+    kind: Annotated[Kind, Field(description="Which endpoint of an engine the body is for.")] = "chat"
     stream: bool = False
     needs: tuple[Capability, ...] = ("chat",)
     prompt_chars: Annotated[int, Field(ge=0)] = 0
@@ -28,6 +29,10 @@ class ChatRequested(Message):
     store: Annotated[bool, Field(description="False keeps the exchange out of chat.events.")] = True
     user_turn: Annotated[str, Field(description="The last user message as text, for whoever remembers.")] = ""
     session: str = "default"
+    continuation: Annotated[
+        bool,
+        Field(description="When an engine fails in the middle of a streamed answer, another one may write the rest."),
+    ] = False
 
 
 class Usage(Model):
@@ -60,3 +65,4 @@ class ChatCompleted(Message):
     session: str = "default"
     upstream_ms: Annotated[float, Field(description="Time spent in the engine.", ge=0)] = 0.0
     ttft_ms: Annotated[float | None, Field(description="Time to the engine's first token.", ge=0)] = None
+    attempts: Annotated[int, Field(description="Calls to engines that it took.", ge=1)] = 1

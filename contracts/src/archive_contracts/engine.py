@@ -1,11 +1,13 @@
 """Jobs for engine workers, and how workers announce themselves."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from archive_contracts.base import Message, Model
 from archive_contracts.chat import Capability, ChatRequested
+
+Tier = Literal["fast", "balanced", "powerful", "expert"]
 
 
 class Target(Model):
@@ -13,6 +15,22 @@ class Target(Model):
 
     pool: str
     model: str
+    worker: Annotated[str, Field(description="One worker of the pool, asked on a lane of its own; empty: any.")] = ""
+
+
+class Parameters(Model):
+    """Sampling parameters that a profile brings, for those the client left out."""
+
+    max_tokens: Annotated[int | None, Field(gt=0)] = None
+    temperature: Annotated[float | None, Field(ge=0)] = None
+
+
+class Resumption(Model):
+    """The part of a streamed answer that other engines wrote before they failed."""
+
+    text: str
+    completion_tokens: int = 0
+    head: Annotated[str, Field(description="The first chunk, whose id and creation time the rest repeats.")] = ""
 
 
 class GenerateRequested(Message):
@@ -27,6 +45,13 @@ class GenerateRequested(Message):
         tuple[Target, ...], Field(description="Where to go next if this lane fails before the first token.")
     ] = ()
     tried: Annotated[tuple[str, ...], Field(description="Engines that failed this request already.")] = ()
+    calls: Annotated[int, Field(description="Calls to engines so far.", ge=0)] = 0
+    worker: Annotated[str, Field(description="The worker it was directed to; empty when any may take it.")] = ""
+    directed_until: Annotated[
+        int, Field(description="Milliseconds since the epoch until which the worker's slot is waited for.")
+    ] = 0
+    parameters: Parameters | None = None
+    resumption: Resumption | None = None
 
 
 class EmbedRequested(Message):
@@ -34,6 +59,9 @@ class EmbedRequested(Message):
 
     type: ClassVar[str] = "engine.embed.v1"
     texts: tuple[str, ...]
+    tokens: Annotated[
+        tuple[tuple[int, ...], ...], Field(description="In place of texts: arrays of the model's own tokens.")
+    ] = ()
     model: str = ""
     windowed: Annotated[
         bool, Field(description="True: a text longer than the model's window gets a vector for each window.")
@@ -76,6 +104,19 @@ class EngineRegistered(Message):
     problem: str = ""
     base_url: str = ""
     heartbeat_s: Annotated[float, Field(description="How often this is repeated.", gt=0)] = 2.0
+    tier: Tier = "balanced"
+    tags: tuple[str, ...] = ()
+    cost_in: Annotated[float, Field(description="Price of a million prompt tokens.", ge=0)] = 0.0
+    cost_out: Annotated[float, Field(description="Price of a million completion tokens.", ge=0)] = 0.0
+    requests_per_minute: Annotated[int, Field(description="0: no limit.", ge=0)] = 0
+    tokens_per_minute: Annotated[int, Field(description="0: no limit.", ge=0)] = 0
+    waiting: Annotated[int, Field(description="Jobs of the pool's lane that nobody has taken.", ge=0)] = 0
+    served: Annotated[int, Field(description="Jobs ended since the worker's start.", ge=0)] = 0
+    service_s: Annotated[float, Field(description="Moving average of the time a job holds its slot.", ge=0)] = 0.0
+    ttft_s: Annotated[float, Field(description="Moving average of the time to the first token.", ge=0)] = 0.0
+    error_rate: Annotated[float, Field(description="Moving average of failed calls.", ge=0, le=1)] = 0.0
+    cooling_s: Annotated[float, Field(description="Seconds for which it takes no requests.", ge=0)] = 0.0
+    directed: Annotated[bool, Field(description="It reads a lane of its own beside the pool's.")] = False
 
 
 class EngineLeft(Message):
@@ -84,3 +125,42 @@ class EngineLeft(Message):
     type: ClassVar[str] = "engine.left.v1"
     worker: str
     pool: str
+
+
+class EngineSpec(Model):
+    """An OpenAI-compatible server that has no worker beside it, so that a host of workers runs one.
+
+    The key itself never travels: ``api_key_env`` names a variable of the host, ``api_key_file`` a file in its folder of
+    keys.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+    base_url: Annotated[str, Field(pattern=r"^https?://")]
+    pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+    model: Annotated[str, Field(description="The only model to offer; empty offers all.")] = ""
+    tier: Tier = "balanced"
+    tags: tuple[str, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
+    context: Annotated[int, Field(description="Tokens; 0 asks the server.", ge=0)] = 0
+    cost_in: Annotated[float, Field(description="Price of a million prompt tokens.", ge=0)] = 0.0
+    cost_out: Annotated[float, Field(description="Price of a million completion tokens.", ge=0)] = 0.0
+    slots: Annotated[int, Field(description="Requests at once; 0 asks the server.", ge=0)] = 0
+    requests_per_minute: Annotated[int, Field(ge=0)] = 0
+    tokens_per_minute: Annotated[int, Field(ge=0)] = 0
+    stream_upstream: bool = False
+    api_key_env: str = ""
+    api_key_file: str = ""
+
+
+class RegisterEngine(Message):
+    """Serve this engine from now on, in place of one with its name."""
+
+    type: ClassVar[str] = "engine.register.v1"
+    engine: EngineSpec
+
+
+class RemoveEngine(Message):
+    """Serve this engine no longer; what runs is finished."""
+
+    type: ClassVar[str] = "engine.remove.v1"
+    name: str

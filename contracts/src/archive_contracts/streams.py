@@ -89,7 +89,7 @@ EMBEDDING_REQUESTS = Stream(
 )
 ENGINE_JOBS = Stream(
     name="engine.jobs",
-    about="One lane for each pool of engines; its backlog is the demand for that model.",
+    about="One lane for each pool of engines; its backlog is the demand for that model. Beside it one a worker.",
     messages=(engine.GenerateRequested, engine.EmbedRequested),
     producers=("router", "engine", "memory"),
     consumers={"engine": (engine.GenerateRequested, engine.EmbedRequested)},
@@ -101,9 +101,18 @@ ENGINE_EVENTS = Stream(
     about="Heartbeats of engine workers: pool, models, capabilities, slots.",
     messages=(engine.EngineRegistered, engine.EngineLeft),
     producers=("engine",),
-    followers=("router", "gateway", "agent"),
+    followers=("router", "gateway", "agent", "engine"),
     kind=Kind.BROADCAST,
-    max_length=2_000,
+    max_length=5_000,
+)
+ENGINE_REGISTRY = Stream(
+    name="engine.registry",
+    about="Engines added and removed by API: the list is its fold, and hosts of workers follow it.",
+    messages=(engine.RegisterEngine, engine.RemoveEngine),
+    producers=("gateway",),
+    followers=("engine", "gateway"),
+    kind=Kind.JOURNAL,
+    retention=timedelta(days=3650),
 )
 CHAT_EVENTS = Stream(
     name="chat.events",
@@ -275,6 +284,7 @@ STREAMS: Mapping[str, Stream] = {
         EMBEDDING_REQUESTS,
         ENGINE_JOBS,
         ENGINE_EVENTS,
+        ENGINE_REGISTRY,
         CHAT_EVENTS,
         DOCUMENT_COMMANDS,
         DOCUMENT_CHUNKS,
@@ -307,5 +317,6 @@ def at(physical: str) -> tuple[Stream, str]:
     Raises:
         KeyError: the key is of no stream of the map.
     """
-    name, _, partition = physical.removeprefix("{").removesuffix("}").rpartition(":")
+    # A partition may hold colons (a lane of one worker is pool:worker), the name of a stream may not.
+    name, _, partition = physical.removeprefix("{").removesuffix("}").partition(":")
     return STREAMS[name], partition

@@ -107,7 +107,7 @@ class Operator:
     async def _keys(self) -> AsyncIterator[str]:
         async for raw in self._clients[Server.BUS].scan_iter(match="{*}", count=1000, _type="stream"):
             key = raw.decode()
-            name = key[1:].rpartition(":")[0]
+            name = key[1:].partition(":")[0]
             if name in STREAMS and STREAMS[name].kind not in {Kind.JOURNAL, Kind.REPLIES}:
                 yield key
 
