@@ -10,6 +10,7 @@ PYTHON ?= python3
 JOBS ?= 2
 ARGS ?=
 TESTS ?=
+SCHEMA_BASE ?=
 ARCHIVE_HOME ?= $(CURDIR)/.archive
 export ARCHIVE_HOME
 
@@ -42,11 +43,12 @@ dev: $(VENV)/.installed-dev ## Add what tests and linters need
 test: dev $(ARCHIVE_HOME)/models/.built ## Run all tests that need no container engine (TESTS=path, JOBS=n)
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -rs $(TESTS) $(ARGS)
 
-lint: dev ## Check style, types and the import contracts
+lint: dev ## Check style, types, import contracts, and that messages only grew (SCHEMA_BASE=revision)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m archive_contracts.schemas --compat$(addprefix =,$(SCHEMA_BASE))
 
 format: dev ## Format the code
 	$(BIN)/ruff format

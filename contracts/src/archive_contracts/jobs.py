@@ -90,7 +90,7 @@ class Job(Model):
                 )
             case JobProgressed():
                 return self._progressed(event)
-            case JobFinished():
+            case _:
                 return self._finished(event)
 
     def _progressed(self, event: JobProgressed) -> "Job":
@@ -137,7 +137,7 @@ def _share(job: Job) -> float:
             return 0.5
         case "embedding":
             return 0.5 + (0.5 * min(1.0, (job.chunks_done or 0) / job.chunks) if job.chunks else 0.0)
-        case "queued" | "fetching" | "done":
+        case _:
             return job.progress
 
 

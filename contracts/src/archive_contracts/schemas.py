@@ -1,7 +1,8 @@
-"""Everything that is written from the map: JSON Schemas, the AsyncAPI document, the picture and tables of the README.
+"""Everything that is written from the map: JSON Schemas, the AsyncAPI document, the pictures and tables of the READMEs.
 
 ``python -m archive_contracts.schemas ROOT`` writes them below the repository's root; with ``--check`` it only says what
-differs.
+differs. ``--compat`` says what in the messages breaks with the committed schemas of before, ``--compat=REVISION`` with
+those of one revision.
 """
 
 import json
@@ -10,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from archive_contracts import committed
 from archive_contracts.base import Message
+from archive_contracts.committed import HistoryUnavailable
+from archive_contracts.compat import compare_all
 from archive_contracts.streams import SERVICES, STREAMS, TYPES, Kind, Stream
 
 Json = dict[str, Any]
@@ -132,14 +136,32 @@ def table() -> str:
     return "\n".join(rows)
 
 
+def table_of(service: str) -> str:
+    """Return what one service reads and writes as a Markdown table."""
+    rows = ["| stream | | messages |", "|---|---|---|"]
+    for stream in STREAMS.values():
+        if service in stream.consumers:
+            rows.append(_row(stream, "consumes", stream.consumers[service]))
+        if service in stream.followers:
+            rows.append(_row(stream, "follows", stream.messages))
+        if service in stream.producers:
+            rows.append(_row(stream, "publishes", stream.messages))
+    return "\n".join(rows)
+
+
+def _row(stream: Stream, verb: str, models: tuple[type[Message], ...]) -> str:
+    # A producer of a stream with many types sends some of them; the map does not say which.
+    names = ", ".join(f"`{model.type}`" for model in models) if len(models) <= 7 else f"{len(models)} types"
+    return f"| `{stream.name}` | {verb} | {names} |"
+
+
 def generated(root: Path) -> dict[Path, str]:
     """Return the text of every generated file below the repository's root."""
     files = {root / SCHEMAS / name: _json(schema) for name, schema in json_schemas().items()}
     files[root / SCHEMAS / "asyncapi.yaml"] = "\n".join(_yaml(asyncapi())) + "\n"
-    readme = root / README
-    if readme.exists():
-        parts = {"topology": f"```mermaid\n{picture()}\n```", "streams": table()}
-        files[readme] = _filled(readme.read_text(), parts)
+    pages = {root / README: {"topology": f"```mermaid\n{picture()}\n```", "streams": table()}}
+    pages |= {root / "services" / name / README: {"streams": table_of(name)} for name in SERVICES}
+    files |= {page: _filled(page.read_text(), parts) for page, parts in pages.items() if page.exists()}
     return files
 
 
@@ -173,10 +195,38 @@ def _summary(model: type[Message]) -> str:
     return (model.__doc__ or "").strip().split("\n")[0]
 
 
-def main(arguments: list[str]) -> int:
-    """Write the files, or say which differ. Returns the exit code."""
-    check = "--check" in arguments
-    root = Path(next((argument for argument in arguments if not argument.startswith("-")), "."))
+def breaks(root: Path, *, revision: str = "") -> tuple[list[str], list[str]]:
+    """Return the revisions that the messages were compared with, and what breaks with each.
+
+    Raises:
+        HistoryUnavailable: there is nothing to compare with.
+    """
+    now = {Path(name).stem: schema for name, schema in json_schemas().items()}
+    changed = not revision and committed.schemas(root, "HEAD", SCHEMAS) != now
+    bases = committed.bases(root, SCHEMAS, named=revision, changed=changed)
+    found = [
+        f"{base[:12]}: {one}" for base in bases for one in compare_all(committed.schemas(root, base, SCHEMAS), now)
+    ]
+    return bases, found
+
+
+def _compat(root: Path, revision: str) -> int:
+    try:
+        bases, found = breaks(root, revision=revision)
+    except HistoryUnavailable as error:
+        # A named revision was asked for; without one, an archive or a shallow clone must still pass its other checks.
+        sys.stdout.write(f"schemas were compared with nothing: {error}\n")
+        return 2 if revision else 0
+    for line in found:
+        sys.stdout.write(f"breaks {line}\n")
+    if found:
+        sys.stdout.write("next: keep the type as it was and add a new version beside it (contracts/README.md)\n")
+        return 1
+    sys.stdout.write(f"schemas are compatible with {', '.join(base[:12] for base in bases)}\n")
+    return 0
+
+
+def _write(root: Path, *, check: bool) -> int:
     files = generated(root)
     stale = [path for path in (root / SCHEMAS).glob("*.*") if path not in files]
     different = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
@@ -186,11 +236,21 @@ def main(arguments: list[str]) -> int:
         return 1 if different or stale else 0
     for path in stale:
         path.unlink()
-    for path, text in files.items():
+    for path in different:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(files[path])
     return 0
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> int:
+    """Write the files, say which differ, or say what breaks. Returns the exit code."""
+    root = Path(next((argument for argument in arguments if not argument.startswith("-")), "."))
+    for argument in arguments:
+        option, _, revision = argument.partition("=")
+        if option == "--compat":
+            return _compat(root, revision)
+    return _write(root, check="--check" in arguments)
+
+
+if __name__ == "__main__":  # pragma: no cover - the same as main()
     sys.exit(main(sys.argv[1:]))
