@@ -8,13 +8,13 @@ import pytest
 from archive_contracts.base import Message
 from archive_contracts.chat import ChatRequested
 from archive_contracts.documents import chunk_id, document_id
-from archive_contracts.engine import EmbedRequested
 from archive_contracts.envelope import stamp
+from archive_contracts.jobs import JobProgressed
 from archive_contracts.streams import DOCUMENT_COMMANDS, TYPES, dead_letters
 
 
 def test_absent_fields_stay_off_the_wire() -> None:
-    assert json.loads(EmbedRequested(texts=("a",)).to_json()) == {"texts": ["a"], "model": "", "windowed": False}
+    assert json.loads(JobProgressed(job_id="j", phase="done").to_json()) == {"job_id": "j", "phase": "done"}
 
 
 def test_body_passes_through_unchanged() -> None:

@@ -2,19 +2,21 @@
 
 ``python -m archive_contracts.schemas ROOT`` writes them below the repository's root; with ``--check`` it only says what
 differs. ``--compat`` says what in the messages breaks with the committed schemas of before, ``--compat=REVISION`` with
-those of one revision.
+those of one revision. Below version 1 of this package, messages may also become wider than old readers take; that is
+said, but does not fail.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 from archive_contracts import committed
 from archive_contracts.base import Message
 from archive_contracts.committed import HistoryUnavailable
-from archive_contracts.compat import compare_all
+from archive_contracts.compat import Break, Reader, compare_all
 from archive_contracts.streams import SERVICES, STREAMS, TYPES, Kind, Stream
 
 Json = dict[str, Any]
@@ -195,8 +197,8 @@ def _summary(model: type[Message]) -> str:
     return (model.__doc__ or "").strip().split("\n")[0]
 
 
-def breaks(root: Path, *, revision: str = "") -> tuple[list[str], list[str]]:
-    """Return the revisions that the messages were compared with, and what breaks with each.
+def breaks(root: Path, *, revision: str = "") -> tuple[list[str], list[tuple[str, Break]]]:
+    """Return the revisions that the messages were compared with, and what breaks, each with its revision.
 
     Raises:
         HistoryUnavailable: there is nothing to compare with.
@@ -204,22 +206,20 @@ def breaks(root: Path, *, revision: str = "") -> tuple[list[str], list[str]]:
     now = {Path(name).stem: schema for name, schema in json_schemas().items()}
     changed = not revision and committed.schemas(root, "HEAD", SCHEMAS) != now
     bases = committed.bases(root, SCHEMAS, named=revision, changed=changed)
-    found = [
-        f"{base[:12]}: {one}" for base in bases for one in compare_all(committed.schemas(root, base, SCHEMAS), now)
-    ]
-    return bases, found
+    return bases, [(base, one) for base in bases for one in compare_all(committed.schemas(root, base, SCHEMAS), now)]
 
 
-def _compat(root: Path, revision: str) -> int:
+def _compat(root: Path, revision: str, *, strict: bool) -> int:
     try:
         bases, found = breaks(root, revision=revision)
     except HistoryUnavailable as error:
         # A named revision was asked for; without one, an archive or a shallow clone must still pass its other checks.
         sys.stdout.write(f"schemas were compared with nothing: {error}\n")
         return 2 if revision else 0
-    for line in found:
-        sys.stdout.write(f"breaks {line}\n")
-    if found:
+    fatal = [one for _, one in found if strict or one.reader is not Reader.OLD]
+    for base, one in found:
+        sys.stdout.write(f"{'breaks' if one in fatal else 'widens'} {base[:12]}: {one}\n")
+    if fatal:
         sys.stdout.write("next: keep the type as it was and add a new version beside it (contracts/README.md)\n")
         return 1
     sys.stdout.write(f"schemas are compatible with {', '.join(base[:12] for base in bases)}\n")
@@ -248,7 +248,7 @@ def main(arguments: list[str]) -> int:
     for argument in arguments:
         option, _, revision = argument.partition("=")
         if option == "--compat":
-            return _compat(root, revision)
+            return _compat(root, revision, strict=not version("archive-contracts").startswith("0."))
     return _write(root, check="--check" in arguments)
 
 
