@@ -63,6 +63,13 @@ lock: | $(UV) ## Resolve anew and write requirements.lock: every package, versio
 		--output-file requirements.lock --quiet
 	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
 
+##@ Prove
+.PHONY: chaos
+MINUTES ?= 10
+chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
+	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
+		--out .bench/chaos.jsonl $(ARGS)
+
 ##@ Other
 .PHONY: clean help
 clean: ## Remove the environment and all caches; the data folder stays

@@ -1,0 +1,51 @@
+"""Counts, shares and times that a history reaches; none of them is right or wrong."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from archive_testkit.chaos.facts import INFINITE, Facts, Run
+from archive_testkit.chaos.history import Ending
+
+
+def figures(facts: Facts, lease_s: float) -> dict[str, float]:
+    """Return counts, shares and times."""
+    killed, terminated = resumptions(facts, "SIGKILL"), resumptions(facts, "SIGTERM")
+    again = sum(1 for runs in facts.runs.values() if _needless(runs) > 0)
+    done = sum(1 for message in facts.accepted if facts.done_at(message) < INFINITE)
+    return {
+        "accepted": len(facts.accepted),
+        "done": done,
+        "dead": len(facts.buried),
+        "taken_with_stream": len(facts.taken_with_stream()),
+        "run_twice_share": again / len(facts.runs) if facts.runs else 0.0,
+        "killed_in_hand": len(killed),
+        "reclaim_p50_s": median(killed) if killed else 0.0,
+        "reclaim_max_s": max(killed, default=0.0),
+        "reclaim_max_per_lease": max(killed, default=0.0) / lease_s,
+        "handed_back": len(terminated),
+        "handback_p50_s": median(terminated) if terminated else 0.0,
+        "handback_max_s": max(terminated, default=0.0),
+    }
+
+
+def _needless(runs: Sequence[Run]) -> int:
+    """How many runs beyond the first were not asked for by a failed one."""
+    return len(runs) - 1 - sum(1 for run in runs if run.ending is Ending.FAILED)
+
+
+def resumptions(facts: Facts, signal: str) -> list[float]:
+    """Return the seconds until each message that a process had in hand when it was ended by a signal ran again.
+
+    Counted from the kill, or from the cancelled run's end. Left out is what another fault of server or network delayed.
+    """
+    waits: list[float] = []
+    for runs in facts.runs.values():
+        for run in runs:
+            death = facts.died.get(run.who)
+            unfinished = run.ending in {None, Ending.CANCELLED}
+            if not (unfinished and death and death.detail == signal and run.ended >= death.at):
+                continue
+            begun = min((other.began for other in runs if other.began > run.ended), default=INFINITE)
+            if begun < INFINITE and not any(run.ended - 1.0 < note.at < begun for note in facts.faults):
+                waits.append(begun - run.ended)
+    return waits
