@@ -158,3 +158,13 @@ async def test_full_memory_blocks_no_consumer(redis_server: RedisServer) -> None
         async with asyncio.timeout(20):
             while not await client.xlen(dead):
                 await asyncio.sleep(0.05)
+
+
+async def test_full_memory_ends_no_process(redis_server: RedisServer) -> None:
+    async with client_of(redis_server.url) as client:
+        await client.config_set("maxmemory", 1)
+        async with bus_of("gateway", redis_server.url) as gateway, bus_of("memory", redis_server.url) as memory:
+            memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer_stats})
+            await asyncio.sleep(0.5)  # both ask for their reply streams meanwhile, and are refused
+            await client.config_set("maxmemory", 0)
+            assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS

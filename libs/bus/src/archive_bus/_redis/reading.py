@@ -57,7 +57,8 @@ class Reading:
             )
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
-                raise
+                # Memory full, a replica promoted elsewhere: it passes, and the process must outlive it.
+                raise BusUnavailable(f"the server refuses a reply stream: {error}") from error
             created = False
         await self._connections.replier.call("XTRIM", key, "MINID", read_to, timeout=SETTLE_TIMEOUT_S)
         await self._connections.replier.call("PEXPIRE", key, REPLY_LIFE_MS, timeout=SETTLE_TIMEOUT_S)

@@ -6,6 +6,10 @@ from statistics import median
 from archive_testkit.chaos.facts import INFINITE, Facts, Run
 from archive_testkit.chaos.history import Ending
 
+DELAYING = ("kill server", "delete", "isolate", "freeze")
+AWAY_S = 3.0
+"""How long before a kill such a fault may have begun and still delay what follows."""
+
 
 def figures(facts: Facts, lease_s: float) -> dict[str, float]:
     """Return counts, shares and times."""
@@ -36,9 +40,11 @@ def _needless(runs: Sequence[Run]) -> int:
 def resumptions(facts: Facts, signal: str) -> list[float]:
     """Return the seconds until each message that a process had in hand when it was ended by a signal ran again.
 
-    Counted from the kill, or from the cancelled run's end. Left out is what another fault of server or network delayed.
+    Counted from the kill, or from the cancelled run's end. Left out is what waited for something else meanwhile: for
+    the server, or for a stream or group to come back.
     """
     waits: list[float] = []
+    away = [note.at for note in facts.faults if note.detail.startswith(DELAYING)]
     for runs in facts.runs.values():
         for run in runs:
             death = facts.died.get(run.who)
@@ -46,6 +52,6 @@ def resumptions(facts: Facts, signal: str) -> list[float]:
             if not (unfinished and death and death.detail == signal and run.ended >= death.at):
                 continue
             begun = min((other.began for other in runs if other.began > run.ended), default=INFINITE)
-            if begun < INFINITE and not any(run.ended - 1.0 < note.at < begun for note in facts.faults):
+            if begun < INFINITE and not any(run.ended - AWAY_S < at < begun for at in away):
                 waits.append(begun - run.ended)
     return waits

@@ -38,7 +38,7 @@ class What(StrEnum):
     GONE = "gone"
     """The nemesis deleted a stream (``took`` names what lay on it) or a group."""
     FAULT = "fault"
-    """The nemesis did something; ``detail`` says what."""
+    """The nemesis did something other than ending a process; ``detail`` says what."""
     SEEN = "seen"
     """A witness read the message on its stream, ``detail``, as the entry ``run``."""
     BURIED = "buried"

@@ -41,7 +41,7 @@ class Member:
         return f"{self._role}.{self._lives}"
 
     async def spawn(self) -> None:
-        """Begin a new life."""
+        """Begin a new life, and wait until it has noted its first tick: it can be terminated in order from then on."""
         self._lives += 1
         module = f"archive_testkit.chaos.{self._role.partition('-')[0]}"
         with (self._folder / f"{self.who}.err").open("wb") as errors:
@@ -49,6 +49,9 @@ class Member:
                 *(sys.executable, "-m", module, self.who, self.proxy.url, str(self._folder), *self._words),
                 stderr=errors,
             )
+        async with asyncio.timeout(PATIENCE_S):
+            while not (self._folder / f"{self.who}.log").exists():  # noqa: ASYNC110 - a file has no event
+                await asyncio.sleep(0.02)
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

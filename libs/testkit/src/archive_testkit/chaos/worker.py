@@ -65,7 +65,7 @@ class Observed:
         outcome = await self._inner.ack(lane, ids)
         for entry_id, taken in zip(ids, outcome, strict=True):
             message = self._messages.pop(entry_id, "")
-            if taken and message:
+            if taken == 1 and message:
                 self._notes.note(What.ACK, message, since=since)
         return outcome
 
