@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archive_contracts.envelope import Envelope, EnvelopeError
 
-TEXTS = [field.name for field in fields(Envelope) if field.name not in {"deadline", "data"}]
+TEXTS = [field.name for field in fields(Envelope) if field.name not in {"deadline", "seq", "data"}]
 
 
 def wire(envelope: Envelope) -> dict[bytes, bytes]:
@@ -22,11 +22,11 @@ def wire(envelope: Envelope) -> dict[bytes, bytes]:
 ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(TEXTS, ANY_TEXT)), st.integers(0, 2**53))
-def test_any_unicode_round_trips(texts: dict[str, str], deadline: int) -> None:
+@given(st.fixed_dictionaries(dict.fromkeys(TEXTS, ANY_TEXT)), st.integers(0, 2**53), st.integers(0, 2**53))
+def test_any_unicode_round_trips(texts: dict[str, str], deadline: int, seq: int) -> None:
     # Absent fields read back as their defaults, so these two are never empty.
     filled: dict[str, Any] = texts | {"type": texts["type"] or "t", "tenant": texts["tenant"] or "default"}
-    envelope = Envelope(deadline=deadline, **filled)
+    envelope = Envelope(deadline=deadline, seq=seq, **filled)
     assert Envelope.from_fields(wire(envelope)) == envelope
 
 

@@ -25,6 +25,8 @@ class Envelope:
 
     ``reply`` is the address of the caller, ``<process>/<call>``; ``deadline`` is milliseconds since the epoch, 0 when
     there is none; ``shadow`` names the comparison that a copied message belongs to, and such a message has no effects.
+    ``log`` is the id under which the answer is kept while it streams, for whoever resumes it; ``seq`` the place of a
+    reply in such an answer, from 1 on, 0 elsewhere.
     """
 
     id: str
@@ -40,6 +42,8 @@ class Envelope:
     tenant: str = "default"
     shadow: str = ""
     reply: str = ""
+    log: str = ""
+    seq: int = 0
     data: bytes = b"{}"
 
     def to_fields(self) -> dict[str, str | bytes | int]:
@@ -53,21 +57,21 @@ class Envelope:
         Only ``type`` is needed, so that foreign publishers can stay simple; ``id`` falls back to the entry's own.
 
         Raises:
-            EnvelopeError: no ``type``, text that is not UTF-8, or a deadline that is not a number.
+            EnvelopeError: no ``type``, text that is not UTF-8, or a deadline or place that is not a number.
         """
         if not raw.get(b"type"):
             raise EnvelopeError("the entry has no field 'type'")
         try:
             texts = {name: raw[key].decode() for name, key in _TEXTS if key in raw}
-            deadline = int(raw.get(b"deadline", b"0"))
+            deadline, seq = int(raw.get(b"deadline", b"0")), int(raw.get(b"seq", b"0"))
         except ValueError as error:
             raise EnvelopeError(f"a field of the entry cannot be read: {error}") from error
         texts.setdefault("id", entry_id)
-        return cls(deadline=deadline, data=raw.get(b"data", b"{}"), **texts)
+        return cls(deadline=deadline, seq=seq, data=raw.get(b"data", b"{}"), **texts)
 
 
 _NAMES = tuple(field.name for field in fields(Envelope))
-_TEXTS = tuple((name, name.encode()) for name in _NAMES if name not in {"deadline", "data"})
+_TEXTS = tuple((name, name.encode()) for name in _NAMES if name not in {"deadline", "seq", "data"})
 
 
 def stamp(at: datetime | None = None) -> str:

@@ -41,6 +41,8 @@ ENVELOPE: Json = {
         "tenant": {"type": "string"},
         "shadow": {"type": "string"},
         "reply": {"type": "string", "description": "Address of the caller, process/call."},
+        "log": {"type": "string", "description": "Id under which the streamed answer can be resumed."},
+        "seq": {"type": "integer", "description": "Place of a reply in a streamed answer, from 1 on."},
         "data": {"type": "string", "description": "JSON, or a blob reference above 256 KiB."},
     },
 }

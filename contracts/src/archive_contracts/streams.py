@@ -28,6 +28,8 @@ class Kind(StrEnum):
     """One physical stream for each entity: the truth about it, folded by whoever asks."""
     REPLIES = "replies"
     """One physical stream for each calling process; may be lost."""
+    LOG = "log"
+    """One physical stream for each streamed answer, which lives for ``retention`` after its end; may be lost."""
     INGRESS = "ingress"
     """Written by foreign publishers; only ``type`` and ``data`` are needed."""
 
@@ -268,6 +270,24 @@ REPLIES = Stream(
     server=Server.STATE,
     max_length=20_000,
 )
+ANSWERS = Stream(
+    name="answers",
+    about="The log of one streamed answer, resumed from any place by any process.",
+    messages=(
+        base.Failed,
+        chat.ChatDelta,
+        chat.ChatCompleted,
+        agents.SourceFound,
+        agents.AnswerDelta,
+        agents.ResearchCompleted,
+        agents.AgentCompleted,
+    ),
+    producers=("router", "engine", "agent"),
+    followers=("gateway",),
+    kind=Kind.LOG,
+    server=Server.STATE,
+    retention=timedelta(minutes=10),
+)
 INGRESS = Stream(
     name="ingress.default",
     about="Documents from foreign publishers.",
@@ -299,6 +319,7 @@ STREAMS: Mapping[str, Stream] = {
         TOOL_EVENTS,
         CONTROL,
         REPLIES,
+        ANSWERS,
         INGRESS,
     )
 }

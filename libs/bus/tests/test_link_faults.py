@@ -91,7 +91,7 @@ async def test_reply_stream_dies_with_its_owner(redis_url: str) -> None:
     ):
         key, origin = REPLIES.physical(gateway.process), Origin(reply=f"{gateway.process}/call")
         async with asyncio.timeout(10):
-            while not 0 < await client.pttl(key) <= 60_000:
+            while not 0 < await client.pttl(key) <= 30_000:
                 await asyncio.sleep(0.01)
         assert await router.reply(COMPLETED, origin=origin)
         await client.delete(key)  # as its end of life does

@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from archive_bus._writer import SCRIPTS
 
 STREAM, ATTEMPTS, DEAD, SEEN = "{s:0}", "{s:0}:g:attempts", "{s:0}:g:dead", "{s:0}:seen:id"
+LOG = "{answers:x}"
 HOUR = 3_600_000
 
 
@@ -31,7 +33,7 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 
 async def test_every_script_is_tested_here() -> None:
-    assert set(SCRIPTS) == {"ack", "append", "bury", "extend", "publish", "release", "started", "trim"}
+    assert set(SCRIPTS) == {"ack", "append", "bury", "end_log", "extend", "publish", "release", "started", "trim"}
 
 
 async def test_publish_adds_once(client: Any) -> None:
@@ -115,3 +117,16 @@ async def test_trim_stops_at_the_oldest_unacked(client: Any, held: int) -> None:
     assert await run(client, "trim", [STREAM], 1) == 0
     assert await run(client, "trim", [STREAM], now) == 5 - held
     assert await run(client, "trim", ["{none:0}"], now) == 0
+
+
+async def test_end_log_lets_nothing_follow(client: Any) -> None:
+    assert await run(client, "end_log", [LOG], HOUR, "type", "t") is None
+    await client.xgroup_create(LOG, "keeper", mkstream=True)
+    await client.xadd(LOG, {"type": "delta"}, id="0-1")
+    await client.xadd(LOG, {"type": "delta"}, id="0-2")
+    assert await run(client, "end_log", [LOG], HOUR, "type", "end") == 3
+    assert await run(client, "end_log", [LOG], HOUR, "type", "end") == 0
+    with pytest.raises(ResponseError, match="equal or smaller"):
+        await client.xadd(LOG, {"type": "late"}, id="0-4")
+    assert [place.decode() for place, _ in await client.xrange(LOG)] == ["0-1", "0-2", "1-3"]
+    assert 0 < await client.pttl(LOG) <= HOUR

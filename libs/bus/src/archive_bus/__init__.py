@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from archive_bus._admin import DeadLetter, GroupReport, NoSuchDeadLetter, Operator, StreamReport, TailEntry
+    from archive_bus._answers import Answered
     from archive_bus._bus import Bus
     from archive_bus._calls import Call
     from archive_bus._connect import connect
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         BusError,
         BusUnavailable,
         JournalConflict,
+        NoSuchLog,
         NotInMap,
         PayloadError,
         Reject,
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     )
     from archive_bus._options import BusOptions
     from archive_bus._transport import Entry, Feed, Lane, Starts, Transport, wire
+    from archive_bus._transport_parts import AnswerLogs, LogEnd
 
 _HOMES = {
+    "Answered": "archive_bus._answers",
     "DeadLetter": "archive_bus._admin",
     "GroupReport": "archive_bus._admin",
     "NoSuchDeadLetter": "archive_bus._admin",
@@ -46,6 +50,7 @@ _HOMES = {
     "BusError": "archive_bus._errors",
     "BusUnavailable": "archive_bus._errors",
     "JournalConflict": "archive_bus._errors",
+    "NoSuchLog": "archive_bus._errors",
     "NotInMap": "archive_bus._errors",
     "PayloadError": "archive_bus._errors",
     "Reject": "archive_bus._errors",
@@ -59,9 +64,13 @@ _HOMES = {
     "Starts": "archive_bus._transport",
     "Transport": "archive_bus._transport",
     "wire": "archive_bus._transport",
+    "AnswerLogs": "archive_bus._transport_parts",
+    "LogEnd": "archive_bus._transport_parts",
 }
 
 __all__ = [
+    "AnswerLogs",
+    "Answered",
     "Bus",
     "BusError",
     "BusOptions",
@@ -75,7 +84,9 @@ __all__ = [
     "Handler",
     "JournalConflict",
     "Lane",
+    "LogEnd",
     "NoSuchDeadLetter",
+    "NoSuchLog",
     "NotInMap",
     "Operator",
     "Origin",

@@ -108,7 +108,7 @@ class Operator:
         async for raw in self._clients[Server.BUS].scan_iter(match="{*}", count=1000, _type="stream"):
             key = raw.decode()
             name = key[1:].partition(":")[0]
-            if name in STREAMS and STREAMS[name].kind not in {Kind.JOURNAL, Kind.REPLIES}:
+            if name in STREAMS and STREAMS[name].kind not in {Kind.JOURNAL, Kind.REPLIES, Kind.LOG}:
                 yield key
 
     async def _report(self, key: str) -> StreamReport:

@@ -15,10 +15,12 @@ import anyio
 from opentelemetry.trace import NoOpTracer
 
 from archive_blobs import Blobs
+from archive_bus._answers import Answered, Answers
+from archive_bus._callers import Callers
 from archive_bus._calls import Call, Calls
 from archive_bus._cancelling import TOMBSTONE_LIFE, Cancels
 from archive_bus._consumer import Consumer
-from archive_bus._delivery import Delivery, Handler, Origin, Received
+from archive_bus._delivery import Delivery, Handler, Origin, Received, Run
 from archive_bus._errors import BusError, BusUnavailable, NotInMap
 from archive_bus._following import Follower
 from archive_bus._handling import Work
@@ -55,6 +57,8 @@ class Bus:
         self._calls = Calls()
         self._replies = ReplyReader(transport, self._payloads, process=self.process, calls=self._calls)
         self._follower = Follower(transport, self._payloads)
+        self._answers = Answers(transport, self._payloads)
+        self._callers = Callers(transport)
         self._cancels = Cancels(transport)
         self._consumers: list[Consumer] = []
 
@@ -62,7 +66,10 @@ class Bus:
         await self._transport.start()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
-        self._background = [self._tasks.create_task(self._replies.run())]
+        self._background = [
+            self._tasks.create_task(self._replies.run()),
+            self._tasks.create_task(self._callers.watch()),
+        ]
         if self.service in CONTROL.followers:
             self._background.append(self._tasks.create_task(self._cancels.obey(self.follow(CONTROL))))
         return self
@@ -106,9 +113,9 @@ class Bus:
 
         async def run(envelope: Envelope, message: Message, attempt: int, redelivered: bool) -> None:
             with self._context(stream, envelope) as traceparent:
-                delivery = Delivery(
-                    self, envelope, message, attempt=attempt, redelivered=redelivered, traceparent=traceparent
-                )
+                told = await self._answers.told(envelope) if redelivered else 0
+                facts = Run(attempt=attempt, redelivered=redelivered, traceparent=traceparent, told=told)
+                delivery = Delivery(self, envelope, message, run=facts)
                 await handlers[type(message)](delivery)
 
         consumer = Consumer(
@@ -129,8 +136,9 @@ class Bus:
             yield traceparent
 
     async def _refuse(self, envelope: Envelope, problem: Problem) -> None:
-        if envelope.reply:
-            await self.reply(Failed(problem=problem), origin=Origin(tenant=envelope.tenant, reply=envelope.reply))
+        if envelope.reply or envelope.log:
+            origin = Origin(tenant=envelope.tenant, reply=envelope.reply, log=envelope.log)
+            await self.reply(Failed(problem=problem), origin=origin)
 
     # -- publishing --------------------------------------------------------------------------------------------------
 
@@ -181,9 +189,12 @@ class Bus:
             timeout=timeout,
         )
 
-    def reply(self, message: Message, *, origin: Origin) -> Awaitable[bool]:
-        """Write to a caller's reply stream; the order of calls is kept. False: nobody waits."""
-        return self._sender.reply(message, origin=origin)
+    def reply(self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True) -> Awaitable[bool]:
+        """Write to a caller's reply stream and the log of the answer, in the order of the calls.
+
+        ``seq`` is the place in the answer, and counts where it is kept. False: nobody waits, and nothing is kept.
+        """
+        return self._sender.reply(message, origin=origin, seq=seq, last=last)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -222,7 +233,10 @@ class Bus:
         timeout: float = 10.0,
         publish_within: float | None = None,
     ) -> AsyncGenerator[Call, None]:
-        """Publish a message and yield the call that its replies arrive on."""
+        """Publish a message and yield the call that its replies arrive on.
+
+        With ``origin.log`` the replies are kept under that id as well, see ``follow_log``.
+        """
         origin = origin or Origin()
         now = time.time()
         deadline = min(origin.deadline or 2**53, int((now + timeout) * 1000))
@@ -233,6 +247,8 @@ class Bus:
         )
         self._calls.add(call)
         try:
+            if origin.log:
+                await self._answers.open(origin, life=timedelta(seconds=timeout))
             await self.publish(
                 message,
                 to=to,
@@ -263,6 +279,14 @@ class Bus:
         """Yield the journal of an entity from an entry's id on, as it grows; None about once a second when idle."""
         return self._follower.from_id(stream.physical(entity), stream.server, after)
 
+    def follow_log(self, log_id: str, *, tenant: str = "default", after: int = 0) -> AsyncIterator[Answered | None]:
+        """Yield an answer from a place on, as it grows, to its end; None about once a second when idle.
+
+        Raises:
+            NoSuchLog: the tenant has no such answer, or it was kept no longer.
+        """
+        return self._answers.follow(log_id, tenant=tenant, after=after)
+
     # -- cancelling --------------------------------------------------------------------------------------------------
 
     async def cancel(self, target: str, *, reason: str = "", origin: Origin | None = None) -> None:
@@ -288,6 +312,10 @@ class Bus:
         Check ``cancelled`` first: the request may be older than the block.
         """
         return self._cancels.scope(*targets)
+
+    def while_heard(self, process: str) -> AbstractContextManager[anyio.CancelScope]:
+        """Run a block that ends when a calling process is gone; one without a name never is."""
+        return self._callers.scope(process)
 
     # -- health ------------------------------------------------------------------------------------------------------
 

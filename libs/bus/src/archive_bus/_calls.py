@@ -14,14 +14,16 @@ class Call:
 
     Iteration never ends by itself; the caller stops at the message type that ends its conversation. Raises
     RequestTimeout when the deadline passes, RequestFailed when the reply is a problem, BusUnavailable when replies were
-    lost with the server that held them.
+    lost with the server that held them. ``seq`` is the place of the last reply in the log of the answer, 0 when none is
+    kept: whoever resumes the answer names it.
     """
 
     def __init__(self, *, call_id: str, message_id: str, deadline: float) -> None:
-        self._queue: deque[Message | BusError] = deque()
+        self._queue: deque[tuple[int, Message | BusError]] = deque()
         self._seen: set[str] = set()
         self._arrived = asyncio.Event()
         self._deadline = deadline
+        self.seq = 0
         self.id = call_id
         self.message_id = message_id
 
@@ -44,19 +46,19 @@ class Call:
         while not self._queue:
             self._arrived.clear()
             await self._wait(within)
-        item = self._queue.popleft()
+        self.seq, item = self._queue.popleft()
         if isinstance(item, BusError):
             raise item
         if isinstance(item, Failed):
             raise RequestFailed(item.problem)
         return item
 
-    def put(self, item: Message | BusError, *, reply_id: str) -> None:
+    def put(self, item: Message | BusError, *, reply_id: str, seq: int = 0) -> None:
         """Take a reply in, once: what was on its way when a connection broke is written again."""
         if reply_id in self._seen:
             return
         self._seen.add(reply_id)
-        self._queue.append(item)
+        self._queue.append((seq, item))
         self._arrived.set()
 
     async def _wait(self, within: float | None) -> None:
@@ -88,7 +90,7 @@ class Calls:
     def deliver(self, envelope: Envelope, message: Message | BusError) -> None:
         """Hand a reply to its call, if it is still open."""
         if call := self._open.get(envelope.subject):
-            call.put(message, reply_id=envelope.id)
+            call.put(message, reply_id=envelope.id, seq=envelope.seq)
 
     def lose(self) -> None:
         """Tell every open call that replies may have been lost with the server that held them."""

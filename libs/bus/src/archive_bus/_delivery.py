@@ -26,7 +26,8 @@ M_co = TypeVar("M_co", bound=Message, covariant=True)
 class Origin:
     """Where a message comes from: what its followers inherit.
 
-    ``deadline`` is milliseconds since the epoch, 0 for none; ``reply`` the address of a caller who waits.
+    ``deadline`` is milliseconds since the epoch, 0 for none; ``reply`` the address of a caller who waits; ``log`` the
+    id under which the answer is kept while it streams.
     """
 
     tenant: str = "default"
@@ -36,6 +37,7 @@ class Origin:
     traceparent: str = ""
     tracestate: str = ""
     reply: str = ""
+    log: str = ""
     shadow: str = ""
 
 
@@ -48,34 +50,63 @@ class Received(Generic[M_co]):
     message: M_co
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How a message reaches a handler this time.
+
+    ``told`` is how many replies of earlier runs are kept; ``fence`` the token of the partition's owner.
+    """
+
+    attempt: int
+    redelivered: bool
+    traceparent: str
+    told: int = 0
+    fence: int = 0
+
+
 class Delivery(Generic[M]):
     """One message in the hands of a handler.
 
     A handler that returns acknowledges; one that raises is retried with back-off, unless it raises Retry (with a delay
     of its own) or Reject (never again). While it runs the bus renews the lease; should the lease be lost all the same,
     the handler is cancelled.
+
+    ``fence`` grows with each owner of an ordered partition, and is 0 elsewhere: a store that keeps the highest it has
+    seen and refuses lower ones cannot be written to by an owner that does not know yet that it was replaced.
     """
 
-    __slots__ = ("_begun", "_bus", "_outputs", "_redelivered", "attempt", "envelope", "message", "origin")
+    __slots__ = (
+        "_begun",
+        "_bus",
+        "_outputs",
+        "_redelivered",
+        "_told",
+        "attempt",
+        "envelope",
+        "fence",
+        "message",
+        "origin",
+    )
 
-    def __init__(
-        self, bus: "Bus", envelope: Envelope, message: M, *, attempt: int, redelivered: bool, traceparent: str
-    ) -> None:
+    def __init__(self, bus: "Bus", envelope: Envelope, message: M, *, run: Run) -> None:
         self._bus = bus
-        self._redelivered = redelivered
+        self._told = run.told
+        self._redelivered = run.redelivered
         self._outputs: Counter[str] = Counter()
         self._begun = False
         self.envelope = envelope
         self.message = message
-        self.attempt = attempt
+        self.attempt = run.attempt
+        self.fence = run.fence
         self.origin = Origin(
             tenant=envelope.tenant,
             correlation=envelope.correlation or envelope.id,
             causation=envelope.id,
             deadline=envelope.deadline,
-            traceparent=traceparent or envelope.traceparent,
+            traceparent=run.traceparent or envelope.traceparent,
             tracestate=envelope.tracestate,
             reply=envelope.reply,
+            log=envelope.log,
             shadow=envelope.shadow,
         )
 
@@ -124,15 +155,16 @@ class Delivery(Generic[M]):
         return self._bus.open(message, to=to, partition=partition, origin=origin, timeout=timeout)
 
     async def reply(self, message: Message) -> bool:
-        """Answer the caller and wait until the answer is written. False: nobody waits, or no longer."""
-        return await self._bus.reply(message, origin=self.origin)
+        """Answer the caller for good and wait until that is written. False: nobody waits, and nothing is kept."""
+        return await self._bus.reply(message, origin=self.origin, seq=self._told + 1)
 
     def emit(self, message: Message) -> Awaitable[bool]:
         """Answer the caller with one of many messages. They keep their order; awaiting one waits for its write."""
         if not self._begun:
             self._begun = True
             self._bus.mark_begun(self.envelope.id)
-        return self._bus.reply(message, origin=self.origin)
+        self._told += 1
+        return self._bus.reply(message, origin=self.origin, seq=self._told, last=False)
 
     async def interrupted(self) -> bool:
         """Whether an earlier run had begun to answer and did not end: repeating it would double what the caller has."""
@@ -150,6 +182,12 @@ class Delivery(Generic[M]):
     async def fail(self, problem: Problem) -> bool:
         """Answer the caller with a problem."""
         return await self.reply(Failed(problem=problem))
+
+    def while_heard(self) -> AbstractContextManager[anyio.CancelScope]:
+        """Return a scope that ends when the caller's process is gone, unless the answer is kept for others."""
+        # A message that never had a caller is worth its work too: somebody publishes it for its effects.
+        process = "" if self.origin.log else self.origin.reply.partition("/")[0]
+        return self._bus.while_heard(process)
 
     def cancellable(self, *targets: str) -> AbstractContextManager[anyio.CancelScope]:
         """Return a scope that ends when somebody cancels one of the targets, by default this message."""

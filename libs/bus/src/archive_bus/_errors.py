@@ -7,6 +7,7 @@
   * RequestTimeout
   * RequestFailed
   * JournalConflict
+  * NoSuchLog
 * Verdict
   * Retry
   * Reject
@@ -86,6 +87,17 @@ class JournalConflict(BusError):
         super().__init__(f"journal {journal} has {found} entries where {expected} were expected")
         self.expected = expected
         self.found = found
+
+
+class NoSuchLog(BusError):
+    """The answer that somebody wants to resume is not kept: too old, of another tenant, or lost with the server."""
+
+    code = "no_such_log"
+    next_step = "Send the request again; answers are kept for ten minutes after their end."
+
+    def problem(self) -> Problem:
+        """Return the error as it is told to callers."""
+        return Problem(code=self.code, message=str(self), next_step=self.next_step, status=404)
 
 
 class Verdict(Exception):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from opentelemetry.trace import Tracer
 
+from archive_bus._answers import Either, key_of
 from archive_bus._delivery import Origin
 from archive_bus._errors import NotInMap
 from archive_bus._options import BusOptions
@@ -14,7 +15,7 @@ from archive_bus._tracing import sending, traceparent_of
 from archive_bus._transport import Transport
 from archive_contracts.base import Message
 from archive_contracts.envelope import INLINE_LIMIT, Envelope, stamp
-from archive_contracts.streams import Stream
+from archive_contracts.streams import ANSWERS, Stream
 
 
 class Sender:
@@ -64,21 +65,40 @@ class Sender:
         patience = timeout or self._options.patience_s
         return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience)
 
-    def reply(self, message: Message, *, origin: Origin) -> Awaitable[bool]:
-        """Write to a caller's reply stream; the order of calls is kept. False: nobody waits."""
-        process, _, call = origin.reply.partition("/")
-        if not process:
+    def reply(self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True) -> Awaitable[bool]:
+        """Write to a caller's reply stream and to the log of the answer; the order of calls is kept.
+
+        False: nobody waits, and nothing is kept.
+        """
+        if not (origin.reply or origin.log):
             return _nobody()
         envelope = Envelope(
-            id=secrets.token_hex(8), type=message.type, subject=call, tenant=origin.tenant, data=message.to_json()
+            id=secrets.token_hex(8),
+            type=message.type,
+            subject=origin.reply.partition("/")[2],
+            tenant=origin.tenant,
+            seq=seq,
+            data=message.to_json(),
         )
         if len(envelope.data) > INLINE_LIMIT:
-            return self._reply_large(process, envelope)
-        return self._transport.reply(process, envelope, timeout=self._options.patience_s)
+            return self._reply_large(envelope, origin, last=last)
+        return self._tell(envelope, origin, last=last)
 
-    async def _reply_large(self, process: str, envelope: Envelope) -> bool:
+    async def _reply_large(self, envelope: Envelope, origin: Origin, *, last: bool) -> bool:
         stored = replace(envelope, data=await self._payloads.fit(envelope.data))
-        return await self._transport.reply(process, stored, timeout=self._options.patience_s)
+        return await self._tell(stored, origin, last=last)
+
+    def _tell(self, envelope: Envelope, origin: Origin, *, last: bool) -> Awaitable[bool]:
+        process, patience = origin.reply.partition("/")[0], self._options.patience_s
+        heard = self._transport.reply(process, envelope, timeout=patience) if process else None
+        if not origin.log:
+            return heard or _nobody()
+        key, logs = key_of(origin.tenant, origin.log), self._transport.answers
+        if last:
+            kept = logs.end(key, envelope, life=ANSWERS.retention, timeout=patience)
+        else:
+            kept = logs.add(key, envelope, timeout=patience)
+        return Either(heard, kept) if heard else kept
 
     async def _seal(self, message: Message, origin: Origin, message_id: str | None) -> Envelope:
         return Envelope(
@@ -94,6 +114,7 @@ class Sender:
             tenant=origin.tenant,
             shadow=origin.shadow,
             reply=origin.reply,
+            log=origin.log,
             data=await self._payloads.fit(message.to_json()),
         )
 

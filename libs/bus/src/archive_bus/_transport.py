@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from archive_bus._errors import PayloadError
+from archive_bus._transport_parts import AnswerLogs
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server, Stream
 
@@ -65,6 +66,11 @@ Feed = Callable[[Sequence[Entry]], Awaitable[None]]
 
 class Transport(Protocol):
     """A message server. Every method raises BusUnavailable when the server does not answer in time."""
+
+    @property
+    def answers(self) -> AnswerLogs:
+        """Logs of streamed answers."""
+        ...
 
     async def start(self) -> None:
         """Connect, or raise BusUnavailable."""
@@ -148,6 +154,10 @@ class Transport(Protocol):
 
     async def close_replies(self, process: str) -> None:
         """Delete this process's reply stream."""
+        ...
+
+    async def listening(self, processes: Sequence[str]) -> Sequence[bool]:
+        """Return which processes still have a reply stream: the others are gone, or took their leave."""
         ...
 
     def mark(self, name: str, *, server: Server, lifetime: timedelta) -> Awaitable[bool]:

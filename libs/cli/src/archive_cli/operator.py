@@ -13,6 +13,14 @@ from archive_contracts.streams import STREAMS, Kind, Stream
 Json = dict[str, Any]
 T = TypeVar("T")
 
+PARTS = {
+    Kind.JOURNAL: "the id of a job or run",
+    Kind.LANE: "a pool",
+    Kind.LOG: "an answer",
+    Kind.REPLIES: "a process",
+}
+"""What names the physical streams of a logical one that has many."""
+
 
 def stream_rows(info: RunInfo) -> list[Json]:
     """Return a row for each stream and group: length, lag (None when the server cannot tell), pending, dead letters.
@@ -127,8 +135,8 @@ def _find(name: str) -> tuple[Stream, str]:
         known = ", ".join(sorted(STREAMS))
         raise UsageError(f"There is no stream {bare!r}.", code="no_such_stream", next_step=f"one of {known}")
     stream = STREAMS[bare]
-    if not partition and stream.kind in {Kind.JOURNAL, Kind.REPLIES, Kind.LANE}:
-        what = {Kind.JOURNAL: "the id of a job or run", Kind.REPLIES: "a process", Kind.LANE: "a pool"}[stream.kind]
+    if not partition and stream.kind in PARTS:
+        what = PARTS[stream.kind]
         raise UsageError(
             f"{bare} is one stream for each part.", code="part_needed", next_step=f"name {what}: {bare}:NAME"
         )

@@ -55,7 +55,7 @@ class Broker:
 
     def entries(self, key: str) -> list[Entry]:
         """Return everything a stream holds."""
-        log = self._log(key)
+        log = self.log(key)
         return [Entry(text_of(entry), log.fields[entry]) for entry in log.ids] if log else []
 
     def dead(self, stream: Stream, group: str, *, partition: str = "0") -> list[Fields]:
@@ -75,16 +75,16 @@ class Broker:
 
     def ensure(self, key: str, groups: Sequence[str]) -> bool:
         """Create a stream and groups that see it from its start. True: something was created."""
-        log = self._log(key) or self._logs.setdefault(key, Log())
+        log = self.log(key) or self._logs.setdefault(key, Log())
         missing = [group for group in groups if group not in log.groups]
         log.groups.update({group: Group() for group in missing})
         return bool(missing)
 
     def publish(self, key: str, message_id: str, fields: Fields) -> str:
         """Add an entry once for each message id."""
-        if known := self._known(key, message_id):
+        if known := self.known(key, message_id):
             return known
-        return self._remember(key, message_id, self.add(key, fields))
+        return self.remember(key, message_id, self.add(key, fields))
 
     def broadcast(self, key: str, fields: Fields, *, most: int) -> str:
         """Add an entry and keep the newest ``most``."""
@@ -96,24 +96,24 @@ class Broker:
 
     def append(self, stream: Stream, key: str, message_id: str, fields: Fields, *, expected: int | None) -> str:
         """Append to a journal once for each message id, at the expected length. Raises JournalConflict."""
-        if known := self._known(key, message_id):
+        if known := self.known(key, message_id):
             return known
-        log = self._log(key) or self._logs.setdefault(key, Log())
+        log = self.log(key) or self._logs.setdefault(key, Log())
         if expected is not None and len(log.ids) != expected:
             raise JournalConflict(key, expected=expected, found=len(log.ids))
         log.expires = self._clock() + stream.retention.total_seconds()
-        return self._remember(key, message_id, self._add(log, fields))
+        return self.remember(key, message_id, self._add(log, fields))
 
     def reply(self, key: str, fields: Fields, *, most: int) -> bool:
         """Add an entry to a stream that exists."""
-        if self._log(key) is None:
+        if self.log(key) is None:
             return False
         self.broadcast(key, fields, most=most)
         return True
 
     def expire(self, key: str, *, within_s: float) -> None:
         """Let a stream vanish after a while."""
-        if log := self._log(key):
+        if log := self.log(key):
             log.expires = self._clock() + within_s
 
     # -- consuming ---------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Broker:
 
     def claim(self, lane: Lane, *, count: int) -> list[Entry]:
         """Give a consumer entries that have been idle for the lease."""
-        log, group = self._log(lane.key), self._group(lane.key, lane.group)
+        log, group = self.log(lane.key), self._group(lane.key, lane.group)
         if log is None or group is None:
             return []
         now, lease = self._clock(), lane.stream.lease.total_seconds()
@@ -202,7 +202,7 @@ class Broker:
 
     def trim(self, stream: Stream, key: str) -> int:
         """Drop what every group has settled and the retention does not keep."""
-        log = self._log(key)
+        log = self.log(key)
         if log is None or not log.groups:
             return 0
         keep: Id = (int((self._clock() - stream.retention.total_seconds()) * 1000), 0)
@@ -214,7 +214,7 @@ class Broker:
 
     def read(self, key: str, *, after: str, count: int) -> list[Entry]:
         """Return entries after an id."""
-        log = self._log(key)
+        log = self.log(key)
         return [Entry(text_of(entry), log.fields[entry]) for entry in log.after(id_of(after), count)] if log else []
 
     def mark(self, server: Server, name: str, *, lifetime_s: float) -> None:
@@ -257,7 +257,8 @@ class Broker:
             elif not outcome.done():
                 outcome.set_result(write())
 
-    def _log(self, key: str) -> Log | None:
+    def log(self, key: str) -> Log | None:
+        """Return a stream that has not expired."""
         log = self._logs.get(key)
         if log and log.expires is not None and log.expires <= self._clock():
             del self._logs[key]
@@ -265,7 +266,7 @@ class Broker:
         return log
 
     def _group(self, key: str, group: str) -> Group | None:
-        log = self._log(key)
+        log = self.log(key)
         return log.groups.get(group) if log else None
 
     def _add(self, log: Log, fields: Fields) -> str:
@@ -276,10 +277,16 @@ class Broker:
         self.wake()
         return text_of(log.last)
 
-    def _known(self, key: str, message_id: str) -> str | None:
+    def now(self) -> float:
+        """Return seconds since the epoch by the broker's clock."""
+        return self._clock()
+
+    def known(self, key: str, message_id: str) -> str | None:
+        """Return the entry that a message id has become within the window."""
         entry, until = self._seen.get(f"{key}:{message_id}", ("", 0.0))
         return entry if until > self._clock() else None
 
-    def _remember(self, key: str, message_id: str, entry: str) -> str:
+    def remember(self, key: str, message_id: str, entry: str) -> str:
+        """Note which entry a message id has become."""
         self._seen[f"{key}:{message_id}"] = (entry, self._clock() + DEDUP_WINDOW_S)
         return entry

@@ -8,17 +8,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 from archive_blobs import Blobs
-from archive_bus import Bus, BusOptions, BusUnavailable, Entry, Feed, Lane, Starts
+from archive_bus import AnswerLogs, Bus, BusOptions, BusUnavailable, Entry, Feed, Lane, Starts
 from archive_bus import wire as wire_of
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Server, Stream
+from archive_testkit.memory_answers import MemoryAnswerLogs
 from archive_testkit.memory_broker import Broker
 
 R = TypeVar("R")
 
 SETTLE_TIMEOUT_S = 5.0
 IDLE_S = 1.0
-REPLY_LIFE_S = 60.0
+REPLY_LIFE_S = 30.0
 HANDED_BACK_IDLE_S = 1e9
 
 
@@ -35,6 +36,7 @@ class MemoryTransport:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self.answers: AnswerLogs = MemoryAnswerLogs(broker, _Written)
 
     async def start(self) -> None:
         """There is nothing to connect."""
@@ -160,6 +162,11 @@ class MemoryTransport:
     async def close_replies(self, process: str) -> None:
         """Delete this process's reply stream."""
         await self._ask(Server.STATE, lambda: self._broker.drop(REPLIES.physical(process)))
+
+    async def listening(self, processes: Sequence[str]) -> Sequence[bool]:
+        """Return which processes still have a reply stream."""
+        keys = [REPLIES.physical(process) for process in processes]
+        return await self._ask(Server.STATE, lambda: [self._broker.log(key) is not None for key in keys])
 
     def mark(self, name: str, *, server: Server, lifetime: timedelta) -> Awaitable[bool]:
         """Set a mark."""

@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 from archive_bus import Delivery, Retry
@@ -15,9 +15,6 @@ from archive_engine.domain.answer import Answer
 from archive_engine.domain.errors import EngineError, UpstreamError
 from archive_engine.domain.failover import GiveUp, PassOn, TryAgain, after_failure
 from archive_engine.domain.ports import Embedder, Event, Generator
-
-LOOK_BACK = 32
-"""Deltas between two looks at whether the caller is still there."""
 
 
 class Generation:
@@ -38,7 +35,7 @@ class Generation:
             return
         self.busy += 1
         try:
-            with delivery.cancellable(job.request_id):
+            with delivery.cancellable(job.request_id), delivery.while_heard():
                 await self._serve(delivery)
         except UpstreamError as error:
             await self._after(delivery, error)
@@ -51,9 +48,7 @@ class Generation:
         began = time.monotonic()
         first_token: float | None = None
         whole: str | None = None
-        pending: Awaitable[bool] | None = None
         async with self._call(delivery.message) as reply:
-            sent = 0
             async for event in reply:
                 answer.add(event.parsed)
                 if event.token and first_token is None:
@@ -61,10 +56,7 @@ class Generation:
                 if not request.stream:
                     whole = event.data
                     continue
-                pending = delivery.emit(ChatDelta(body=event.data))
-                sent += 1
-                if sent % LOOK_BACK == 0 and not await pending:
-                    return  # nobody reads: the caller's process is gone
+                _ = delivery.emit(ChatDelta(body=event.data))
         completed = ChatCompleted(
             engine=self._engine,
             pool=delivery.message.pool,

@@ -8,11 +8,13 @@ from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
 from archive_bus._pump import pump
+from archive_bus._redis.answers import RedisAnswerLogs
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, RedisUrls
 from archive_bus._redis.publishing import Publishing
 from archive_bus._redis.reading import Reading
 from archive_bus._redis.settling import Settling
 from archive_bus._transport import Feed, Lane
+from archive_bus._transport_parts import AnswerLogs
 
 CHECK_TIMEOUT_S = 0.7
 
@@ -25,6 +27,7 @@ class RedisTransport(Publishing, Settling, Reading):
         Publishing.__init__(self, self._connections)
         Settling.__init__(self, self._connections)
         Reading.__init__(self, self._connections)
+        self.answers: AnswerLogs = RedisAnswerLogs(self._connections)
         self._broker: RedisBroker = RedisBroker(
             urls.bus,
             protocol=cast("str", 2),  # FastStream's annotation is wrong: redis-py wants the number

@@ -10,10 +10,10 @@ from redis.exceptions import ResponseError
 from archive_bus._errors import BusUnavailable
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written
 from archive_bus._transport import Entry
-from archive_bus._writer import AWAY
+from archive_bus._writer import AWAY, within
 from archive_contracts.streams import REPLIES, Server
 
-REPLY_LIFE_MS = 60_000
+REPLY_LIFE_MS = 30_000
 TAIL_BLOCK_MS = 1000
 
 
@@ -67,6 +67,12 @@ class Reading:
     async def close_replies(self, process: str) -> None:
         """Delete this process's reply stream."""
         await self._connections.replier.call("UNLINK", REPLIES.physical(process), timeout=1.0)
+
+    async def listening(self, processes: Sequence[str]) -> Sequence[bool]:
+        """Return which processes still have a reply stream."""
+        replier = self._connections.replier
+        asked = [replier.send("EXISTS", REPLIES.physical(process)) for process in processes]
+        return [bool(await within(reply, SETTLE_TIMEOUT_S)) for reply in asked]
 
     def mark(self, name: str, *, server: Server, lifetime: timedelta) -> Awaitable[bool]:
         """Set a mark."""

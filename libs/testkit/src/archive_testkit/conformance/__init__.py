@@ -4,6 +4,7 @@ A backend's own tests give a ``backend`` fixture and subclass ``BusConformance``
 of its declared features, and those tests are skipped by name.
 """
 
+from archive_testkit.conformance.answers import Answering
 from archive_testkit.conformance.backend import Backend, Feature, MemoryBackend
 from archive_testkit.conformance.delivery import Delivering
 from archive_testkit.conformance.failures import Failing
@@ -11,7 +12,7 @@ from archive_testkit.conformance.records import Recording
 from archive_testkit.conformance.requests import Requesting
 
 
-class BusConformance(Delivering, Failing, Requesting, Recording):
+class BusConformance(Delivering, Failing, Requesting, Recording, Answering):
     """All of it."""
 
 

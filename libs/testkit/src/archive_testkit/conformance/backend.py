@@ -23,6 +23,7 @@ class Feature(StrEnum):
     REPLIES = "replies"
     JOURNALS = "journals"
     BROADCASTS = "broadcasts"
+    ANSWER_LOGS = "answer logs"
     FOREIGN_ENTRIES = "foreign entries"
     """Anybody can write fields of any name and any bytes."""
 

@@ -1,0 +1,40 @@
+"""What single features need from a message server, beside the transport that all of them share."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from archive_contracts.envelope import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """How far the log of an answer has come: the place of its last entry, and whether nothing follows."""
+
+    seq: int
+    ended: bool
+
+
+class AnswerLogs(Protocol):
+    """Logs of streamed answers, on the state server; writes keep their order among replies.
+
+    Entries lie at ``0-<seq>`` and the last one at ``1-<seq>``: the server itself then refuses what was sent twice, what
+    a stale run adds behind a newer one, and whatever comes after the end.
+    """
+
+    async def open(self, key: str, *, life: timedelta) -> None:
+        """Create a log that vanishes after ``life`` unless it ends before."""
+        ...
+
+    def add(self, key: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
+        """Write an entry at its ``seq``. False: the log is gone."""
+        ...
+
+    def end(self, key: str, envelope: Envelope, *, life: timedelta, timeout: float) -> Awaitable[bool]:
+        """Write the last entry behind all others; the log then lives for ``life``. False: it is gone or has ended."""
+        ...
+
+    async def reached(self, key: str) -> LogEnd | None:
+        """Return how far a log has come, None when there is no such log."""
+        ...
