@@ -28,6 +28,15 @@ def cut(text: Flow, options: ChunkOptions = SMALL) -> list[Piece]:
     return list(chunk(text, tokenizer(), options))
 
 
+class Words:
+    """A token a word, and one more where the space before the first word is missing: what BPE does to rare words."""
+
+    name, exact = "words", True
+
+    def count(self, text: str) -> int:
+        return len(text.split()) + (not text[:1].isspace())
+
+
 words = st.text(alphabet='abcdefgh ABC.!?,\n"日本語。é0', min_size=0, max_size=60)
 texts = st.lists(words | st.text(min_size=0, max_size=40) | st.just("x" * 400), max_size=30).map(" ".join)
 documents = st.lists(st.tuples(texts, st.integers(1, 3)), max_size=4).map(
@@ -111,6 +120,29 @@ def test_heading_stays_with_its_text() -> None:
     blocks.append(Block("Its text follows the heading at once. " * 4))
     pieces = cut(document(*blocks))
     assert not any(piece.text.endswith("Chapter Two") for piece in pieces)
+
+
+def test_headings_without_their_text_move_on() -> None:
+    blocks = [Block("a title page without any full stop"), Block("Chapter Two", heading_level=1)]
+    blocks.append(Block("One long sentence " + "goes on and on " * 8 + "here."))
+    first, *rest = cut(document(*blocks))
+    assert first.text == "a title page without any full stop"
+    assert rest[0].text.startswith("Chapter Two")
+
+
+def test_sentence_that_fits_only_behind_another_is_cut() -> None:
+    sixteen = " ".join(f"W{number}" for number in range(15)) + " end."
+    pieces = list(chunk(document(Block(f"First. {sixteen} Last.")), Words(), ChunkOptions(16, 0)))
+    assert [piece.tokens for piece in pieces] == [2, 15, 4]
+    assert " ".join(piece.text for piece in pieces) == f"First. {sixteen} Last."
+
+
+def test_overlap_gives_up_a_sentence_that_grew() -> None:
+    # Two sentences of four words fit the overlap of eight by their sum, but their text alone counts nine.
+    text = document(Block("Some four words here. " * 12))
+    pieces = list(chunk(text, Words(), ChunkOptions(20, 8)))
+    shared = {text.text[other.char_start : one.char_end] for one, other in itertools.pairwise(pieces)}
+    assert shared == {"Some four words here."}
 
 
 def test_one_long_word_is_cut() -> None:

@@ -46,6 +46,29 @@ def test_uniform_size_makes_no_heading() -> None:
     assert paths(line("Only"), line("body")) == [(), ()]
 
 
+def test_bookmark_to_an_empty_page_is_ignored() -> None:
+    assert paths(line("one"), outline=(OutlineEntry("Plates", 1, 7),)) == [()]
+
+
+def test_bookmark_without_letters_opens_its_page() -> None:
+    assert paths(line("one"), line("two", 2), outline=(OutlineEntry("* * *", 1, 2),)) == [(), ("* * *",)]
+
+
+def test_rules_between_lines_are_no_titles() -> None:
+    found = paths(line("-----"), line("Basics"), outline=(OutlineEntry("Basics", 1, 1),))
+    assert found == [(), ("Basics",)]
+
+
+def test_smaller_print_is_no_heading() -> None:
+    body = [line(f"This is a full line of body text, number {number}.") for number in range(8)]
+    assert set(paths(*body, line("A footnote", size=8))) == {()}
+
+
+def test_large_print_everywhere_is_no_heading() -> None:
+    small = line("The small print outweighs all the rest by the number of its characters. " * 4, size=8)
+    assert set(paths(line("One"), line("Two"), line("Three"), small)) == {()}
+
+
 def joined(*blocks: Block) -> str:
     return flow([SectionedBlock(block, ()) for block in blocks]).text
 
@@ -84,3 +107,16 @@ def test_cjk_lines_join_without_space() -> None:
 
 def test_dot_leaders_are_shortened() -> None:
     assert joined(line("1.1 Purpose . . . . . . . . . . . . 12")) == "1.1 Purpose … 12"
+
+
+def test_code_keeps_its_indentation() -> None:
+    assert joined(Block("\n    if x:\n        y()  \n", kind=Kind.CODE)) == "    if x:\n        y()"
+
+
+def test_text_of_unknown_size_is_a_paragraph_of_its_own() -> None:
+    assert joined(line("The long line goes"), Block("on here", 1, Kind.LINE)) == "The long line goes\non here"
+
+
+def test_section_is_told_for_every_offset() -> None:
+    text = flow([SectionedBlock(Block("One."), ("A",)), SectionedBlock(Block("Two."), ("B",))])
+    assert [text.section_at(offset) for offset in (-1, 0, 4, 5, 9)] == [(), ("A",), ("A",), ("B",), ("B",)]

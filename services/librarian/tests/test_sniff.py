@@ -46,6 +46,7 @@ def test_content_decides_not_name(sample: bytes, name: str, expected: Format) ->
         (b"\x7fELF\x02\x01", UnsupportedFormat),
         (bytes(range(256)) * 8, UnsupportedFormat),
         (b"{\\rtf1 hello}", UnsupportedFormat),
+        (b"\x00\x00\x00\x18ftypmp42", UnsupportedFormat),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 99, UnsupportedFormat),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), Encrypted),
         (b"PK\x03\x04truncated", Corrupt),

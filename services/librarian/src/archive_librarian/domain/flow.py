@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from archive_librarian.domain.document import Block, Kind
 from archive_librarian.domain.sections import SectionedBlock
@@ -49,14 +50,8 @@ class Flow:
 
     def section_at(self, offset: int) -> tuple[str, ...]:
         """The headings above the character at `offset`, outermost first."""
-        low, high = 0, len(self.sections)
-        while low < high:
-            middle = (low + high) // 2
-            if self.sections[middle][0] <= offset:
-                low = middle + 1
-            else:
-                high = middle
-        return self.sections[low - 1][1] if low else ()
+        after = bisect_right(self.sections, offset, key=itemgetter(0))
+        return self.sections[after - 1][1] if after else ()
 
 
 def flow(blocks: Sequence[SectionedBlock]) -> Flow:
