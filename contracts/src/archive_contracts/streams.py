@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from archive_contracts import agents, base, chat, control, documents, engine, jobs, memory, tools
+from archive_contracts import agents, base, chat, control, documents, engine, jobs, keys, memory, tools
 from archive_contracts.base import Message
 
 MessageTypes = tuple[type[Message], ...]
@@ -219,6 +219,15 @@ JOBS_JOURNAL = Stream(
     kind=Kind.JOURNAL,
     retention=timedelta(days=7),
 )
+KEYS_JOURNAL = Stream(
+    name="keys.journal",
+    about="API keys: created, rotated, revoked; their digests only. Each gateway folds it.",
+    messages=(keys.KeyCreated, keys.KeyRotated, keys.KeyRevoked),
+    producers=("gateway", "external"),
+    followers=("gateway",),
+    kind=Kind.JOURNAL,
+    retention=timedelta(days=36_500),
+)
 TOOL_COMMANDS = Stream(
     name="tools.commands",
     about="Tools to be run.",
@@ -315,6 +324,7 @@ STREAMS: Mapping[str, Stream] = {
         AGENT_COMMANDS,
         RUNS_JOURNAL,
         JOBS_JOURNAL,
+        KEYS_JOURNAL,
         TOOL_COMMANDS,
         TOOL_EVENTS,
         CONTROL,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ class Router:
     """What the peer in the router's place saw."""
 
     requests: list[ChatRequested]
+    tenants: list[str] = field(default_factory=list[str])
 
 
 @pytest.fixture
@@ -109,6 +110,7 @@ async def router(peer: Peer) -> AsyncIterator[Router]:
     async def answer(delivery: Delivery[ChatRequested]) -> None:
         request = delivery.message
         seen.requests.append(request)
+        seen.tenants.append(delivery.envelope.tenant)
         for word in ("Hel", "lo") if request.stream else ():
             body = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'
             _ = delivery.emit(ChatDelta(body=f'{body}{{"content":"{word}"}}}}]}}'))

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archive_gateway.domain.errors import BadRequest
-from archive_gateway.routes.openai.chat_body import chat_requested
+from archive_gateway.domain.guardrails import Guardrails
+from archive_gateway.routes.openai.chat_body import chat_asked
 
 CHAT = "/v1/chat/completions"
 
@@ -53,7 +54,7 @@ JSON = st.recursive(
 @given(st.binary() | st.text().map(str.encode) | JSON.map(lambda tree: json.dumps(tree).encode()))
 def test_any_body_is_read_or_refused(raw: bytes) -> None:
     try:
-        request = chat_requested(raw, session="s")
+        request = chat_asked(raw, Guardrails(), session="s").request
     except BadRequest:
         return
     assert request.body.encode() == raw
@@ -62,7 +63,7 @@ def test_any_body_is_read_or_refused(raw: bytes) -> None:
 @given(JSON)
 def test_valid_messages_are_never_refused(content: object) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x", "extra": content}], "more": content}
-    assert chat_requested(json.dumps(body).encode(), session="s").prompt_chars == 1
+    assert chat_asked(json.dumps(body).encode(), Guardrails(), session="s").request.prompt_chars == 1
 
 
 async def test_unknown_address_is_told(gateway: Any) -> None:

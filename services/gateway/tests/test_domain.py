@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from archive_contracts.base import Problem
 from archive_contracts.documents import document_id
 from archive_contracts.engine import Embedded, EngineLeft, EngineRegistered, ModelCard
+from archive_contracts.keys import KeyBook
 from archive_gateway.domain.door import Guard, is_loopback, request_id
 from archive_gateway.domain.errors import ForeignPage, WrongKey
 from archive_gateway.domain.faces import error_body, error_headers
@@ -24,6 +26,20 @@ def worker(name: str, *models: str, healthy: bool = True, context: int = 0) -> E
     return EngineRegistered(
         worker=name, engine=f"e-{name}", pool="p", models=cards, capabilities=("chat",), slots=1, healthy=healthy
     )
+
+
+@dataclass
+class Ring:
+    """Keys at hand, or not read yet."""
+
+    keys: KeyBook | None
+
+    def book(self) -> KeyBook | None:
+        return self.keys
+
+
+def door(book: KeyBook | None = KeyBook(), *, key: str = "", now: float = 0.0) -> Guard:  # noqa: B008 - never changed
+    return Guard(Ring(book), key=key, tenant="default", clock=lambda: now)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +62,7 @@ def test_loopback_is_recognized(name: str, here: bool) -> None:
 
 @pytest.mark.parametrize("given_key", [b"", b"Bearer", b"Bearer wrong", b"Basic right", b"right", b"Bearer right2"])
 def test_only_the_key_opens(given_key: bytes) -> None:
-    guard = Guard(key="right")
+    guard = door(key="right")
     with pytest.raises(WrongKey):
         guard.admit("/v1/models", {b"authorization": given_key})
     guard.admit("/v1/models", {b"authorization": b"bearer right"})
@@ -54,10 +70,11 @@ def test_only_the_key_opens(given_key: bytes) -> None:
 
 
 def test_null_origin_is_foreign() -> None:
+    guard = door()
     with pytest.raises(ForeignPage):
-        Guard().admit("/chat", {b"host": b"localhost", b"origin": b"null"})
-    Guard().admit("/chat", {b"host": b"[::1]:80", b"origin": b"http://127.0.0.1:8090"})
-    Guard().admit("/chat", {})
+        guard.admit("/chat", {b"host": b"localhost", b"origin": b"null"})
+    guard.admit("/chat", {b"host": b"[::1]:80", b"origin": b"http://127.0.0.1:8090"})
+    guard.admit("/chat", {})
 
 
 @given(st.binary())

@@ -1,6 +1,7 @@
 """Wiring of the gateway."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,21 +12,29 @@ from archive_contracts.documents import IngestFromOutside
 from archive_contracts.streams import INGRESS
 from archive_gateway.adapters.cancels import Canceller
 from archive_gateway.adapters.engines import EngineFollower
+from archive_gateway.adapters.keys import KeyFollower
 from archive_gateway.adapters.outages import ServerWatch
+from archive_gateway.adapters.quota import SharedQuota
 from archive_gateway.adapters.server import HttpServer
 from archive_gateway.adapters.uploads import MultipartUploads
+from archive_gateway.adapters.usage import UsageLedger
 from archive_gateway.domain.door import Guard
+from archive_gateway.domain.guardrails import Guardrails
+from archive_gateway.domain.usage import UsageSheet
 from archive_gateway.handlers import Ingress
 from archive_gateway.routes.api import ENDPOINTS
 from archive_gateway.routes.asking import Asking
 from archive_gateway.routes.desk import Check, Desk, Limits
 from archive_gateway.routes.entry import Entry
+from archive_gateway.routes.metering import Metering
 from archive_gateway.routes.table import build_router
 from archive_gateway.settings import Settings
-from archive_telemetry import App, EdgeSettings, log_context, tracer_for
+from archive_telemetry import App, EdgeSettings, SettingError, log_context, tracer_for
 
 NAME = "gateway"
 MB = 2**20
+KEYS_S = 2.0
+"""How long a start waits for a server that may be away; until the keys are read, only the operator's own opens."""
 
 
 def build(settings: Settings) -> App:
@@ -43,6 +52,10 @@ def build(settings: Settings) -> App:
     cancels = Canceller(bus)
     engines = EngineFollower(bus, clock=time.monotonic)
     ingress = Ingress(bus=bus, blobs=blobs, tenant=settings.ingress_tenant)
+    keys = KeyFollower(bus)
+    sheet = UsageSheet()
+    usage = UsageLedger(settings.bus_url, sheet)
+    quota = SharedQuota(settings.state_url, clock=time.monotonic)
     watch = ServerWatch(bus.check, clock=time.monotonic)
     ready: dict[str, Check] = {"bus": watch.check, "blobs": _blobs_check(blobs)}
     desk = Desk(
@@ -57,22 +70,30 @@ def build(settings: Settings) -> App:
             request_s=settings.request_timeout_s,
             run_s=settings.run_timeout_s,
         ),
+        metering=Metering(guardrails=_guardrails(settings), quota=quota, sheet=sheet),
+        keys=keys,
+        usage=usage,
         ready=ready,
         live=bus.live,
     )
-    entry = Entry(build_router(ENDPOINTS, desk), Guard(key=settings.key), tenant=settings.tenant, tracer=tracer)
+    guard = Guard(keys, key=settings.key, tenant=settings.tenant, clock=time.time)
+    entry = Entry(build_router(ENDPOINTS, desk), guard, tracer=tracer)
     server = HttpServer(entry, host=settings.host, port=settings.port, drain_s=drain_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:
         async with bus, asyncio.TaskGroup() as tasks:
             cancels.use(tasks)
-            following = tasks.create_task(engines.follow())
+            running = [tasks.create_task(work) for work in (engines.follow(), keys.follow(), quota.run(), usage.run())]
+            await _keys_known(keys, settings)
             bus.subscribe(INGRESS, {IngestFromOutside: ingress.ingest}, concurrency=4)
             async with server.serving():
                 yield
                 desk.draining.set()
-            following.cancel()
+            await quota.close()
+            await usage.close()
+            for task in running:
+                task.cancel()
 
     return App(
         name=NAME,
@@ -82,6 +103,36 @@ def build(settings: Settings) -> App:
         health_host=settings.health_host,
         health_port=settings.health_port,
         info=lambda: {"url": server.url, "models": sorted(engines.offers())},
+    )
+
+
+async def _keys_known(keys: KeyFollower, settings: Settings) -> None:
+    """Wait for the keys; without any, do not start where other machines can come in.
+
+    Raises:
+        SettingError: there is no key, and the address is not this machine's own.
+    """
+    if settings.exposed and not settings.key:
+        book = await keys.loaded()
+        if not book.keys:
+            raise SettingError(
+                f"GATEWAY_HOST is {settings.host!r}, which other machines can reach, and there is no key",
+                next_step="set GATEWAY_API_KEY, or create a key with 'archive keys create', or use 127.0.0.1",
+            )
+    else:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KEYS_S):
+                await keys.loaded()
+
+
+def _guardrails(settings: Settings) -> Guardrails:
+    return Guardrails(
+        max_messages=settings.max_messages,
+        max_message_chars=settings.max_message_chars,
+        max_prompt_tokens=settings.max_prompt_tokens,
+        max_answer_tokens=settings.max_answer_tokens,
+        max_choices=settings.max_choices,
+        max_concurrent=settings.max_concurrent,
     )
 
 

@@ -1,8 +1,6 @@
 """The gateway's settings, read once from the environment."""
 
-from typing import Self
-
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archive_gateway.domain.door import is_loopback
@@ -24,9 +22,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     """0 takes a free one."""
     api_key: SecretStr | None = None
-    """Without it, anybody on this machine is let in and nobody else."""
+    """The operator's own. Without it, and before any key was created, this machine is let in and nobody else."""
     tenant: str = "default"
-    """Whose the requests are."""
+    """Whose the requests are that come without a key, or with the operator's own."""
     ingress_tenant: str = "default"
     """Whose the documents of the ingress stream are, whatever their envelopes say."""
     max_body_mb: float = Field(default=32.0, gt=0)
@@ -35,17 +33,21 @@ class Settings(BaseSettings):
     """For chats, completions and embeddings, to the last token."""
     run_timeout_s: float = Field(default=300.0, gt=0)
     """For research and agent runs."""
+    max_messages: int = Field(default=4096, gt=0)
+    max_message_chars: int = Field(default=4_000_000, gt=0)
+    max_prompt_tokens: int = Field(default=2_000_000, gt=0)
+    """Estimated from characters; the engine counts for itself."""
+    max_answer_tokens: int = Field(default=1_000_000, gt=0)
+    max_choices: int = Field(default=128, gt=0)
+    max_concurrent: int = Field(default=1000, gt=0)
+    """Requests to models that one key may have in flight in one gateway."""
 
     @property
     def key(self) -> str:
         """The key that requests need, or nothing."""
         return self.api_key.get_secret_value().strip() if self.api_key else ""
 
-    @model_validator(mode="after")
-    def _closed_to_the_world(self) -> Self:
-        if not self.key and not is_loopback(self.host):
-            raise ValueError(
-                f"GATEWAY_HOST is {self.host!r}, which other machines can reach, and there is no GATEWAY_API_KEY; "
-                "set GATEWAY_API_KEY, or GATEWAY_HOST to 127.0.0.1"
-            )
-        return self
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach the gateway."""
+        return not is_loopback(self.host)

@@ -3,11 +3,14 @@
 import hmac
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from archive_gateway.domain.errors import ForeignPage, WrongKey
+from archive_contracts.keys import KeyBook
+from archive_gateway.domain.caller import ALL_SCOPES, Caller
+from archive_gateway.domain.errors import ForeignPage, Unavailable, WrongKey
 
 PROBES = frozenset({"/livez", "/readyz", "/health"})
 """Asked by machines that hold no key and use whatever address they were given."""
@@ -27,38 +30,67 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRing(Protocol):
+    """The keys that were created."""
+
+    def book(self) -> KeyBook | None:
+        """Return them, or None while nobody knows: then nobody comes in who does not hold the operator's own key."""
+        ...
+
+
 class Guard:
-    """The rules of the door. Without ``key`` the gateway is open to this machine, and to nothing else."""
+    """The rules of the door.
 
-    key: str = ""
+    Without any key the gateway is open to this machine, and to nothing else; the first key that is created closes it
+    for good. ``key`` is the operator's own, from the environment; ``clock`` gives seconds since the epoch.
+    """
 
-    def admit(self, path: str, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, ring: KeyRing, *, key: str, tenant: str, clock: Callable[[], float]) -> None:
+        self._ring = ring
+        self._key = key.encode()
+        self._clock = clock
+        self._operator = Caller(key="gateway", tenant=tenant, scopes=ALL_SCOPES)
+        self._anybody = Caller(key="open", tenant=tenant, scopes=ALL_SCOPES)
+
+    def admit(self, path: str, headers: Mapping[bytes, bytes]) -> Caller:
         """Let a request pass, or say why not. ``headers`` has lower-case names.
 
         Raises:
-            WrongKey: a key is set and the request does not carry it.
-            ForeignPage: no key is set and the request was made under a foreign name, or by a foreign page.
+            WrongKey: a key is needed and the request carries none that is valid.
+            ForeignPage: no key is needed and the request was made under a foreign name, or by a foreign page.
+            Unavailable: whether a key is needed is not known yet.
         """
         if path in PROBES:
-            return
-        if self.key:
-            self._check_key(headers.get(b"authorization", b""))
-        else:
+            return self._anybody
+        book = self._ring.book()
+        if not self._key and book is not None and not book.keys:
             _check_names(headers)
-
-    def _check_key(self, authorization: bytes) -> None:
-        scheme, _, given = authorization.partition(b" ")
+            return self._anybody
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        given = given.strip() if scheme.lower() == b"bearer" else b""
         # Compared as bytes, in constant time, also when there is nothing to compare.
-        if hmac.compare_digest(given.strip(), self.key.encode()) and scheme.lower() == b"bearer":
-            return
-        raise WrongKey(
-            "The API key is missing or wrong.",
-            next_step="Send the header 'Authorization: Bearer KEY' with the key of GATEWAY_API_KEY.",
-        )
+        if hmac.compare_digest(given, self._key) and self._key:
+            return self._operator
+        if book is None:
+            raise Unavailable("The keys have not been read yet.", next_step="Try again in a moment.")
+        return self._holder(book, given)
+
+    def _holder(self, book: KeyBook, given: bytes) -> Caller:
+        found = book.find(given) if given else None
+        if found is None:
+            raise WrongKey(
+                "The API key is missing or wrong.",
+                next_step="Send the header 'Authorization: Bearer KEY'; 'archive keys create' makes a key.",
+            )
+        key, digest = found
+        now = self._clock()
+        if key.valid(digest, now):
+            return Caller(key=key.id, tenant=key.tenant, scopes=frozenset(key.scopes), limits=key.limits)
+        why = "was revoked" if key.revoked_at is not None else "has expired" if key.expired(now) else "was rotated"
+        raise WrongKey(f"The API key ending in ...{key.hint} {why}.", next_step="Ask the operator for a new key.")
 
 
-def _check_names(headers: dict[bytes, bytes]) -> None:
+def _check_names(headers: Mapping[bytes, bytes]) -> None:
     """Refuse what a hostile web page can make a browser on this machine send.
 
     A name that resolves to loopback (DNS rebinding) shows in Host; a form posted across sites shows in Origin.

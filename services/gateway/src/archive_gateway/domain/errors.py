@@ -3,18 +3,25 @@
 GatewayError
 ├── BadRequest          the request cannot be understood
 ├── WrongKey            no key, or not ours
+├── NotAllowed          the key lacks a scope
 ├── ForeignPage         a web page of another origin, or a name that is not ours, sent the request
 ├── NotThere            nothing has that address or id
 ├── WrongMethod         the address exists, the method does not
 ├── TooLarge            more bytes than the limit, which the message names
+├── Crowded             as many requests as are allowed are in flight
+├── Guarded             a guardrail, which the message names, stops the request
+├── LimitReached        the key has used up a limit, which the message names
 ├── WrongMedia          a body of a kind that the address does not take
 ├── Unavailable         a server behind the gateway does not answer
 └── StoreFull           the blob store does not take what was sent
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from archive_contracts.base import Problem
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class GatewayError(Exception):
@@ -39,6 +46,10 @@ class GatewayError(Exception):
         """Return the error as callers read it."""
         return self._problem
 
+    def headers(self) -> Headers:
+        """Return the headers that belong to this refusal."""
+        return ()
+
 
 class BadRequest(GatewayError):
     """The request cannot be understood."""
@@ -52,6 +63,13 @@ class WrongKey(GatewayError):
 
     code = "invalid_api_key"
     status = 401
+
+
+class NotAllowed(GatewayError):
+    """The key lacks a scope."""
+
+    code = "insufficient_scope"
+    status = 403
 
 
 class ForeignPage(GatewayError):
@@ -76,7 +94,11 @@ class WrongMethod(GatewayError):
 
     def __init__(self, message: str, *, allowed: str, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
-        self.allowed = allowed
+        self._allowed = allowed
+
+    def headers(self) -> Headers:
+        """Return the methods that are possible."""
+        return ((b"allow", self._allowed.encode()),)
 
 
 class TooLarge(GatewayError):
@@ -90,6 +112,44 @@ class TooLarge(GatewayError):
             f"{what} is larger than the limit of {round(limit / 2**20, 2):g} MB ({limit} bytes).",
             next_step=f"Send less, or raise {setting}.",
         )
+
+
+class Guarded(GatewayError):
+    """A guardrail stops the request. ``rule`` is the setting that says how much is allowed."""
+
+    status = 400
+
+    def __init__(self, message: str, *, rule: str, param: str | None = None) -> None:
+        super().__init__(
+            message, next_step=f"Send less, or raise GATEWAY_{rule.upper()}.", param=param, code=f"{rule}_exceeded"
+        )
+
+
+class Crowded(GatewayError):
+    """As many requests as are allowed are in flight."""
+
+    code = "max_concurrent_exceeded"
+    status = 429
+    retry_after_s = 1.0
+
+
+class LimitReached(GatewayError):
+    """A key has used up one of its limits."""
+
+    code = "rate_limit_exceeded"
+    status = 429
+
+    def __init__(self, rule: str, *, limit: int, wait_s: float, headers: Headers) -> None:
+        super().__init__(
+            f"This key has reached its limit {rule} of {limit}.",
+            next_step=f"Try again in {wait_s:.1f} s, or ask the operator for a higher limit.",
+        )
+        self._problem = self._problem.model_copy(update={"retry_after_s": wait_s})
+        self._headers = headers
+
+    def headers(self) -> Headers:
+        """Return what is left of the limits, and when more will be."""
+        return self._headers
 
 
 class WrongMedia(GatewayError):

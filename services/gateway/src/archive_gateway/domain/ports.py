@@ -1,10 +1,12 @@
 """What routes and handlers need from outside; adapters implement it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from archive_contracts.keys import KeyBook, KeyEvent
 from archive_gateway.domain.roster import Member, Offer
+from archive_gateway.domain.usage import Account, Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,26 @@ class Engines(Protocol):
 
     def offers(self) -> dict[str, Offer]:
         """Return the models that can be asked for, by id."""
+        ...
+
+
+class Keys(Protocol):
+    """The keys of this installation."""
+
+    def book(self) -> KeyBook | None:
+        """Return them, or None before they were read."""
+        ...
+
+    async def append(self, event: KeyEvent, *, tenant: str, correlation: str) -> None:
+        """Write an event down for every gateway. Raises BusUnavailable."""
+        ...
+
+
+class Usage(Protocol):
+    """What was used."""
+
+    async def read(self, tenant: str, days: Sequence[str]) -> Mapping[Account, Counts]:
+        """Return what a tenant used on some days (ISO 8601). Raises BusUnavailable."""
         ...
 
 

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from archive_bus import Bus
-from archive_gateway.domain.ports import Cancels, Engines, Uploads
+from archive_gateway.domain.ports import Cancels, Engines, Keys, Uploads, Usage
 from archive_gateway.routes.asking import Asking
+from archive_gateway.routes.metering import Metering
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -34,6 +35,9 @@ class Desk:
     engines: Engines
     uploads: Uploads
     limits: Limits
+    metering: Metering
+    keys: Keys
+    usage: Usage
     ready: Mapping[str, Check]
     live: Callable[[], str | None]
     draining: asyncio.Event = field(default_factory=asyncio.Event)

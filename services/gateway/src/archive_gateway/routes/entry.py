@@ -12,7 +12,7 @@ from archive_blobs import BlobError
 from archive_bus import BusError
 from archive_contracts.base import Problem
 from archive_gateway.domain.door import Guard, request_id
-from archive_gateway.domain.errors import GatewayError, WrongMethod
+from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import error_body, error_headers, speaks_openai
 from archive_gateway.routes.answers import send_whole
 from archive_gateway.routes.connection import ClientLeft
@@ -25,10 +25,9 @@ log = get_logger(__name__)
 class Entry:
     """Admits requests, gives each an id, and turns whatever goes wrong into an answer."""
 
-    def __init__(self, router: Router, guard: Guard, *, tenant: str, tracer: Tracer | None) -> None:
+    def __init__(self, router: Router, guard: Guard, *, tracer: Tracer | None) -> None:
         self._router = router
         self._guard = guard
-        self._tenant = tenant
         self._tracer = tracer
         self._meters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._count = counter("archive_gateway_requests", "HTTP requests answered.", "route", "method", "status")
@@ -40,11 +39,12 @@ class Entry:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         scope["path"] = scope["path"].rstrip("/") or "/"
+        mark = f"req_{secrets.token_hex(12)}"
         ticket = Ticket(
-            id=request_id(headers.get(b"x-request-id"), f"req_{secrets.token_hex(12)}"),
+            id=request_id(headers.get(b"x-request-id"), mark),
+            mark=mark,
             began=began,
             headers=headers,
-            tenant=self._tenant,
             traceparent=headers.get(b"traceparent", b"").decode("latin-1"),
             tracestate=headers.get(b"tracestate", b"").decode("latin-1"),
         )
@@ -58,7 +58,7 @@ class Entry:
 
     async def _serve(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
         try:
-            self._guard.admit(scope["path"], reply.ticket.headers)
+            reply.ticket.caller = self._guard.admit(scope["path"], reply.ticket.headers)
             await self._router(scope, receive, reply)
         except ClientLeft:
             reply.status = 499
@@ -74,9 +74,7 @@ class Entry:
             attributes={"http.request.method": scope["method"], "url.path": scope["path"], "archive.id": ticket.id},
         ) as span:
             # The bus takes the current span, unless a request names another.
-            scope[TICKET] = reply.ticket = Ticket(
-                id=ticket.id, began=ticket.began, headers=ticket.headers, tenant=ticket.tenant
-            )
+            ticket.traceparent = ticket.tracestate = ""
             await self._serve(scope, receive, reply)
             span.set_attribute("http.response.status_code", reply.status)
 
@@ -96,8 +94,8 @@ class Entry:
             # Half an answer is out: only the broken connection can still say that it is not a whole one.
             return
         headers = error_headers(problem)
-        if isinstance(error, WrongMethod):
-            headers.append((b"allow", error.allowed.encode()))
+        if isinstance(error, GatewayError):
+            headers.extend(error.headers())
         await send_whole(reply, error_body(problem, scope["path"]), status=problem.status, headers=headers)
 
     def _measure(self, scope: Scope, reply: "_Reply", seconds: float) -> None:

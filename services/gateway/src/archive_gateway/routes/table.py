@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from archive_contracts.keys import KeyScope
 from archive_gateway.domain.errors import NotThere, WrongMethod
 from archive_gateway.routes.desk import Desk
 from archive_gateway.routes.visit import Visit
@@ -22,6 +23,7 @@ class Endpoint:
 
     ``answer`` is the JSON body of success, ``events`` the payloads of server-sent events by their names (the empty
     name for events without one), ``errors`` the statuses that this route answers beside those every route can.
+    ``scope`` is what a key needs for it, None for what every key may.
     """
 
     method: Method
@@ -37,6 +39,7 @@ class Endpoint:
     events: Mapping[str, type[BaseModel]] = field(default_factory=dict[str, type[BaseModel]])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     status: int = 200
+    scope: KeyScope | None = "platform"
     errors: tuple[int, ...] = ()
     description: str = ""
 
@@ -60,16 +63,19 @@ class _Path:
 
     def __init__(self, desk: Desk, methods: Mapping[str, Endpoint]) -> None:
         self._desk = desk
-        self._handlers = {method: endpoint.handler for method, endpoint in methods.items()}
+        self._methods = dict(methods)
         if (found := methods.get("GET")) and not found.events:
-            self._handlers["HEAD"] = found.handler
+            self._methods["HEAD"] = found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        handler = self._handlers.get(scope["method"])
-        if handler is None:
-            allowed = ", ".join(sorted(self._handlers))
+        endpoint = self._methods.get(scope["method"])
+        if endpoint is None:
+            allowed = ", ".join(sorted(self._methods))
             raise WrongMethod(f"{scope['method']} is not possible here.", allowed=allowed, next_step=f"Use {allowed}.")
-        answer = await handler(self._desk, Visit(scope, receive, body_limit=self._desk.limits.body))
+        visit = Visit(scope, receive, body_limit=self._desk.limits.body)
+        if endpoint.scope is not None:
+            visit.ticket.caller.demand(endpoint.scope)
+        answer = await endpoint.handler(self._desk, visit)
         await answer(scope, receive, send)
 
 

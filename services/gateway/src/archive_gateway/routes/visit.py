@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope
 
 from archive_bus import Origin
+from archive_gateway.domain.caller import Caller
 from archive_gateway.domain.errors import BadRequest, NotThere
 from archive_gateway.domain.identity import is_id
 from archive_gateway.routes.connection import whole
@@ -17,16 +18,29 @@ M = TypeVar("M", bound=BaseModel)
 TICKET = "archive.ticket"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+NOBODY = Caller(key="", tenant="", scopes=frozenset())
+
+
+@dataclass(slots=True, kw_only=True)
 class Ticket:
-    """What the door wrote down about a request. ``began`` is on the clock of ``time.perf_counter``."""
+    """What the door wrote down about a request. ``began`` is on the clock of ``time.perf_counter``.
+
+    ``id`` may be the client's own word; ``mark`` is ours, so that no two requests share it. ``caller`` is known once
+    the guard has let the request in.
+    """
 
     id: str
+    mark: str
     began: float
     headers: dict[bytes, bytes]
-    tenant: str
+    caller: Caller = NOBODY
     traceparent: str = ""
     tracestate: str = ""
+
+    @property
+    def tenant(self) -> str:
+        """Whose the request is."""
+        return self.caller.tenant
 
 
 class Visit:

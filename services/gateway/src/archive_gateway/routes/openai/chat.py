@@ -5,7 +5,7 @@ import time
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import BusError
-from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
+from archive_contracts.chat import ChatCompleted, ChatDelta
 from archive_contracts.streams import CHAT_REQUESTS
 from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import openai_error
@@ -14,18 +14,21 @@ from archive_gateway.routes.answers import PING_S, EventWire, send_whole
 from archive_gateway.routes.asking import Conversation
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
-from archive_gateway.routes.openai.chat_body import chat_requested, completion_requested
+from archive_gateway.routes.metering import ANSWER_TOKENS, Demand, Meter
+from archive_gateway.routes.openai.chat_body import Asked, chat_asked, completion_asked
 from archive_gateway.routes.visit import Visit
 
 
 async def create_chat_completion(desk: Desk, visit: Visit) -> ASGIApp:
     """Answer a conversation."""
-    return ChatAnswer(desk, visit, chat_requested(await visit.raw(), session=session_of(visit)))
+    asked = chat_asked(await visit.raw(), desk.metering.guardrails, session=session_of(visit))
+    return ChatAnswer(desk, visit, asked)
 
 
 async def create_completion(desk: Desk, visit: Visit) -> ASGIApp:
     """Continue a text."""
-    return ChatAnswer(desk, visit, completion_requested(await visit.raw(), session=session_of(visit)))
+    asked = completion_asked(await visit.raw(), desk.metering.guardrails, session=session_of(visit))
+    return ChatAnswer(desk, visit, asked)
 
 
 def session_of(visit: Visit) -> str:
@@ -40,37 +43,50 @@ class ChatAnswer:
     A client who leaves cancels the request: nothing is generated for nobody.
     """
 
-    def __init__(self, desk: Desk, visit: Visit, request: ChatRequested) -> None:
+    def __init__(self, desk: Desk, visit: Visit, asked: Asked) -> None:
         self._desk = desk
         self._visit = visit
-        self._request = request
+        self._asked = asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        timeout = self._desk.limits.request_s
-        opened = self._desk.asking.open(self._request, to=CHAT_REQUESTS, origin=self._visit.origin, timeout=timeout)
-        async with opened as conversation, while_connected(receive):
-            if self._request.stream:
-                await self._stream(conversation, send)
+        request, timeout = self._asked.request, self._desk.limits.request_s
+        demand = Demand(
+            model=request.model,
+            prompt_chars=request.prompt_chars,
+            answer_tokens=(self._asked.answer_tokens or ANSWER_TOKENS) * self._asked.choices,
+            timeout_s=timeout,
+        )
+        async with (
+            self._desk.metering.admitted(self._visit.ticket, demand) as meter,
+            self._desk.asking.open(
+                request, to=CHAT_REQUESTS, origin=self._visit.origin, timeout=timeout
+            ) as conversation,
+            while_connected(receive),
+        ):
+            if request.stream:
+                await self._stream(conversation, meter, send)
             else:
-                await self._whole(conversation, send)
+                await self._whole(conversation, meter, send)
 
-    async def _whole(self, conversation: Conversation, send: Send) -> None:
+    async def _whole(self, conversation: Conversation, meter: Meter, send: Send) -> None:
         while not isinstance(reply := await conversation.next(), ChatCompleted):
             pass
         conversation.ended = True
+        meter.done(reply.model, reply.usage)
         if reply.body is None:
             raise BusError(f"engine {reply.engine} ended a request that did not stream without its response")
         total_ms = (time.perf_counter() - self._visit.ticket.began) * 1000
         headers = (
             (b"x-archive-engine", reply.engine.encode("latin-1", "replace")),
             (b"x-archive-overhead-ms", b"%.2f" % max(0.0, total_ms - reply.upstream_ms)),
+            *meter.headers,
         )
         await send_whole(send, reply.body.encode(), headers=headers)
 
-    async def _stream(self, conversation: Conversation, send: Send) -> None:
-        wire = EventWire(send, headers=((b"x-archive-stream", conversation.id.encode()),))
+    async def _stream(self, conversation: Conversation, meter: Meter, send: Send) -> None:
+        wire = EventWire(send, headers=((b"x-archive-stream", conversation.id.encode()), *meter.headers))
         try:
-            await self._pass_on(conversation, wire)
+            await self._pass_on(conversation, meter, wire)
         except (GatewayError, BusError) as error:
             if not wire.started:
                 raise
@@ -78,14 +94,16 @@ class ChatAnswer:
             await wire.data(openai_error(error.problem()).decode())
         await wire.end()
 
-    async def _pass_on(self, conversation: Conversation, wire: EventWire) -> None:
+    async def _pass_on(self, conversation: Conversation, meter: Meter, wire: EventWire) -> None:
         while True:
             reply = await conversation.next(within=PING_S)
             if isinstance(reply, ChatDelta):
+                meter.piece()
                 await wire.data(reply.body)
             elif reply is None:
                 await wire.ping()
             elif isinstance(reply, ChatCompleted):
                 conversation.ended = True
+                meter.done(reply.model, reply.usage)
                 await wire.data("[DONE]")
                 return

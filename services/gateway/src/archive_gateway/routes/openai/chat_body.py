@@ -1,12 +1,14 @@
 """What the gateway reads of a chat or completion request: the head. The body travels on as it came."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from archive_contracts.chat import Capability, ChatRequested
 from archive_gateway.domain.errors import BadRequest
+from archive_gateway.domain.guardrails import Guardrails
 from archive_gateway.routes.visit import parse
 
 
@@ -46,12 +48,18 @@ class ResponseFormat(_Head):
     type: str = "text"
 
 
+Count = Annotated[int | None, Field(ge=0)]
+
+
 class ChatHead(_Head):
     """A chat completion request. Fields that are not listed reach the engine untouched."""
 
     model: Annotated[str, Field(min_length=1, description="A model of `/v1/models`, or `auto`.")]
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: bool | None = None
+    n: Count = None
+    max_tokens: Count = None
+    max_completion_tokens: Count = None
     tools: list[JsonValue] | None = None
     functions: list[JsonValue] | None = None
     response_format: ResponseFormat | None = None
@@ -81,7 +89,15 @@ class CompletionHead(_Head):
     model: Annotated[str, Field(min_length=1, description="A model of `/v1/models`, or `auto`.")]
     prompt: str | list[str] | list[int] | list[list[int]] = ""
     stream: bool | None = None
+    n: Count = None
+    max_tokens: Count = None
+    best_of: Count = None
     store: Annotated[bool | None, Field(description="`true` offers the exchange to the memory.")] = None
+
+    def prompts(self) -> int:
+        """Return how many texts are to be continued."""
+        many = isinstance(self.prompt, list) and self.prompt and not isinstance(self.prompt[0], int)
+        return len(self.prompt) if many else 1
 
     def prompt_chars(self) -> int:
         """Return the characters of the prompt; a token counts as three."""
@@ -93,25 +109,37 @@ class CompletionHead(_Head):
 Kind = Literal["chat", "completion"]
 
 
-def chat_requested(raw: bytes, *, session: str) -> ChatRequested:
-    """Read a chat request. Raises BadRequest."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it travels, and how much its answer may take: 0 tokens where it does not say."""
+
+    request: ChatRequested
+    answer_tokens: int
+    choices: int
+
+
+def chat_asked(raw: bytes, guardrails: Guardrails, *, session: str) -> Asked:
+    """Read a chat request. Raises BadRequest, Guarded."""
     head = parse(raw, ChatHead)
-    return ChatRequested(
+    lengths = [len(message.text) for message in head.messages]
+    guardrails.check_messages(len(lengths), max(lengths))
+    request = ChatRequested(
         body=text_of(raw),
         model=head.model,
         stream=bool(head.stream),
         needs=head.needs(),
-        prompt_chars=sum(len(message.text) for message in head.messages),
+        prompt_chars=sum(lengths),
         store=head.store is not False,
         user_turn=head.user_turn(),
         session=session,
     )
+    return _within(guardrails, request, head.max_completion_tokens or head.max_tokens or 0, head.n or 1)
 
 
-def completion_requested(raw: bytes, *, session: str) -> ChatRequested:
+def completion_asked(raw: bytes, guardrails: Guardrails, *, session: str) -> Asked:
     """Read a completion request; what is completed is no talk, so it is remembered only when asked for."""
     head = parse(raw, CompletionHead)
-    return ChatRequested(
+    request = ChatRequested(
         body=text_of(raw),
         model=head.model,
         kind="completion",
@@ -122,6 +150,13 @@ def completion_requested(raw: bytes, *, session: str) -> ChatRequested:
         user_turn=head.prompt if isinstance(head.prompt, str) else "",
         session=session,
     )
+    choices = max(head.n or 1, head.best_of or 1) * head.prompts()
+    return _within(guardrails, request, head.max_tokens or 0, choices)
+
+
+def _within(guardrails: Guardrails, request: ChatRequested, answer_tokens: int, choices: int) -> Asked:
+    guardrails.check_sizes(prompt_chars=request.prompt_chars, answer_tokens=answer_tokens, choices=choices)
+    return Asked(request, answer_tokens, choices)
 
 
 def text_of(raw: bytes) -> str:

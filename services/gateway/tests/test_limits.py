@@ -1,0 +1,237 @@
+"""Limits and guardrails, and what was used."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis import Redis
+
+from archive_bus import Delivery
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested, Usage
+from archive_contracts.keys import KeyLimits
+from archive_contracts.streams import CHAT_REQUESTS
+from archive_gateway.adapters.quota import SCRIPT, SharedQuota
+from archive_gateway.domain.quota import LocalQuota, Reservation, duration, needed
+
+ROOT = {"authorization": "Bearer root"}
+ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+CHUNK = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}'
+WHOLE = '{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[]}'
+
+
+@pytest.fixture
+async def closed(start: Any) -> AsyncIterator[Any]:
+    """A gateway with the operator's own key."""
+    async with start(api_key="root") as running:
+        yield running
+
+
+async def key_with(gateway: Any, **limits: int) -> dict[str, str]:
+    made = await gateway.http.post("/v1/keys", json={"name": "k", "limits": limits}, headers=ROOT)
+    return {"authorization": f"Bearer {made.json()['key']}"}
+
+
+@pytest.fixture
+async def engine(peer: Any) -> AsyncIterator[asyncio.Event]:
+    """A router that answers when told so, with 40 tokens of usage."""
+    go_on = asyncio.Event()
+    go_on.set()
+
+    async def answer(delivery: Delivery[ChatRequested]) -> None:
+        request = delivery.message
+        if request.stream:
+            for _ in range(3):
+                _ = delivery.emit(ChatDelta(body=CHUNK))
+        await go_on.wait()
+        usage = Usage(prompt_tokens=30, completion_tokens=10, total_tokens=40)
+        done = ChatCompleted(engine="e", pool="p", model="served", usage=usage, body=None if request.stream else WHOLE)
+        await delivery.reply(done)
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: answer}):
+        yield go_on
+
+
+async def ask(gateway: Any, key: dict[str, str], **more: Any) -> Any:
+    return await gateway.http.post("/v1/chat/completions", json=ASKED | more, headers=key)
+
+
+async def rows(gateway: Any, **query: str) -> list[dict[str, Any]]:
+    return (await gateway.http.get("/v1/usage", params=query, headers=ROOT)).json()["rows"]
+
+
+async def test_requests_are_limited_and_told(closed: Any, engine: Any) -> None:
+    key = await key_with(closed, requests_per_minute=2)
+    first, second, third = [await ask(closed, key) for _ in range(3)]
+    assert (first.status_code, second.status_code, third.status_code) == (200, 200, 429)
+    assert first.headers["x-ratelimit-limit-requests"] == "2"
+    assert first.headers["x-ratelimit-remaining-requests"] == "1"
+    assert third.headers["x-ratelimit-remaining-requests"] == "0"
+    assert 1 <= int(third.headers["retry-after"]) <= 30
+    assert "requests_per_minute" in third.json()["error"]["message"]
+    assert third.json()["error"]["type"] == "rate_limit_error"
+
+
+async def test_tokens_are_settled_by_what_was_used(closed: Any, engine: Any) -> None:
+    key = await key_with(closed, tokens_per_minute=1000)
+    first = await ask(closed, key, max_tokens=900)
+    assert int(first.headers["x-ratelimit-remaining-tokens"]) < 100
+    async with asyncio.timeout(5):
+        # Each of them reserves 101 tokens, and really takes 40: twenty could not pass otherwise.
+        for _ in range(20):
+            while (await ask(closed, key, max_tokens=100)).status_code == 429:
+                await asyncio.sleep(0.01)
+
+
+async def test_concurrency_of_a_key_is_shared(closed: Any, start: Any, engine: asyncio.Event) -> None:
+    key = await key_with(closed, concurrent=1)
+    engine.clear()
+    async with (
+        start(api_key="root") as other,
+        closed.http.stream("POST", "/v1/chat/completions", json=ASKED | {"stream": True}, headers=key) as running,
+    ):
+        refused = await ask(other, key)
+        assert "concurrent" in refused.json()["error"]["message"]
+        engine.set()
+        await running.aread()
+        async with asyncio.timeout(5):
+            while (await ask(other, key)).status_code != 200:
+                await asyncio.sleep(0.02)
+
+
+async def test_usage_is_kept_by_key_and_model(closed: Any, engine: Any) -> None:
+    key = await key_with(closed)
+    await ask(closed, key)
+    await ask(closed, key, stream=True)
+    await ask(closed, ROOT)
+    found = {row["key"]: row for row in await rows(closed)}
+    own = next(row for name, row in found.items() if name.startswith("key_"))
+    assert (own["model"], own["requests"], own["prompt_tokens"], own["completion_tokens"]) == ("served", 2, 60, 20)
+    assert found["gateway"]["total_tokens"] == 40
+    seen_by_key = (await closed.http.get("/v1/usage", headers=key)).json()
+    assert [row["key"] for row in seen_by_key["rows"]] == [own["key"]]
+    assert seen_by_key["total_tokens"] == 80
+
+
+async def test_cut_stream_is_metered(closed: Any, engine: asyncio.Event) -> None:
+    engine.clear()
+    async with closed.http.stream(
+        "POST", "/v1/chat/completions", json=ASKED | {"stream": True}, headers=ROOT
+    ) as running:
+        pieces = running.aiter_raw()
+        await anext(pieces)
+    async with asyncio.timeout(5):
+        while not (found := await rows(closed)):
+            await asyncio.sleep(0.02)
+    assert (found[0]["cut"], found[0]["estimated"], found[0]["model"]) == (1, 1, "m")
+    assert found[0]["completion_tokens"] >= 1
+
+
+async def test_usage_survives_the_gateway(start: Any, engine: Any) -> None:
+    async with start(api_key="root") as gateway:
+        await ask(gateway, ROOT)
+    async with start(api_key="root") as gateway:
+        assert [row["requests"] for row in await rows(gateway)] == [1]
+        assert await rows(gateway, model="other") == []
+        other_tenant = await gateway.http.get("/v1/usage", params={"tenant": "acme"}, headers=ROOT)
+    assert other_tenant.json()["rows"] == []
+
+
+async def test_bad_span_is_refused(closed: Any) -> None:
+    for query in ({"start": "2026-02-02", "end": "2026-02-01"}, {"start": "2000-01-01"}, {"tenant": "{a}"}):
+        assert (await closed.http.get("/v1/usage", params=query, headers=ROOT)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("bound", "more", "code"),
+    [
+        ({"max_messages": 1}, {"messages": [{"role": "user", "content": "a"}] * 2}, "max_messages_exceeded"),
+        ({"max_message_chars": 4}, {"messages": [{"role": "user", "content": "abcde"}]}, "max_message_chars_exceeded"),
+        ({"max_prompt_tokens": 1}, {"messages": [{"role": "user", "content": "abcde"}]}, "max_prompt_tokens_exceeded"),
+        ({"max_answer_tokens": 9}, {"max_tokens": 10}, "max_answer_tokens_exceeded"),
+        ({"max_choices": 2}, {"n": 3}, "max_choices_exceeded"),
+    ],
+)
+async def test_guardrail_names_itself(start: Any, bound: dict[str, int], more: dict[str, Any], code: str) -> None:
+    async with start(**bound) as gateway:
+        reply = await gateway.http.post("/v1/chat/completions", json=ASKED | more)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (400, code)
+    assert f"GATEWAY_{next(iter(bound)).upper()}" in error["message"]
+
+
+async def test_crowd_is_refused(start: Any, engine: asyncio.Event) -> None:
+    engine.clear()
+    async with (
+        start(max_concurrent=1) as gateway,
+        gateway.http.stream("POST", "/v1/chat/completions", json=ASKED | {"stream": True}) as running,
+    ):
+        refused = await ask(gateway, {})
+        engine.set()
+        await running.aread()
+        served = await ask(gateway, {})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "max_concurrent_exceeded")
+    assert refused.headers["retry-after"] == "1"
+    assert served.status_code == 200
+
+
+async def test_limits_hold_alone_without_server() -> None:
+    quota = SharedQuota("redis://127.0.0.1:1", clock=time.monotonic)
+    wanted = [
+        Reservation(id=str(number), key="k", limits=KeyLimits(requests_per_minute=2), tokens=1, life_s=9)
+        for number in range(3)
+    ]
+    grants = [await quota.reserve(one) for one in wanted]
+    assert [grant.rule for grant in grants] == ["", "", "requests_per_minute"]
+    quota.settle(wanted[0], tokens=1)
+    await quota.close()
+
+
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "settle"]),
+        st.integers(0, 5),
+        st.integers(0, 300),
+        st.integers(0, 20_000),
+    ),
+    max_size=25,
+)
+LIMITS = st.builds(
+    KeyLimits,
+    requests_per_minute=st.none() | st.integers(1, 5),
+    tokens_per_minute=st.none() | st.integers(1, 300),
+    concurrent=st.none() | st.integers(1, 3),
+)
+
+
+@given(limits=LIMITS, operations=OPERATIONS)
+def test_script_and_process_count_alike(shared_redis: Any, limits: KeyLimits, operations: list[Any]) -> None:
+    local, now = LocalQuota(), 1_000_000
+    with Redis(port=shared_redis.port) as redis:
+        redis.delete("{t}", "{t}:held")
+        script = redis.register_script(SCRIPT)
+        for verb, number, tokens, passed in operations:
+            now += passed
+            one = Reservation(id=str(number), key="k", limits=limits, tokens=tokens, life_s=30)
+            amount = needed(one) if verb == "reserve" else needed(one) - tokens // 2
+            numbers = [limits.requests_per_minute or 0, limits.tokens_per_minute or 0, limits.concurrent or 0]
+            reply: Any = script(["{t}", "{t}:held"], [verb, one.id, *numbers, amount, 30_000, now])
+            if verb == "settle":
+                local.settle(one, tokens=tokens // 2, now=now / 1000)
+                continue
+            grant = local.reserve(one, now=now / 1000)
+            assert reply[0].decode() == grant.rule
+            assert abs(reply[2] - grant.requests_left) <= 1
+            assert abs(reply[4] - grant.tokens_left) <= 1
+            assert abs(reply[5] / 1000 - grant.tokens_reset_s) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0ms"), (0.03, "30ms"), (1.5, "1.5s"), (59.9994, "59.999s"), (360, "6m0s"), (61.4, "1m1s")],
+)
+def test_durations_read_as_openai_writes(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
