@@ -64,11 +64,17 @@ lock: | $(UV) ## Resolve anew and write requirements.lock: every package, versio
 	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
 
 ##@ Prove
-.PHONY: chaos
+.PHONY: chaos bench-bus bench-backlog
 MINUTES ?= 10
 chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
 	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
 		--out .bench/chaos.jsonl $(ARGS)
+
+bench-bus: $(VENV)/.installed-bench ## Measure what a message costs, beside redis-py, FastStream, taskiq and dramatiq
+	@$(BIN)/python tests/bench/bench_bus.py $(ARGS)
+
+bench-backlog: $(VENV)/.installed-bench ## Drain a million messages and plot memory and rate (COUNT=n)
+	@$(BIN)/python tests/bench/bench_backlog.py $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 ##@ Other
 .PHONY: clean help
@@ -100,6 +106,10 @@ $(VENV)/.installed: $(RECIPE) | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(INSTALL) --editable libs/testkit --group dev
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@$(INSTALL) --group bench
 	@touch $@
 
 $(ARCHIVE_HOME)/models/.built: $(VENV)/.installed services/engine/src/archive_engine/adapters/minilm_build.py
