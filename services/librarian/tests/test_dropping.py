@@ -193,3 +193,12 @@ async def test_cancelled_file_is_put_aside(watching: Watching, folder: Folder, g
     async with watching().lifespan():
         await folder.until("failed/a.txt", "failed/a.txt.error.json")
     assert json.loads(folder.content("failed/a.txt.error.json"))["code"] == "cancelled"
+
+
+@pytest.mark.usefixtures("memory")
+async def test_replicas_put_every_file_away(watching: Watching, folder: Folder) -> None:
+    names = [f"{number}.txt" for number in range(6)]
+    async with watching().lifespan(), watching().lifespan():
+        for name in names:
+            folder.drop(name, TEXT + name.encode())
+        await folder.until(*(f"archive/*/{name}" for name in names))

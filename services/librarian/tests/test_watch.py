@@ -28,14 +28,18 @@ class Inbox:
     def __init__(self, outcome: Outcome | None = None) -> None:
         self.claims: list[Claim] = []
         self.outcome = outcome
+        self.ended: dict[str, Outcome] = {}
 
     async def submit(self, claim: Claim) -> Outcome | None:
         self.claims.append(claim)
         return self.outcome
 
+    async def ask(self, job: str) -> Outcome | None:
+        return self.ended.get(job)
+
 
 def watched(root: Path, inbox: Inbox) -> WatchedFolder:
-    return WatchedFolder(root, inbox.submit)
+    return WatchedFolder(root, inbox.submit, ask=inbox.ask, ask_every=timedelta(0))
 
 
 async def ticks(folder: WatchedFolder, number: int = 2) -> None:
@@ -59,6 +63,18 @@ async def test_resting_file_is_claimed(tmp_path: Path) -> None:
     assert claim.path == tmp_path / ".work" / claim.job / "a.pdf"
     await ticks(folder, 3)
     assert len(inbox.claims) == 1
+
+
+async def test_unheard_end_is_asked_for(tmp_path: Path) -> None:
+    inbox = Inbox()
+    folder = watched(tmp_path, inbox)
+    (tmp_path / "a.pdf").write_text("one")
+    (tmp_path / "b.pdf").write_text("two")
+    await ticks(folder, 3)
+    first, second = inbox.claims
+    inbox.ended = {first.job: Duplicate(), second.job: REFUSED}
+    await ticks(folder, 1)
+    assert files(tmp_path) == ["duplicates/a.pdf", "failed/b.pdf", "failed/b.pdf.error.json"]
 
 
 async def test_slow_writer_is_waited_for(tmp_path: Path) -> None:
@@ -142,7 +158,7 @@ async def test_replicas_claim_once(tmp_path: Path) -> None:
 
 async def test_orphans_of_others_are_taken_over(tmp_path: Path) -> None:
     inbox = Inbox()
-    folder = WatchedFolder(tmp_path, inbox.submit, orphan_after=timedelta(seconds=30))
+    folder = WatchedFolder(tmp_path, inbox.submit, ask=inbox.ask, orphan_after=timedelta(seconds=30))
     await ticks(folder)
     home = tmp_path / ".work" / "job-of-another"
     home.mkdir(parents=True)
@@ -168,7 +184,7 @@ async def test_broken_bus_loses_nothing(tmp_path: Path) -> None:
         raise ConnectionError(claim.job)
 
     (tmp_path / "a.pdf").write_text("one")
-    await ticks(WatchedFolder(tmp_path, refuse), 3)
+    await ticks(WatchedFolder(tmp_path, refuse, ask=Inbox().ask), 3)
     assert len(files(tmp_path / ".work")) == 1
 
 

@@ -212,9 +212,6 @@ def _replicas(name: str, choice: Choice) -> list[str]:
 
 def _replica(name: str, service: str, choice: Choice, site: Site) -> Process:
     env = service_env(service, choice=choice, site=site)
-    if name != service:
-        # One watcher of the folder is enough; the others share its work by the stream.
-        env.pop("LIBRARIAN_WATCH_DIR", None)
     wave = Wave.DOOR if service == "gateway" else Wave.SERVICE
     return _service(service, wave=wave, name=name, env=env, choice=choice, site=site)
 

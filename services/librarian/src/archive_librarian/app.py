@@ -33,7 +33,7 @@ def build(settings: Settings) -> App:
     )
     options = ChunkOptions(settings.chunk_tokens, settings.chunk_overlap)
     dropbox = Dropbox(bus, blobs, tenant=settings.watch_tenant)
-    folder = WatchedFolder(settings.watch_dir, dropbox.submit) if settings.watch_dir else None
+    folder = WatchedFolder(settings.watch_dir, dropbox.submit, ask=dropbox.outcome) if settings.watch_dir else None
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:

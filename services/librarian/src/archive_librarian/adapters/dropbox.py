@@ -9,10 +9,10 @@ import anyio
 from archive_blobs import BlobError, Blobs
 from archive_bus import Bus, BusError, Origin
 from archive_contracts.documents import IngestDocument, document_id
-from archive_contracts.jobs import JobQueued
+from archive_contracts.jobs import JobEvent, JobQueued, fold
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_librarian.adapters.watch import Claim
-from archive_librarian.domain.watching import Failed, Later, Outcome
+from archive_librarian.domain.watching import Failed, Later, Outcome, outcome_of
 
 READ_BYTES = 1 << 20
 PATIENCE_S = 5.0
@@ -65,6 +65,14 @@ class Dropbox:
         except (BlobError, BusError):
             return Later()
         return None
+
+    async def outcome(self, job: str) -> Outcome | None:
+        """Return what became of a job; None while it runs, or when the bus cannot tell."""
+        try:
+            entries = await self._bus.journal(JOBS_JOURNAL, job)
+        except BusError:
+            return None
+        return outcome_of(fold(job, [entry.message for entry in entries if isinstance(entry.message, JobEvent)]))
 
 
 async def _chunks(path: Path) -> AsyncIterator[bytes]:

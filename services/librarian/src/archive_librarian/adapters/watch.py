@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -50,17 +51,30 @@ Submit = Callable[[Claim], Awaitable[Outcome | None]]
 """Passes a claimed file on. None: accepted, `settle` will be called later. Called again after `Later`,
 after an OSError, and after a restart, always with the same `job`."""
 
+Ask = Callable[[str], Awaitable[Outcome | None]]
+"""Tells what became of a job; None while it runs, or when that cannot be told now."""
+
 
 class WatchedFolder:
     """Takes each file dropped into `root` exactly once and puts it where its outcome says."""
 
-    def __init__(self, root: Path, submit: Submit, *, orphan_after: timedelta = timedelta(minutes=1)) -> None:
+    def __init__(
+        self,
+        root: Path,
+        submit: Submit,
+        *,
+        ask: Ask,
+        ask_every: timedelta = timedelta(seconds=10),
+        orphan_after: timedelta = timedelta(minutes=1),
+    ) -> None:
         self._root = root
         self._submit = submit
+        self._ask = ask
+        self._ask_every = ask_every
         self._orphan_after = orphan_after
         self._seen: dict[PurePosixPath, Look] = {}
         self._attempts: dict[str, int] = {}
-        self._accepted: set[str] = set()
+        self._accepted: dict[str, float] = {}
         self._adopted = False
 
     async def run(self, every: timedelta) -> None:
@@ -79,13 +93,14 @@ class WatchedFolder:
             claim = await anyio.to_thread.run_sync(self._claim, look)
             if claim is not None:
                 await self._pass_on(claim)
+        await self._ask_after_accepted()
 
     async def settle(self, job: str, outcome: Outcome) -> Path | None:
         """Move a claimed file to where its outcome belongs and return its new place.
 
         None when another replica did so before. `Later` leaves it claimed and submits it again.
         """
-        self._accepted.discard(job)
+        self._accepted.pop(job, None)
         if isinstance(outcome, Later):
             return None
         return await anyio.to_thread.run_sync(self._put_away, job, outcome)
@@ -97,9 +112,18 @@ class WatchedFolder:
         except OSError:
             return  # still in .work: the next round submits it again
         if outcome is None:
-            self._accepted.add(claim.job)
+            self._accepted[claim.job] = time.monotonic()
         else:
             await self.settle(claim.job, outcome)
+
+    async def _ask_after_accepted(self) -> None:
+        """Settle what ended unheard: one replica is told of an end, perhaps one that does not see this folder."""
+        now, wait = time.monotonic(), self._ask_every.total_seconds()
+        for job in [job for job, since in self._accepted.items() if now - since >= wait]:
+            self._accepted[job] = now
+            outcome = await self._ask(job)
+            if outcome is not None:
+                await self.settle(job, outcome)
 
     def _look(self) -> dict[PurePosixPath, Look]:
         self._root.mkdir(parents=True, exist_ok=True)

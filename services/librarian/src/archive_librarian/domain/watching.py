@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from archive_contracts.jobs import Job
+
 WORK, ARCHIVE, DUPLICATES, FAILED = ".work", "archive", "duplicates", "failed"
 RETRY = "failed/retry"
 _UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp", ".swp", "~")
@@ -53,6 +55,17 @@ class Later:
 
 
 Outcome = Done | Duplicate | Failed | Later
+
+
+def outcome_of(job: Job) -> Outcome | None:
+    """What the end of a job means for its file; None while the job runs."""
+    if not job.ended:
+        return None
+    if job.status in {"done", "partial"}:
+        return Duplicate() if job.duplicate else Done()
+    if job.error:
+        return Failed(job.error.code, job.error.message, job.error.next_step)
+    return Failed("cancelled", "The job was cancelled.", "Drop the file again to start over.")
 
 
 def is_candidate(name: PurePosixPath) -> bool:
