@@ -48,6 +48,7 @@ class ChatDelta(Message):
 
     type: ClassVar[str] = "chat.delta.v1"
     body: Annotated[str, Field(description="An OpenAI chunk object: opaque JSON.")]
+    engine: Annotated[str, Field(description="Who answers; in the first chunk only.")] = ""
 
 
 class ChatCompleted(Message):

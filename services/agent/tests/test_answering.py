@@ -126,6 +126,19 @@ async def test_memories_are_evidence_too(gateway: Gateway, memory: Memory, route
     assert memory.asked == [("default", RecallMemories(query=QUESTION, top_k=7))]
 
 
+@pytest.mark.usefixtures("agent", "library")
+async def test_small_talk_is_no_source(gateway: Gateway, library: Memory, router: Router) -> None:
+    library.items = (
+        MemoryItem(id="m1", text="Hi there!", similarity=0.1),
+        MemoryItem(id="m2", text="The harbour crane was sold to Hull.", similarity=0.6),
+        MemoryItem(id="m3", text="Cranes are kept in the north dock.", similarity=None),
+    )
+    router.script = ["The harbour crane lifts 40 tonnes [Source 1]."]
+    done = await gateway.ask(question(use_memory=True), ResearchCompleted)
+    assert {source.chunk_id for source in done.sources if source.type == "memory"} == {"m2", "m3"}
+    assert done.memories_consulted == 2
+
+
 @pytest.mark.usefixtures("agent")
 async def test_searches_within_tenant_and_documents(gateway: Gateway, library: Memory, router: Router) -> None:
     router.script = ["The harbour crane lifts 40 tonnes [Source 1]."]
@@ -142,6 +155,8 @@ async def test_failing_engine_is_told(gateway: Gateway, router: Router) -> None:
     router.script = [NO_ENGINE]
     done = await gateway.ask(question(), ResearchCompleted)
     assert (done.success, done.error, done.answer) == (False, NO_ENGINE, "")
+    assert [source.document_id for source in done.sources] == ["harbour", "ferry"]
+    assert done.library_chunks_consulted == 2
     finished = (await gateway.journal("r1"))[-1]
     assert isinstance(finished, RunFinished)
     assert finished.error == NO_ENGINE

@@ -72,13 +72,18 @@ def job(*, stream: bool = True, store: bool = False, fallbacks: tuple[Target, ..
 
 
 async def talk(caller: Bus, message: GenerateRequested, **options: Any) -> tuple[list[str], ChatCompleted]:
-    deltas: list[str] = []
+    deltas, completed = await heard(caller, message, **options)
+    return [reply.body for reply in deltas], completed
+
+
+async def heard(caller: Bus, message: GenerateRequested, **options: Any) -> tuple[list[ChatDelta], ChatCompleted]:
+    deltas: list[ChatDelta] = []
     async with caller.open(message, to=ENGINE_JOBS, partition="small", timeout=20, **options) as call:
         async for reply in call:
             if isinstance(reply, ChatCompleted):
                 return deltas, reply
             assert isinstance(reply, ChatDelta)
-            deltas.append(reply.body)
+            deltas.append(reply)
     raise AssertionError("unreachable")
 
 
@@ -90,6 +95,13 @@ async def test_stream_arrives_verbatim(redis_url: str, engine: FaultEngine, call
     assert [json.loads(body) for body in deltas] == chunks
     assert (completed.text, completed.engine, completed.pool) == ("Hello", "fake", "small")
     assert engine.received[-1] == ("/v1/chat/completions", '{"model": "m", "odd":  1.50}')
+
+
+async def test_first_chunk_names_the_engine(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:
+    engine.pieces = [sse(delta("Hel"), delta("lo", finish="stop"), "[DONE]")]
+    async with worker(redis_url, engine, tmp_path):
+        deltas, _ = await heard(caller, job())
+    assert [reply.engine for reply in deltas] == ["fake", ""]
 
 
 async def test_whole_answer_is_passed_through(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:

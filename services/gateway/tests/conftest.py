@@ -111,9 +111,9 @@ async def router(peer: Peer) -> AsyncIterator[Router]:
         request = delivery.message
         seen.requests.append(request)
         seen.tenants.append(delivery.envelope.tenant)
-        for word in ("Hel", "lo") if request.stream else ():
+        for word, engine in (("Hel", "bundled"), ("lo", "")) if request.stream else ():
             body = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'
-            _ = delivery.emit(ChatDelta(body=f'{body}{{"content":"{word}"}}}}]}}'))
+            _ = delivery.emit(ChatDelta(body=f'{body}{{"content":"{word}"}}}}]}}', engine=engine))
         whole = (
             '{"id":"c","object":"chat.completion","created":1,"model":"m","strange":null,"choices":'
             '[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}]}'

@@ -59,6 +59,7 @@ async def test_stream_ends_with_done(gateway: Any, router: Any) -> None:
         lines = [line async for line in reply.aiter_lines() if line]
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert len(reply.headers["x-archive-stream"]) == 32
+    assert reply.headers["x-archive-engine"] == "bundled"
     assert lines[-1] == "data: [DONE]"
     assert "".join(json.loads(line[6:])["choices"][0]["delta"]["content"] for line in lines[:-1]) == "Hello"
 

@@ -121,15 +121,20 @@ class Gateway:
     async def store(self, content: bytes) -> BlobRef:
         return await self._blobs.put(content)
 
-    async def upload(self, content: bytes, filename: str, *, job: str = "job-1") -> str:
+    async def upload(self, content: bytes, filename: str, *, job: str = "job-1", replace: str | None = None) -> str:
         """Start a job; returns the document's id."""
         ref = await self.store(content)
-        return await self.command(str(ref), filename, job=job, document=document_id("default", ref.sha256))
+        document = document_id("default", ref.sha256)
+        return await self.command(str(ref), filename, job=job, document=document, replace=replace)
 
-    async def command(self, blob: str, filename: str, *, job: str, document: str = "doc") -> str:
+    async def command(
+        self, blob: str, filename: str, *, job: str, document: str = "doc", replace: str | None = None
+    ) -> str:
         queued = JobQueued(job_id=job, kind="ingest", document_id=document, filename=filename)
         await self.bus.append(queued, to=JOBS_JOURNAL, entity=job)
-        command = IngestDocument(job_id=job, document_id=document, blob=blob, filename=filename, size=5)
+        command = IngestDocument(
+            job_id=job, document_id=document, blob=blob, filename=filename, size=5, replace=replace
+        )
         await self.bus.publish(command, to=DOCUMENT_COMMANDS, id=f"{job}/ingest")
         return document
 

@@ -95,6 +95,14 @@ async def test_same_content_gives_same_chunks(gateway: Gateway, memory: Memory) 
     assert [part.chunks for part in one] == [part.chunks for part in two]
 
 
+@pytest.mark.usefixtures("librarian")
+async def test_known_content_still_supersedes(gateway: Gateway, memory: Memory) -> None:
+    for job, superseded in (("one", None), ("two", "an-older-document")):
+        await gateway.upload(TEXT, "a.txt", job=job, replace=superseded)
+        await gateway.job(job)
+    assert [part.replace for part in memory.batches] == [None, "an-older-document"]
+
+
 @pytest.mark.usefixtures("librarian", "memory")
 async def test_progress_never_runs_backwards(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "TELL_EVERY_S", 0.0)

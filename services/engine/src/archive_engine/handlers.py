@@ -48,6 +48,7 @@ class Generation:
         began = time.monotonic()
         first_token: float | None = None
         whole: str | None = None
+        named = self._engine
         async with self._call(delivery.message) as reply:
             async for event in reply:
                 answer.add(event.parsed)
@@ -56,7 +57,8 @@ class Generation:
                 if not request.stream:
                     whole = event.data
                     continue
-                _ = delivery.emit(ChatDelta(body=event.data))
+                _ = delivery.emit(ChatDelta(body=event.data, engine=named))
+                named = ""
         completed = ChatCompleted(
             engine=self._engine,
             pool=delivery.message.pool,

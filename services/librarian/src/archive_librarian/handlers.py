@@ -81,6 +81,8 @@ class Ingestion:
     async def _known(self, delivery: Delivery[IngestDocument]) -> bool:
         """Finish at once when this content is searchable already."""
         command = delivery.message
+        if command.replace and command.replace != command.document_id:
+            return False  # what it supersedes goes only with the last of its chunks
         try:
             reply = await delivery.request(
                 GetDocument(document_id=command.document_id), DocumentsFound, to=MEMORY_QUERIES, timeout=2.0

@@ -7,6 +7,9 @@ from archive_agent.domain.research import Source as Evidence
 from archive_contracts.agents import Source
 from archive_contracts.memory import ChunkHit, MemoryItem
 
+# Cosines of all-MiniLM-L6-v2: greetings and other small talk reach 0.30 with a question they have nothing to do with.
+NEAREST_SMALL_TALK = 0.35
+
 
 def from_chunk(hit: ChunkHit) -> Candidate:
     """Return a passage of a document as a candidate."""
@@ -23,7 +26,11 @@ def from_chunk(hit: ChunkHit) -> Candidate:
 
 
 def from_memories(items: Iterable[MemoryItem], *, question: str) -> list[Candidate]:
-    """Return remembered turns as candidates; a question that was asked before is no evidence for its answer."""
+    """Return remembered turns as candidates.
+
+    A question that was asked before is no evidence for its answer, and what is no nearer than small talk is none for
+    anything; a turn found by its words alone has no similarity and counts.
+    """
     asked = " ".join(question.casefold().split())
     return [
         Candidate(
@@ -36,6 +43,7 @@ def from_memories(items: Iterable[MemoryItem], *, question: str) -> list[Candida
         for item in items
         if not (item.role == "user" and item.text.rstrip().endswith("?"))
         and " ".join(item.text.casefold().split()) != asked
+        and (item.similarity is None or item.similarity >= NEAREST_SMALL_TALK)
     ]
 
 

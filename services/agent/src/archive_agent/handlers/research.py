@@ -100,7 +100,12 @@ class Research:
             if command.stream:
                 _ = delivery.emit(AnswerDelta(text=NO_SUPPORT_ANSWER))
             return _completed(command, found, prompt, NO_SUPPORT_ANSWER)
-        return await self._ask(delivery, found, prompt, max_tokens=budget.answer)
+        try:
+            return await self._ask(delivery, found, prompt, max_tokens=budget.answer)
+        except BusError as error:
+            # What was found is worth reading without an answer too.
+            sources = _completed(command, found, prompt, "")
+            return sources.model_copy(update={"success": False, "error": error.problem()})
 
     async def _find(self, delivery: Delivery[RunResearch]) -> Found:
         command = delivery.message

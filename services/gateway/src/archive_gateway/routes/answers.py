@@ -54,8 +54,13 @@ class EventWire:
 
     def __init__(self, send: Send, *, headers: Headers = ()) -> None:
         self._send = send
-        self._headers = headers
+        self._headers = [*headers]
         self.started = False
+
+    def announce(self, header: tuple[bytes, bytes]) -> None:
+        """Add a header; once the first event or comment is out it comes too late and is left out."""
+        if not self.started:
+            self._headers.append(header)
 
     async def data(self, text: str) -> None:
         """Send one event that has no name."""

@@ -77,7 +77,7 @@ class ChatAnswer:
             raise BusError(f"engine {reply.engine} ended a request that did not stream without its response")
         total_ms = (time.perf_counter() - self._visit.ticket.began) * 1000
         headers = (
-            (b"x-archive-engine", reply.engine.encode("latin-1", "replace")),
+            _answered_by(reply.engine),
             (b"x-archive-overhead-ms", b"%.2f" % max(0.0, total_ms - reply.upstream_ms)),
             *meter.headers,
         )
@@ -99,6 +99,8 @@ class ChatAnswer:
             reply = await conversation.next(within=PING_S)
             if isinstance(reply, ChatDelta):
                 meter.piece()
+                if reply.engine:
+                    wire.announce(_answered_by(reply.engine))
                 await wire.data(reply.body)
             elif reply is None:
                 await wire.ping()
@@ -107,3 +109,7 @@ class ChatAnswer:
                 meter.done(reply.model, reply.usage)
                 await wire.data("[DONE]")
                 return
+
+
+def _answered_by(engine: str) -> tuple[bytes, bytes]:
+    return b"x-archive-engine", engine.encode("latin-1", "replace")

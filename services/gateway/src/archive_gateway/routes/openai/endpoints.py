@@ -4,7 +4,7 @@ from archive_gateway.routes.openai import chat, chat_body, embeddings, models, s
 from archive_gateway.routes.table import Endpoint
 
 _ENGINE = {
-    "x-archive-engine": "The engine that answered, when the answer is whole.",
+    "x-archive-engine": "The engine that answers; a stream that began with a ping goes without.",
     "x-archive-overhead-ms": "Time spent outside the engine, when the answer is whole.",
     "x-archive-stream": "The id of a streamed answer.",
 }
