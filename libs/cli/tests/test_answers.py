@@ -1,4 +1,4 @@
-from archive_cli.answers import chunk_lines, counts, model_ids, place, source_lines, step_lines
+from archive_cli.answers import chunk_lines, counts, excerpt, model_ids, place, source_lines, step_lines
 
 CITED = {"type": "library", "filename": "a.pdf", "page": 12, "sentence": "The pump turns.", "cited": True}
 OTHER = {"type": "library", "filename": "b.pdf", "page": 3, "text": "Something\n else.", "cited": False}
@@ -25,6 +25,17 @@ def test_chunk_shows_its_pages() -> None:
     head, text = chunk_lines(1, {"filename": "a.pdf", "page_start": 2, "page_end": 3, "text": "x", "similarity": 0.5})
     assert head == "1. a.pdf, pages 2-3  (0.50)"
     assert text == "   x"
+
+
+def test_excerpt_begins_at_the_answer() -> None:
+    text = "The dock is old. " * 40 + "The crane lifts forty tonnes. " + "Gulls live there. " * 40
+    found = excerpt(text, "How many tonnes does the crane lift?", length=80)
+    assert found == "... The crane lifts forty tonnes. Gulls live there. Gulls live there. ..."
+    assert excerpt("Short.", "crane") == "Short."
+
+
+def test_endless_sentence_is_cut() -> None:
+    assert len(excerpt("crane " * 500, "crane", length=80)) < 90
 
 
 def test_percentages_are_understood() -> None:

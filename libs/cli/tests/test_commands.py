@@ -219,7 +219,7 @@ def test_bad_key_says_what_to_set(fake_gateway: "FakeGateway", capsys: pytest.Ca
 def test_engines_are_listed(fake_gateway: "FakeGateway", capsys: pytest.CaptureFixture[str]) -> None:
     fake_gateway.answer("GET", "/v1/engines", {"engines": [ENGINE]})
     assert main(["engines", "list"]) == 0
-    assert "bundled  small  tiny    1/2   healthy  built in" in capsys.readouterr().out
+    assert "bundled  small  tiny    1/2   built in  healthy" in capsys.readouterr().out
 
 
 def test_silent_address_is_not_running(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,6 +253,23 @@ def test_added_engine_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "keys" / "lm-studio").read_text() == "secret"
     assert main(["engines", "remove", "lm-studio", *home]) == 0
     assert not (tmp_path / "keys" / "lm-studio").exists()
+
+
+def test_unknown_engine_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_HOME", str(tmp_path))
+    assert main(["engines", "use", "olama"]) == 2
+    assert not (tmp_path / "engines.yaml").exists()
+
+
+def test_bundled_model_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARCHIVE_HOME", str(tmp_path))
+    assert main(["engines", "use", "http://127.0.0.1:9", "--name", "mine"]) == 0
+    assert "Nothing answers" in capsys.readouterr().err
+    assert "default: mine" in (tmp_path / "engines.yaml").read_text()
+    assert main(["engines", "use", "bundled"]) == 0
+    assert "default: small" in (tmp_path / "engines.yaml").read_text()
 
 
 def test_empty_key_variable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

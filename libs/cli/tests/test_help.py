@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from archive_cli.__main__ import build_parser
+from archive_cli.__main__ import build_parser, main
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -43,6 +43,19 @@ def test_no_command_is_wrong_usage() -> None:
     with pytest.raises(SystemExit) as caught:
         build_parser().parse_args([])
     assert caught.value.code == 2
+
+
+def test_bare_command_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "archive ingest FILE-OR-FOLDER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999", "http"])
+def test_impossible_port_is_wrong_usage(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["up", f"--port={port}"])
+    assert caught.value.code == 2
+    assert "0 to 65535" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from archive_cli import __version__
 from archive_cli.commands import bus, engines, library, life, talk
 from archive_cli.console import Console
-from archive_cli.errors import EXIT_CODES, INTERRUPTED, CliError
+from archive_cli.errors import EXIT_CODES, INTERRUPTED, USAGE, CliError
 
 _ABOUT = "Archive-AI: your documents and conversations, answered with sources, on your own machine."
 _START = """start:
@@ -25,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=f"{_START}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"archive {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     for module in (life, library, talk, engines, bus):
         module.add(verbs)
@@ -33,7 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    parser = build_parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return USAGE
+    args = parser.parse_args(words)
     console = Console(as_json=args.json)
     try:
         return args.run(args, console)

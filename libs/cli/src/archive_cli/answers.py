@@ -1,9 +1,14 @@
 """What the gateway answers, as lines for people. Pure."""
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 Json = Mapping[str, Any]
+
+EXCERPT = 480
+"""Characters of a passage that a list of findings shows."""
 
 
 def source_lines(sources: Sequence[Json]) -> list[str]:
@@ -34,8 +39,11 @@ def quote(source: Json, *, width: int = 200) -> str:
     return f'"{text}"' if len(text) <= width else f'"{text[:width].rstrip()} ..."'
 
 
-def chunk_lines(number: int, chunk: Json) -> list[str]:
-    """Return the lines of one found chunk: where it stands, how near it is, its text."""
+def chunk_lines(number: int, chunk: Json, *, query: str = "", width: int = 100) -> list[str]:
+    """Return the lines of one found chunk: where it stands, how near it is, and what of it is nearest to the query.
+
+    Without a query the whole text is shown.
+    """
     start, end = chunk.get("page_start") or chunk.get("page"), chunk.get("page_end")
     pages = f", page {start}" if start else ""
     if start and end and end != start:
@@ -45,7 +53,28 @@ def chunk_lines(number: int, chunk: Json) -> list[str]:
         near = float(chunk["similarity_pct"]) / 100
     score = f"  ({float(near):.2f})" if near is not None else ""
     text = " ".join(str(chunk.get("text", "")).split())
-    return [f"{number}. {chunk.get('filename', '?')}{pages}{score}", f"   {text}"]
+    shown = excerpt(text, query) if query else text
+    body = textwrap.wrap(shown, width, initial_indent="   ", subsequent_indent="   ") or ["   "]
+    return [f"{number}. {chunk.get('filename', '?')}{pages}{score}", *body]
+
+
+def excerpt(text: str, query: str, *, length: int = EXCERPT) -> str:
+    """Return the part of a text that begins with the sentence most like the query, whole sentences while they fit."""
+    if len(text) <= length:
+        return text
+    wanted = {word for word in re.findall(r"\w+", query.casefold()) if len(word) > 2}
+    starts = [0, *(match.end() for match in re.finditer(r"[.!?:;]\s+", text))]
+    ends = [*starts[1:], len(text)]
+    held = [
+        len(wanted & set(re.findall(r"\w+", text[start:end].casefold())))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    best = max(range(len(starts)), key=lambda index: (held[index], -index))
+    start = starts[best]
+    fitting = [end for end in ends[best:] if end - start <= length]
+    stop = fitting[-1] if fitting else start + length
+    before, after = "... " if start else "", " ..." if stop < len(text) else ""
+    return f"{before}{text[start:stop].strip()}{after}"
 
 
 def step_lines(step: Json) -> list[str]:

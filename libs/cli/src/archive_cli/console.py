@@ -1,6 +1,7 @@
 """Writes to the terminal: text for people, JSON for programs, complaints to stderr."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ class Console:
     def out(self) -> TextIO:
         """The stream for results."""
         return sys.stdout
+
+    @property
+    def width(self) -> int:
+        """Characters a line of prose should have: the terminal's, within what can be read."""
+        return max(40, min(shutil.get_terminal_size((100, 24)).columns, 100))
 
     def text(self, text: str = "", *, end: str = "\n") -> None:
         """Write for a person."""

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from archive_cli.errors import UsageError
 
 RESERVED = frozenset({"small", "embed", "bundled", "minilm"})
+BUNDLED = frozenset({"bundled", "small"})
+BUNDLED_POOL = "small"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,10 @@ class EngineList:
         orphaned = self.default_pool not in {known.pool for known in rest}
         return EngineList(engines=rest, default_pool="" if orphaned else self.default_pool)
 
+    def preferring(self, pool: str) -> "EngineList":
+        """Return the list with another default."""
+        return EngineList(engines=self.engines, default_pool=pool)
+
     def find(self, name: str) -> EngineEntry:
         """Return the entry with this name or address.
 
@@ -68,7 +74,11 @@ class EngineList:
             if name in {entry.name, entry.base_url, entry.base_url.removesuffix("/v1")}:
                 return entry
         known = ", ".join(entry.name for entry in self.engines) or "none"
-        raise UsageError(f"No engine {name!r} was added (known: {known}).", code="unknown_engine")
+        raise UsageError(
+            f"No engine {name!r} was added (known: {known}).",
+            code="unknown_engine",
+            next_step="`archive engines list` shows what answers; a server is named by its URL",
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the file's content."""
@@ -112,6 +122,11 @@ def read_list(found: object) -> EngineList:
     if len({entry.name for entry in entries}) < len(entries):
         raise _broken("two entries have the same name")
     return EngineList(engines=entries, default_pool=str(top.get("default") or ""))
+
+
+def is_address(word: str) -> bool:
+    """Tell the address of a server from a name, which has neither scheme, port nor dots."""
+    return "://" in word or word == "localhost" or re.search(r"[.:\[]", word) is not None
 
 
 def make_entry(

@@ -20,6 +20,7 @@ EXIT_CODES = """exit codes:
   130 interrupted
 """
 
+USAGE = 2
 INTERRUPTED = 130
 
 
@@ -41,7 +42,7 @@ class CliError(Exception):
 class UsageError(CliError):
     """The command line asks for something impossible."""
 
-    exit_code = 2
+    exit_code = USAGE
 
 
 class NotRunningError(CliError):

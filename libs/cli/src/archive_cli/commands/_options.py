@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from archive_cli.home import Home
     from archive_cli.runinfo import RunInfo
 
+HIGHEST_PORT = 65_535
+
 Run = Callable[[argparse.Namespace, Console], int]
 # argparse has no public name for what add_subparsers returns.
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
@@ -63,6 +65,13 @@ def gateway_options() -> argparse.ArgumentParser:
         "--timeout", type=float, default=300.0, metavar="S", help="longest silence to bear, seconds (default 300)"
     )
     return parser
+
+
+def port(text: str) -> int:
+    """Read a port from the command line; 0 stands for any free one."""
+    if text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {HIGHEST_PORT}")
 
 
 def home_of(args: argparse.Namespace) -> "Home":

@@ -8,7 +8,7 @@ from typing import Any
 from archive_cli.answers import model_ids
 from archive_cli.commands._options import Verbs, gateway, gateway_options, group, home_of, home_option, verb
 from archive_cli.console import Console
-from archive_cli.engine_list import EngineEntry, EngineList, make_entry
+from archive_cli.engine_list import BUNDLED, BUNDLED_POOL, EngineEntry, is_address, make_entry
 from archive_cli.errors import UsageError
 
 
@@ -57,20 +57,32 @@ def run_add(args: argparse.Namespace, console: Console) -> int:
     """Add an engine."""
     entry = _entry(args)
     _keep(args, entry, make_default=False)
-    console.json({"added": entry.to_json()})
+    answers = _answers(entry)
+    console.json({"added": entry.to_json(), "answers": answers})
     console.text(f"Added {entry.name} ({entry.base_url}) to the lane {entry.pool}. A running system takes it up now.")
+    _tell_silence(entry, answers, console)
     return 0
 
 
 def run_use(args: argparse.Namespace, console: Console) -> int:
     """Add an engine when it is new, and make its lane the default."""
-    from archive_cli.engine_store import load
+    from archive_cli.engine_store import load, save
 
-    known = [entry for entry in load(home_of(args)).engines if args.url in {entry.name, entry.base_url}]
-    entry = known[0] if known else _entry(args)
+    home = home_of(args)
+    engines = load(home)
+    if args.url in BUNDLED:
+        save(home, engines.preferring(BUNDLED_POOL))
+        console.json({"used": {"name": "bundled", "pool": BUNDLED_POOL}})
+        console.text("Requests that name no model now go to the bundled model.")
+        return 0
+    # A name that nobody knows would otherwise become the address of a server, and get every request.
+    entry = _entry(args) if is_address(args.url) else engines.find(args.url)
+    entry = next((known for known in engines.engines if known.base_url == entry.base_url), entry)
     _keep(args, entry, make_default=True)
-    console.json({"used": entry.to_json()})
+    answers = _answers(entry)
+    console.json({"used": entry.to_json(), "answers": answers})
     console.text(f"Requests that name no model now go to {entry.name} ({entry.base_url}).")
+    _tell_silence(entry, answers, console)
     return 0
 
 
@@ -108,15 +120,15 @@ def run_find(args: argparse.Namespace, console: Console) -> int:
 def engine_table(engines: list[Any], console: Console) -> None:
     """Write engines as a table."""
     console.table(
-        ("engine", "pool", "models", "busy", "state", "address"),
+        ("engine", "pool", "models", "busy", "address", "state"),
         (
             (
                 engine.get("engine"),
                 engine.get("pool"),
                 ", ".join(model_ids(engine)),
                 f"{engine.get('busy', 0)}/{engine.get('slots', '?')}",
-                "healthy" if engine.get("healthy") else engine.get("problem") or "not healthy",
                 engine.get("base_url") or "built in",
+                "healthy" if engine.get("healthy") else engine.get("problem") or "not healthy",
             )
             for engine in engines
         ),
@@ -142,4 +154,20 @@ def _keep(args: argparse.Namespace, entry: EngineEntry, *, make_default: bool) -
             next_step=f"set {entry.api_key_env} to the engine's key for this one call; it is kept in the data folder",
         )
     pool = entry.pool if make_default else engines.default_pool
-    save(home, EngineList(engines=engines.engines, default_pool=pool))
+    save(home, engines.preferring(pool))
+
+
+def _answers(entry: EngineEntry) -> bool:
+    """Tell whether anything answers at the engine's address, be it with a refusal."""
+    import httpx
+
+    try:
+        httpx.get(f"{entry.base_url}/models", timeout=2.0, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+    return True
+
+
+def _tell_silence(entry: EngineEntry, answers: bool, console: Console) -> None:
+    if not answers and not console.as_json:
+        console.note(f"Nothing answers at {entry.base_url} yet; check the address, or start the server.")

@@ -21,6 +21,7 @@ def add(verbs: Verbs) -> None:
     search = verb(verbs, "search", run_search, about="Show matching passages, without a model.", options=options)
     search.add_argument("query")
     search.add_argument("-k", "--top-k", type=int, default=5, help="how many (default 5)")
+    search.add_argument("--full", action="store_true", help="whole passages, not only what is nearest in them")
     ask = verb(verbs, "ask", run_ask, about="Answer a question from the documents, with sources.", options=options)
     ask.add_argument("question")
     ask.add_argument("-k", "--top-k", type=int, default=5, help="passages to consult (default 5)")
@@ -77,7 +78,7 @@ def run_search(args: argparse.Namespace, console: Console) -> int:
     console.json(found)
     chunks: list[Any] = list(found.get("chunks", []))
     for number, chunk in enumerate(chunks, start=1):
-        for line in chunk_lines(number, chunk):
+        for line in chunk_lines(number, chunk, query="" if args.full else args.query, width=console.width):
             console.text(line)
     if not chunks:
         console.text("Nothing was found. `archive documents list` shows what there is to search.")
@@ -111,7 +112,8 @@ def run_ask(args: argparse.Namespace, console: Console) -> int:
     if result is None:
         raise CliError("The answer broke off.", code="stream_cut", next_step="ask again")
     console.json(result)
-    console.text("" if written else result.get("answer", ""))
+    if written or result.get("answer"):
+        console.text("" if written else result["answer"])
     sources: list[Any] = list(result.get("sources") or [])
     if sources:
         cited = sum(1 for source in sources if source.get("cited"))

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from archive_cli import __version__
-from archive_cli.commands._options import Verbs, api_key, home_of, home_option, running, verb
+from archive_cli.commands._options import HIGHEST_PORT, Verbs, api_key, home_of, home_option, port, running, verb
 from archive_cli.commands.bus import stream_table
 from archive_cli.commands.engines import engine_table
 from archive_cli.console import Console
@@ -29,7 +29,7 @@ def add(verbs: Verbs) -> None:
     """Add these verbs."""
     up = verb(verbs, "up", run_up, about="Start everything and keep it running until Ctrl-C.", options=[home_option()])
     up.add_argument("--host", default="127.0.0.1", help="address the gateway listens on (beyond loopback: with a key)")
-    up.add_argument("--port", type=int, default=8080, help="port of the gateway; 0 picks a free one (default 8080)")
+    up.add_argument("--port", type=port, default=8080, help="port of the gateway; 0 picks a free one (default 8080)")
     up.add_argument(
         "--ports", nargs="+", default=[], metavar="NAME=N", help="ports of bus, state, model, and health ports by name"
     )
@@ -145,7 +145,7 @@ def _choice(args: argparse.Namespace) -> "Choice":
         host=args.host,
         port=args.port,
         ports=parse_counts(
-            args.ports, option="--ports", names=["bus", "state", "model", "all-in-one", *replicas], highest=65_535
+            args.ports, option="--ports", names=["bus", "state", "model", "all-in-one", *replicas], highest=HIGHEST_PORT
         ),
         scale=parse_counts(args.scale, option="--scale", names=replicas, highest=64),
         all_in_one=args.all_in_one,
