@@ -64,11 +64,16 @@ lock: | $(UV) ## Resolve anew and write requirements.lock: every package, versio
 	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
 
 ##@ Prove
-.PHONY: chaos bench-bus bench-backlog
+.PHONY: chaos guarantees bench-bus bench-backlog
 MINUTES ?= 10
 chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
 	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
 		--out .bench/chaos.jsonl $(ARGS)
+
+guarantees: dev ## Run the tests that prove the bus's guarantees and write their table into its README
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m guarantee --record-guarantees .bench/guarantees.json \
+		libs/bus tests/chaos $(ARGS)
+	@$(BIN)/python -m archive_testkit.guarantees .bench/guarantees.json libs/bus/README.md
 
 bench-bus: $(VENV)/.installed-bench ## Measure what a message costs, beside redis-py, FastStream, taskiq and dramatiq
 	@$(BIN)/python tests/bench/bench_bus.py $(ARGS)
@@ -85,7 +90,7 @@ clean: ## Remove the environment and all caches; the data folder stays
 help: ## Show this help
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # --- what the targets above are made of ---
 

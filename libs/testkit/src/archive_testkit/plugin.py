@@ -5,7 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from archive_testkit.guarantees import figure, pytest_addoption, pytest_configure, pytest_itemcollected
 from archive_testkit.servers import RedisServer, server_binary
+
+__all__ = ["figure", "pytest_addoption", "pytest_configure", "pytest_itemcollected"]
 
 pytest.register_assert_rewrite("archive_testkit.conformance")
 
