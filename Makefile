@@ -26,6 +26,9 @@ RECIPE := Makefile pyproject.toml requirements.lock $(wildcard contracts/pyproje
 # The wheel of hnswlib built for the machine at hand would not run on an older one that shares the folder.
 INSTALL = HNSWLIB_NO_NATIVE=1 $(UV) pip install --quiet --python $(BIN)/python --constraints requirements.lock
 
+# Contracts and domains are held at full branch coverage, in the same run: a part of the tests proves nothing of it.
+COVERAGE := $(if $(TESTS)$(ARGS),,--cov)
+
 ##@ Run
 .PHONY: up down install
 up: install ## Start everything and print where it is; Ctrl-C drains and ends it (ARGS="--port 0")
@@ -41,7 +44,8 @@ install: $(VENV)/.installed $(ARCHIVE_HOME)/models/.built ## Set everything up w
 dev: $(VENV)/.installed-dev ## Add what tests and linters need
 
 test: dev $(ARCHIVE_HOME)/models/.built ## Run all tests that need no container engine (TESTS=path, JOBS=n)
-	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -rs $(TESTS) $(ARGS)
+	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -rs $(COVERAGE) \
+		$(TESTS) $(ARGS)
 
 lint: dev ## Check style, types, import contracts, and that messages only grew (SCHEMA_BASE=revision)
 	$(BIN)/ruff check

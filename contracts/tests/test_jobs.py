@@ -56,3 +56,14 @@ def test_failed_job_keeps_its_reason() -> None:
     problem = Problem(code="corrupt", message="no PDF", next_step="send another")
     job = fold("j", [JobFinished(job_id="j", status="failed", error=problem)])
     assert (job.error, job.progress) == (problem, 0.0)
+
+
+def test_waiting_phases_leave_progress() -> None:
+    read = JobProgressed(job_id="j", phase="extracting", pages_done=1, pages_total=2)
+    job = fold("j", [JobProgressed(job_id="j", phase="fetching"), read, JobProgressed(job_id="j", phase="queued")])
+    assert (job.phase, job.progress) == ("queued", 0.25)
+
+
+def test_event_after_the_end_changes_nothing() -> None:
+    ended = JobFinished(job_id="j", status="cancelled")
+    assert fold("j", [ended, JobProgressed(job_id="j", phase="chunking")]) == fold("j", [ended])

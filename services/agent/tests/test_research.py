@@ -45,6 +45,11 @@ def test_best_source_first_with_page() -> None:
     assert user.content.endswith(f"End of sources.\n\nQuestion: {QUESTION}")
 
 
+def test_candidate_without_a_sentence_is_left_out() -> None:
+    blank = Candidate(type="library", text=" \n ", similarity=0.9)
+    assert [ranked.candidate for ranked in rank(QUESTION, [blank, PUMP])] == [PUMP]
+
+
 def test_memories_name_their_day() -> None:
     prompt = build_prompt(QUESTION, [CHAT], budget=BUDGET, count_tokens=count_tokens)
     assert "[Source 1] conversation of 2023-11-14: My favourite pump" in prompt.messages[1].content

@@ -65,6 +65,7 @@ def test_rare_words_weigh_more() -> None:
         ("1. First item. 2. Second item.", ["1. First item.", "2. Second item."]),
         ("今日は。明日", ["今日は。", "明日"]),
         ("wait... what", ["wait... what"]),
+        ("He paid (. Then he left.", ["He paid (.", "Then he left."]),
         ("  ", []),
     ],
 )

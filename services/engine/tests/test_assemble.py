@@ -2,6 +2,7 @@ import random
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,6 +136,23 @@ def test_calls_without_index_stay_apart() -> None:
 def test_misshapen_chunks_never_raise(chunk: Any) -> None:
     result = _assemble([{"choices": [chunk, {"index": 0, "delta": chunk}]}, {"choices": chunk}])
     assert result["object"] == "chat.completion"
+
+
+def test_log_probabilities_are_joined() -> None:
+    parts = [{"content": [{"token": "a"}], "refusal": None}, None, {"content": [{"token": "b"}], "refusal": []}]
+    (choice,) = _assemble([{"choices": [{"index": 0, "logprobs": part}]} for part in parts])["choices"]
+    assert choice["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}], "refusal": []}
+
+
+def test_null_does_not_take_back_what_was_said() -> None:
+    chunks: list[Json] = [{"usage": {"total_tokens": 3}, "choices": []}, {"usage": None, "choices": None}]
+    assert _assemble(chunks)["usage"] == {"total_tokens": 3}
+
+
+@pytest.mark.parametrize("odd", [{"index": "first"}, {"index": 0, "delta": "text"}, "choice", None])
+def test_misshapen_choice_is_left_out(odd: Any) -> None:
+    good = {"index": 0, "delta": {"content": "kept"}}
+    assert _assemble([{"choices": [good, odd]}])["choices"][0]["message"]["content"] == "kept"
 
 
 def test_repeated_call_name_kept_once() -> None:

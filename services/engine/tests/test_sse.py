@@ -35,6 +35,13 @@ def test_fields_follow_the_standard() -> None:
     assert _parse(stream, []) == [SseEvent("no space"), SseEvent("\nx", "error")]
 
 
+def test_line_end_may_be_cut_in_two() -> None:
+    parser = SseParser()
+    assert parser.feed(b"data: one\r") == []
+    assert parser.feed(b"\ndata: two\r\n\r") == [SseEvent("one\ntwo")]
+    assert parser.feed(b"\ndata: three\r\r") == [SseEvent("three")]
+
+
 def test_last_event_without_blank_line() -> None:
     parser = SseParser()
     assert parser.feed(b"data: [DONE]") == []

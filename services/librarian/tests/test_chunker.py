@@ -37,6 +37,13 @@ class Words:
         return len(text.split()) + (not text[:1].isspace())
 
 
+class Grudging(Words):
+    """Counts more for a long text than for its parts, so that what fits by its sum may not fit when it is joined."""
+
+    def count(self, text: str) -> int:
+        return len(text.split()) + (len(text.split()) > 12)
+
+
 words = st.text(alphabet='abcdefgh ABC.!?,\n"日本語。é0', min_size=0, max_size=60)
 texts = st.lists(words | st.text(min_size=0, max_size=40) | st.just("x" * 400), max_size=30).map(" ".join)
 documents = st.lists(st.tuples(texts, st.integers(1, 3)), max_size=4).map(
@@ -143,6 +150,25 @@ def test_overlap_gives_up_a_sentence_that_grew() -> None:
     pieces = list(chunk(text, Words(), ChunkOptions(20, 8)))
     shared = {text.text[other.char_start : one.char_end] for one, other in itertools.pairwise(pieces)}
     assert shared == {"Some four words here."}
+
+
+def test_chunk_that_grew_gives_up_a_sentence() -> None:
+    pieces = list(chunk(document(Block("Some four words here. " * 9)), Words(), ChunkOptions(16, 0)))
+    assert [piece.tokens for piece in pieces] == [13, 13, 13]
+
+
+def test_overlap_shrinks_for_the_next_sentence() -> None:
+    twelve = "Twelve " + "words " * 10 + "end."
+    text = document(Block(f"Just two. Four words stand here. {twelve}"))
+    last = list(chunk(text, Grudging(), ChunkOptions(16, 4)))[-1]
+    assert (last.text, last.tokens) == (f"words stand here. {twelve}", 16)
+
+
+@pytest.mark.parametrize(("word", "times"), [("Astonishingly", 60), ("no", 100)])
+def test_overlong_sentence_is_cut_between_words(word: str, times: int) -> None:
+    pieces = cut(document(Block(f"{word} " * times + "end.")))
+    assert len(pieces) > 2
+    assert {word, "end."} == {part for piece in pieces for part in piece.text.split()}
 
 
 def test_one_long_word_is_cut() -> None:

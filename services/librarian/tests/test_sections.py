@@ -120,3 +120,7 @@ def test_text_of_unknown_size_is_a_paragraph_of_its_own() -> None:
 def test_section_is_told_for_every_offset() -> None:
     text = flow([SectionedBlock(Block("One."), ("A",)), SectionedBlock(Block("Two."), ("B",))])
     assert [text.section_at(offset) for offset in (-1, 0, 4, 5, 9)] == [(), ("A",), ("A",), ("B",), ("B",)]
+
+
+def test_blocks_without_text_leave_no_trace() -> None:
+    assert joined(Block("One."), Block("\u00ad"), Block("Two.")) == "One.\nTwo."

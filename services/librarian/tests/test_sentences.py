@@ -25,6 +25,7 @@ def split(text: str) -> list[str]:
         ("The answer is no. We stop.", ["The answer is no.", "We stop."]),
         ("Room No. 5 is free. Take it.", ["Room No. 5 is free.", "Take it."]),
         ("今天下雨。我们回家！好吗？", ["今天下雨。", "我们回家！", "好吗？"]),
+        ("It ends here. «(", ["It ends here.", "«("]),
         ("A heading\nThen text. More", ["A heading", "Then text.", "More"]),
         ("Das gilt z.B. hier, vgl. Abb. 2. Ende.", ["Das gilt z.B. hier, vgl. Abb. 2.", "Ende."]),
     ],

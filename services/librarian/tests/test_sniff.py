@@ -28,6 +28,7 @@ from archive_librarian.domain.sniff import classify
         (b"# Title\n\ntext", "notes.MD", Format.MARKDOWN),
         (b"# Title\n\ntext", "notes.txt", Format.TEXT),
         ("Grüße".encode("utf-16"), "a.pdf", Format.TEXT),
+        ("plain words".encode("utf-32"), "a", Format.TEXT),
         ("plain words".encode("utf-16-le"), "a", Format.TEXT),
         ("Grüße aus Köln".encode("cp1252"), "a", Format.TEXT),
     ],

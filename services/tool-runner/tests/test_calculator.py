@@ -146,6 +146,10 @@ def test_any_tree_computes_or_refuses(tree: Node) -> None:
         ("0 ** 0 + (-1) ** 3", "0"),
         ("(-1) ** 4 + 1 ** 9 + 0 ** 9", "2"),
         ("2 ** 0.3 - 2 ** 0.3", "0"),
+        ("7 // 2 - -7 // 2", "7"),
+        ("7.5 // pi", "2"),
+        ("+5 - +3", "2"),
+        ("sqrt(pi)", "1.77245385090552"),
     ],
 )
 def test_computes_as_people_expect(expression: str, expected: str) -> None:
