@@ -57,6 +57,7 @@ from archive_contracts.streams import (
 )
 from archive_memory import app as wiring
 from archive_memory.handlers import documents, embedding
+from archive_memory.handlers import turns as turning
 from archive_memory.settings import Settings
 from archive_telemetry import App
 
@@ -241,6 +242,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """An absent engine is noticed soon."""
     monkeypatch.setattr(embedding, "QUERY_TIMEOUT_S", 0.2)
     monkeypatch.setattr(embedding, "TEXTS_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(embedding, "TURNS_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(turning, "PAUSE_S", 0.2)
     monkeypatch.setattr(embedding, "PAUSE_S", 0.02)
 
 
@@ -520,12 +523,29 @@ async def test_what_is_remembered_is_told(client: Client) -> None:
     assert told == [MemoryStored(memory_id=turn.id, session="s"), MemoryForgotten(memory_id=turn.id)]
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_turns_without_vectors_are_found_by_words(app: Start, client: Client) -> None:
-    async with app(patience_s=0.1).lifespan():
-        await client.chatted("I live in Turin", "")
-        await client.remembered(1)
-        (found,) = await client.recall("Turin")
+@pytest.mark.usefixtures("memory", "hasty")
+async def test_exchanges_wait_for_their_engine(client: Client, engine: Engine, lane: Bus) -> None:
+    for number in range(6):
+        await client.chatted(f"I live in house number {number}", "", id=f"exchange-{number}")
+    await asyncio.sleep(0.3)
+    engine.serve(lane)
+    await client.remembered(6)
+    assert all(item.similarity is not None for item in await client.recall("Which house?"))
+
+
+@pytest.mark.usefixtures("memory")
+async def test_refused_exchange_is_remembered_by_words(client: Client, served: Engine) -> None:
+    served.problem = Problem(code="bad_texts", message="Too odd.", next_step="Clean them.", status=400)
+    await client.chatted("I live in Turin", "")
+    await client.remembered(1)
+    assert len(served.asked) == 1
+
+
+@pytest.mark.usefixtures("memory", "hasty")
+async def test_turns_without_vectors_are_found_by_words(client: Client) -> None:
+    await client.chatted("I live in Turin", "")
+    await client.remembered(1)
+    (found,) = await client.recall("Turin")
     assert (found.text, found.similarity) == ("I live in Turin", None)
 
 

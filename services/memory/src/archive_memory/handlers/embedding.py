@@ -17,6 +17,7 @@ from archive_memory.domain.windows import QueryVector, WindowVectors
 log = logging.getLogger(__name__)
 
 QUERY_TIMEOUT_S = 3.0
+TURNS_TIMEOUT_S = 10.0
 TEXTS_TIMEOUT_S = 60.0
 PAUSE_S = 1.0
 PASSING = frozenset({408, 409, 425, 429})
@@ -40,6 +41,15 @@ class Embedder:
             return None
         return QueryVector(reply.model, vectors_of(reply).values[0])
 
+    async def turns(self, delivery: Delivery[Any], texts: Sequence[str]) -> WindowVectors:
+        """Return the vectors of short texts, window by window; asks once.
+
+        Raises:
+            BusError: no engine answered in time, or one refused these texts.
+        """
+        request = EmbedRequested(texts=tuple(texts), windowed=True)
+        return vectors_of(await self._ask(delivery, request, timeout=TURNS_TIMEOUT_S))
+
     async def texts(self, delivery: Delivery[Any], texts: Sequence[str]) -> WindowVectors:
         """Return the vectors of texts, window by window; waits for an engine that is away.
 
@@ -52,7 +62,7 @@ class Embedder:
             try:
                 return vectors_of(await self._ask(delivery, request, timeout=TEXTS_TIMEOUT_S))
             except BusError as error:
-                if time.monotonic() > until or _is_final(error):
+                if time.monotonic() > until or is_final(error):
                     raise
                 log.warning("the embedding lane %r does not answer (%s); trying again", self._pool, error)
             await anyio.sleep(PAUSE_S)
@@ -61,7 +71,7 @@ class Embedder:
         return await delivery.request(request, Embedded, to=ENGINE_JOBS, partition=self._pool, timeout=timeout)
 
 
-def _is_final(error: BusError) -> bool:
+def is_final(error: BusError) -> bool:
     """Return whether asking again would only be refused again."""
     if not isinstance(error, RequestFailed):
         return False

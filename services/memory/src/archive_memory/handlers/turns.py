@@ -1,8 +1,9 @@
 """Conversations: what was said is remembered, found and forgotten."""
 
+import logging
 import time
 
-from archive_bus import BusError, Delivery
+from archive_bus import BusError, BusUnavailable, Delivery, Retry
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.memory import (
@@ -14,11 +15,16 @@ from archive_contracts.memory import (
     MemoryStored,
     RecallMemories,
 )
-from archive_contracts.streams import MEMORY_EVENTS
+from archive_contracts.streams import CHAT_EVENTS, MEMORY_EVENTS
 from archive_memory.domain.catalogue import NewTurn
 from archive_memory.domain.port import Conversations
 from archive_memory.domain.windows import WindowVectors
-from archive_memory.handlers.embedding import Embedder
+from archive_memory.handlers.embedding import Embedder, is_final
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 10.0
+"""Between two attempts to have an exchange embedded; the stream's attempts end the waiting after a minute or two."""
 
 
 class Turns:
@@ -44,10 +50,19 @@ class Turns:
             await delivery.publish(MemoryStored(memory_id=item.id, session=item.session), to=MEMORY_EVENTS)
 
     async def _vectors(self, delivery: Delivery[ChatCompleted], said: list[NewTurn]) -> WindowVectors | None:
+        """Return the vectors of what was said, or None where they cannot be had.
+
+        An exchange that waits for an engine waits on its stream: in a slot it would keep others from being remembered.
+        """
         try:
-            return await self._embedder.texts(delivery, [turn.text for turn in said])
-        except BusError:
-            return None  # found by its words; better than not remembered
+            return await self._embedder.turns(delivery, [turn.text for turn in said])
+        except BusUnavailable:
+            raise
+        except BusError as error:
+            if delivery.attempt < CHAT_EVENTS.attempts and not is_final(error):
+                raise Retry(str(error), delay_s=PAUSE_S) from error
+            log.warning("an exchange is remembered by its words alone: %s", error)
+            return None
 
     async def recall(self, delivery: Delivery[RecallMemories]) -> None:
         """Answer with the turns nearest to a query."""
