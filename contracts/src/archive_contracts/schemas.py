@@ -141,22 +141,18 @@ def table() -> str:
 
 
 def table_of(service: str) -> str:
-    """Return what one service reads and writes as a Markdown table."""
-    rows = ["| stream | | messages |", "|---|---|---|"]
+    """Return what one service reads and writes as a Markdown table; of what it reads, the types it handles."""
+    rows = ["| stream | | |", "|---|---|---|"]
     for stream in STREAMS.values():
         if service in stream.consumers:
-            rows.append(_row(stream, "consumes", stream.consumers[service]))
-        if service in stream.followers:
-            rows.append(_row(stream, "follows", stream.messages))
-        if service in stream.producers:
-            rows.append(_row(stream, "publishes", stream.messages))
+            types = ", ".join(f"`{model.type}`" for model in stream.consumers[service])
+            rows.append(f"| `{stream.name}` | consumes | {types} |")
+        rows += [
+            f"| `{stream.name}` | {verb} | {stream.about} |"
+            for verb, services in (("follows", stream.followers), ("publishes", stream.producers))
+            if service in services
+        ]
     return "\n".join(rows)
-
-
-def _row(stream: Stream, verb: str, models: tuple[type[Message], ...]) -> str:
-    # A producer of a stream with many types sends some of them; the map does not say which.
-    names = ", ".join(f"`{model.type}`" for model in models) if len(models) <= 7 else f"{len(models)} types"
-    return f"| `{stream.name}` | {verb} | {names} |"
 
 
 def generated(root: Path) -> dict[Path, str]:
