@@ -39,16 +39,20 @@ async def eventually(true: Callable[[], bool], within: float = 20.0) -> None:
             await asyncio.sleep(0.01)
 
 
-async def heard(worker: Process, word: str) -> None:
+async def heard(worker: Process, word: str) -> list[str]:
+    """Wait for a word of a worker; return what it said before."""
     assert worker.stdout
+    before: list[str] = []
     async with asyncio.timeout(30):
         while (line := await worker.stdout.readline()).strip() != word.encode():
             assert line, f"the worker ended before it said {word!r}"
+            before.append(line.decode().strip())
+    return before
 
 
 @contextlib.asynccontextmanager
-async def worker_on(url: str, *, lease_s: float) -> AsyncGenerator[Process, None]:
-    script = Path(__file__).parent / "apps" / "worker.py"
+async def worker_on(url: str, *, lease_s: float, app: str = "worker") -> AsyncGenerator[Process, None]:
+    script = Path(__file__).parent / "apps" / f"{app}.py"
     worker = await asyncio.create_subprocess_exec(sys.executable, str(script), url, str(lease_s), stdout=PIPE)
     try:
         yield worker

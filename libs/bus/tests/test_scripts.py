@@ -1,5 +1,6 @@
 """Each script, by itself, on each server."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,7 +8,10 @@ from redis.exceptions import ResponseError
 
 from archive_bus._writer import SCRIPTS
 
-STREAM, ATTEMPTS, DEAD, SEEN = "{s:0}", "{s:0}:g:attempts", "{s:0}:g:dead", "{s:0}:seen:id"
+STREAM, SEEN = "{s:0}", "{s:0}:seen:id"
+ATTEMPTS, PARKED, DEAD = "{s:0}:g:attempts", "{s:0}:g:parked", "{s:0}:g:dead"
+RAN = [STREAM, ATTEMPTS]
+ALL = [STREAM, ATTEMPTS, PARKED]
 LOG = "{answers:x}"
 HOUR = 3_600_000
 
@@ -33,40 +37,59 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 
 async def test_every_script_is_tested_here() -> None:
-    assert set(SCRIPTS) == {"ack", "append", "bury", "end_log", "extend", "publish", "release", "started", "trim"}
+    known = "ack append bury claim end_log extend publish reap release reply started trim"
+    assert set(SCRIPTS) == set(known.split())
 
 
 async def test_publish_adds_once(client: Any) -> None:
-    assert await run(client, "publish", [STREAM, SEEN], HOUR, "type", "t") is None
+    assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, "type", "t") is None
     assert not await client.exists(STREAM, SEEN)
     await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
-    first = await run(client, "publish", [STREAM, SEEN], HOUR, "type", "t")
-    assert await run(client, "publish", [STREAM, SEEN], HOUR, "type", "t") == [0, first[1]]
+    first = await run(client, "publish", [STREAM, SEEN], 0, HOUR, "type", "t")
+    assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, "type", "t") == [0, first[1]]
     assert first[0] == await client.xlen(STREAM) == 1
     assert 0 < await client.pttl(SEEN) <= HOUR
 
 
 async def test_append_expects_a_length(client: Any) -> None:
-    first = await run(client, "append", [STREAM, SEEN], HOUR, HOUR, 0, "type", "t")
-    assert await run(client, "append", [STREAM, SEEN], HOUR, HOUR, 0, "type", "t") == [0, first[1]]
-    assert await run(client, "append", [STREAM, f"{SEEN}2"], HOUR, HOUR, 0, "type", "t") == [-1, b"1"]
-    added, _ = await run(client, "append", [STREAM, f"{SEEN}2"], HOUR, HOUR, -1, "type", "t")
+    first = await run(client, "append", [STREAM, SEEN], 0, HOUR, HOUR, 0, "type", "t")
+    assert await run(client, "append", [STREAM, SEEN], 0, HOUR, HOUR, 0, "type", "t") == [0, first[1]]
+    assert await run(client, "append", [STREAM, f"{SEEN}2"], 0, HOUR, HOUR, 0, "type", "t") == [-2, b"1"]
+    added, _ = await run(client, "append", [STREAM, f"{SEEN}2"], 0, HOUR, HOUR, -1, "type", "t")
     assert (added, await client.xlen(STREAM)) == (1, 2)
     assert 0 < await client.pttl(STREAM) <= HOUR
 
 
-async def test_started_counts_runs_and_failures(client: Any) -> None:
-    assert await run(client, "started", [ATTEMPTS], "1-0", "2-0") == [[1, 0], [1, 0]]
-    await client.hset(ATTEMPTS, "1-0!", 1)
-    assert await run(client, "started", [ATTEMPTS], "1-0") == [[2, 1]]
+async def test_late_outputs_are_refused(client: Any) -> None:
+    await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
+    now = (await client.time())[0] * 1000
+    late, early = now - 1000, now + 60_000
+    assert await run(client, "publish", [STREAM, SEEN], late, HOUR, "type", "t") == -1
+    assert await run(client, "append", [STREAM, SEEN], late, HOUR, HOUR, -1, "type", "t") == -1
+    assert await run(client, "reply", [STREAM], late, 10, "*", "type", "t") == -1
+    assert await run(client, "end_log", [STREAM], late, HOUR, "type", "t") == -1
+    assert await client.xlen(STREAM) == 0
+    assert (await run(client, "publish", [STREAM, SEEN], early, HOUR, "type", "t"))[0] == 1
+    assert (await run(client, "publish", [STREAM, SEEN], late, HOUR, "type", "t"))[0] == 0
+    assert await run(client, "reply", [STREAM], early, 10, "*", "type", "t") is not None
+    assert await run(client, "reply", ["{none:0}"], early, 10, "*", "type", "t") is None
+
+
+async def test_started_counts_each_run_once(client: Any) -> None:
+    one, two = await deliver(client, 2)
+    assert await run(client, "started", RAN, "g", "me", "run-1", one, two) == [[1, 0], [1, 0]]
+    assert await run(client, "started", RAN, "g", "me", "run-1", one) == [[1, 0]]
+    await client.hset(ATTEMPTS, f"{one}!", 1)
+    assert await run(client, "started", RAN, "g", "me", "run-2", one) == [[2, 1]]
+    assert await run(client, "started", RAN, "g", "other", "run-3", one) == [[-1, 0]]
 
 
 async def test_ack_wants_the_owner(client: Any) -> None:
     one, two = await deliver(client, 2)
-    await run(client, "started", [ATTEMPTS], one, two)
-    assert await run(client, "ack", [STREAM, ATTEMPTS], "g", "other", one) == [0]
-    assert await run(client, "ack", [STREAM, ATTEMPTS], "g", "me", one, "9-9") == [1, 0]
-    assert await run(client, "ack", [STREAM, ATTEMPTS], "g", "me", one) == [0]
+    await run(client, "started", RAN, "g", "me", "r", one, two)
+    assert await run(client, "ack", RAN, "g", "other", one) == [-1]
+    assert await run(client, "ack", RAN, "g", "me", one, "9-9") == [1, 0]
+    assert await run(client, "ack", RAN, "g", "me", one) == [0]
     assert list(await pending(client)) == [two]
     assert await client.hkeys(ATTEMPTS) == [two.encode()]
 
@@ -81,23 +104,54 @@ async def test_extend_renews_what_is_owned(client: Any) -> None:
     assert held[theirs][0] == "other"
 
 
-async def test_release_sets_idle_and_counts(client: Any) -> None:
+async def test_release_gives_to_nobody(client: Any) -> None:
     mine, theirs = await deliver(client, 2)
+    await run(client, "started", RAN, "g", "me", "r", mine, theirs)
     await client.xclaim(STREAM, "g", "other", 0, [theirs])
-    await run(client, "started", [ATTEMPTS], mine, theirs)
-    await run(client, "release", [STREAM, ATTEMPTS], "g", "me", 700_000, -1, 1, mine, theirs)
+    for _ in range(2):
+        await run(client, "release", ALL, "g", "me", "-", 10_000, 3000, 1, 1, mine, theirs)
     held = await pending(client)
-    assert held[theirs][1] < 700_000 <= held[mine][1]
+    assert held[theirs][0] == "other"
+    assert held[mine][0] == "-"
+    assert 7000 <= held[mine][1] < 60_000
     counts = await client.hgetall(ATTEMPTS)
-    assert counts == {mine.encode(): b"0", f"{mine}!".encode(): b"1", theirs.encode(): b"1"}
+    assert counts == {mine.encode(): b"0:", f"{mine}!".encode(): b"1", theirs.encode(): b"1:r"}
+    assert not await client.exists(PARKED)
+
+
+async def test_claim_leaves_the_parked(client: Any) -> None:
+    soon, later = await deliver(client, 2)
+    await run(client, "release", ALL, "g", "me", "-", 100, 0, 0, 0, soon)
+    await run(client, "release", ALL, "g", "me", "-", 100, 60_000, 0, 1, later)
+    await asyncio.sleep(0.2)
+    start, claimed = await run(client, "claim", ALL, "g", "you", "-", 100, "0-0", 10)
+    assert (start, [entry[0] for entry in claimed]) == (b"0-0", [soon.encode()])
+    held = await pending(client)
+    assert (held[soon][0], held[later][0]) == ("you", "-")
+    assert await run(client, "release", ALL, "g", "you", "-", 100, 0, 0, 0, later) == 1
+    await client.zadd(PARKED, {later: 1})
+    await asyncio.sleep(0.2)
+    _, claimed = await run(client, "claim", ALL, "g", "you", "-", 100, "0-0", 10)
+    assert later.encode() in [entry[0] for entry in claimed]
+    assert not await client.exists(PARKED)
+
+
+async def test_reap_spares_owners(client: Any) -> None:
+    await deliver(client, 1, consumer="owner")
+    for consumer in ("idle", "leaving"):
+        await client.xgroup_createconsumer(STREAM, "g", consumer)
+    await asyncio.sleep(0.05)
+    assert await run(client, "reap", [STREAM], "g", HOUR, "leaving") == [b"leaving"]
+    assert await run(client, "reap", [STREAM], "g", 1, "owner") == [b"idle"]
+    assert [row["name"] for row in await client.xinfo_consumers(STREAM, "g")] == [b"owner"]
 
 
 async def test_bury_moves_once(client: Any) -> None:
     (one,) = await deliver(client, 1)
-    await run(client, "started", [ATTEMPTS], one)
-    assert await run(client, "bury", [STREAM, ATTEMPTS, DEAD], "g", "other", one, "raw.x", "y") is None
-    assert await run(client, "bury", [STREAM, ATTEMPTS, DEAD], "g", "me", one, "raw.x", b"\xff\x00") is not None
-    assert await run(client, "bury", [STREAM, ATTEMPTS, DEAD], "g", "me", one, "raw.x", "y") is None
+    await run(client, "started", RAN, "g", "me", "r", one)
+    assert await run(client, "bury", [*ALL, DEAD], "g", "other", one, "raw.x", "y") is None
+    assert await run(client, "bury", [*ALL, DEAD], "g", "me", one, "raw.x", b"\xff\x00") is not None
+    assert await run(client, "bury", [*ALL, DEAD], "g", "me", one, "raw.x", "y") is None
     assert [fields for _, fields in await client.xrange(DEAD)] == [{b"raw.x": b"\xff\x00"}]
     assert not await pending(client)
     assert not await client.exists(ATTEMPTS)
@@ -120,12 +174,12 @@ async def test_trim_stops_at_the_oldest_unacked(client: Any, held: int) -> None:
 
 
 async def test_end_log_lets_nothing_follow(client: Any) -> None:
-    assert await run(client, "end_log", [LOG], HOUR, "type", "t") is None
+    assert await run(client, "end_log", [LOG], 0, HOUR, "type", "t") is None
     await client.xgroup_create(LOG, "keeper", mkstream=True)
     await client.xadd(LOG, {"type": "delta"}, id="0-1")
     await client.xadd(LOG, {"type": "delta"}, id="0-2")
-    assert await run(client, "end_log", [LOG], HOUR, "type", "end") == 3
-    assert await run(client, "end_log", [LOG], HOUR, "type", "end") == 0
+    assert await run(client, "end_log", [LOG], 0, HOUR, "type", "end") == 3
+    assert await run(client, "end_log", [LOG], 0, HOUR, "type", "end") == 0
     with pytest.raises(ResponseError, match="equal or smaller"):
         await client.xadd(LOG, {"type": "late"}, id="0-4")
     assert [place.decode() for place, _ in await client.xrange(LOG)] == ["0-1", "0-2", "1-3"]

@@ -5,8 +5,10 @@ import signal
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from bus_peers import (
     CHAT,
+    COMPLETED,
     QUICK,
     bus_of,
     client_of,
@@ -18,7 +20,7 @@ from bus_peers import (
 
 from archive_bus import Bus, Delivery
 from archive_contracts.chat import ChatRequested
-from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, JOBS_JOURNAL
 
 
 async def test_killed_worker_is_replaced(redis_url: str) -> None:
@@ -88,3 +90,51 @@ async def test_frozen_worker_loses_its_message(redis_url: str) -> None:
         await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
         worker.send_signal(signal.SIGCONT)
         await heard(worker, "cancelled")
+
+
+async def test_thawed_worker_has_no_effect(redis_url: str) -> None:
+    seen: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        seen.append(delivery.message.model)
+        await delivery.reply(COMPLETED)
+
+    async with (
+        bus_of("gateway", redis_url) as gateway,
+        bus_of("router", redis_url) as router,
+        worker_on(redis_url, lease_s=2, app="sleeper") as worker,
+        client_of(redis_url) as client,
+        gateway.open(CHAT, to=QUICK, timeout=60) as call,
+    ):
+        await heard(worker, "began")
+        worker.send_signal(signal.SIGSTOP)
+        router.subscribe(replace(QUICK, lease=timedelta(seconds=2)), {ChatRequested: handle})
+        assert await call.next() == COMPLETED
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+        worker.send_signal(signal.SIGCONT)
+        assert await heard(worker, "tried") == []
+        with pytest.raises(TimeoutError):
+            await call.next(within=0.5)
+        assert not await client.exists(CHAT_EVENTS.physical(), JOBS_JOURNAL.physical("j"))
+        assert (await client.xpending(QUICK.physical(), "router"))["pending"] == 0
+    assert seen == ["m"]
+
+
+async def test_thawed_worker_starts_nothing_stale(redis_url: str) -> None:
+    async with (
+        bus_of("router", redis_url) as router,
+        worker_on(redis_url, lease_s=2, app="sleeper") as worker,
+        client_of(redis_url) as client,
+    ):
+        key = QUICK.physical()
+        for model in ("m", "waiting", "waiting", "waiting"):
+            await router.publish(CHAT.model_copy(update={"model": model}), to=QUICK)
+        await heard(worker, "began")
+        worker.send_signal(signal.SIGSTOP)
+        router.subscribe(replace(QUICK, lease=timedelta(seconds=2)), {ChatRequested: publish_output})
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 4)
+        worker.send_signal(signal.SIGCONT)
+        assert await heard(worker, "tried") == []
+        await asyncio.sleep(0.3)
+        assert await client.xlen(CHAT_EVENTS.physical()) == 4
+        assert (await client.xpending(key, "router"))["pending"] == 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         BusError,
         BusUnavailable,
         JournalConflict,
+        LeaseLost,
         NoSuchLog,
         NotInMap,
         PayloadError,
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
         Retry,
         Verdict,
     )
+    from archive_bus._lease import Lease, clock
     from archive_bus._options import BusOptions
-    from archive_bus._transport import Entry, Feed, Lane, Starts, Transport, wire
+    from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, LogEnd
 
 _HOMES = {
@@ -40,6 +42,8 @@ _HOMES = {
     "StreamReport": "archive_bus._admin",
     "TailEntry": "archive_bus._admin",
     "Bus": "archive_bus._bus",
+    "Lease": "archive_bus._lease",
+    "clock": "archive_bus._lease",
     "BusOptions": "archive_bus._options",
     "Call": "archive_bus._calls",
     "connect": "archive_bus._connect",
@@ -51,6 +55,7 @@ _HOMES = {
     "BusUnavailable": "archive_bus._errors",
     "JournalConflict": "archive_bus._errors",
     "NoSuchLog": "archive_bus._errors",
+    "LeaseLost": "archive_bus._errors",
     "NotInMap": "archive_bus._errors",
     "PayloadError": "archive_bus._errors",
     "Reject": "archive_bus._errors",
@@ -58,6 +63,7 @@ _HOMES = {
     "RequestTimeout": "archive_bus._errors",
     "Retry": "archive_bus._errors",
     "Verdict": "archive_bus._errors",
+    "Acked": "archive_bus._transport",
     "Entry": "archive_bus._transport",
     "Feed": "archive_bus._transport",
     "Lane": "archive_bus._transport",
@@ -69,6 +75,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Acked",
     "AnswerLogs",
     "Answered",
     "Bus",
@@ -84,6 +91,8 @@ __all__ = [
     "Handler",
     "JournalConflict",
     "Lane",
+    "Lease",
+    "LeaseLost",
     "LogEnd",
     "NoSuchDeadLetter",
     "NoSuchLog",
@@ -101,6 +110,7 @@ __all__ = [
     "TailEntry",
     "Transport",
     "Verdict",
+    "clock",
     "connect",
     "wire",
 ]

@@ -23,7 +23,8 @@ from archive_bus._consumer import Consumer
 from archive_bus._delivery import Delivery, Handler, Origin, Received, Run
 from archive_bus._errors import BusError, BusUnavailable, NotInMap
 from archive_bus._following import Follower
-from archive_bus._handling import Work
+from archive_bus._handling import HandlerRun, Work
+from archive_bus._lease import Lease
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads
 from archive_bus._replies import ReplyReader
@@ -111,12 +112,17 @@ class Bus:
             raise NotInMap(f"{self.service} is no consumer of {', '.join(foreign)} on {stream.name}")
         lane = Lane(stream=stream, partition=partition, group=self.service, consumer=self.process)
 
-        async def run(envelope: Envelope, message: Message, attempt: int, redelivered: bool) -> None:
+        async def run(envelope: Envelope, message: Message, run: HandlerRun) -> None:
             with self._context(stream, envelope) as traceparent:
-                told = await self._answers.told(envelope) if redelivered else 0
-                facts = Run(attempt=attempt, redelivered=redelivered, traceparent=traceparent, told=told)
-                delivery = Delivery(self, envelope, message, run=facts)
-                await handlers[type(message)](delivery)
+                told = await self._answers.told(envelope) if run.redelivered else 0
+                facts = Run(
+                    attempt=run.attempt,
+                    redelivered=run.redelivered,
+                    traceparent=traceparent,
+                    told=told,
+                    lease=run.lease,
+                )
+                await handlers[type(message)](Delivery(self, envelope, message, run=facts))
 
         consumer = Consumer(
             lane=lane,
@@ -135,10 +141,10 @@ class Bus:
         with receiving(self._tracer, stream, envelope) as traceparent, context:
             yield traceparent
 
-    async def _refuse(self, envelope: Envelope, problem: Problem) -> None:
+    async def _refuse(self, envelope: Envelope, problem: Problem, lease: Lease) -> None:
         if envelope.reply or envelope.log:
             origin = Origin(tenant=envelope.tenant, reply=envelope.reply, log=envelope.log)
-            await self.reply(Failed(problem=problem), origin=origin)
+            await self.reply(Failed(problem=problem), origin=origin, lease=lease)
 
     # -- publishing --------------------------------------------------------------------------------------------------
 
@@ -151,15 +157,19 @@ class Bus:
         origin: Origin | None = None,
         id: str | None = None,  # noqa: A002 - CloudEvents' own word
         timeout: float | None = None,
+        lease: Lease | None = None,
     ) -> str:
         """Publish once for each id, waiting through an outage of the server. Returns the message id.
 
+        Under a ``lease`` the message is an output of the one the lease is on, and ends with it.
+
         Raises:
             NotInMap: the stream does not carry this type.
+            LeaseLost: another process has taken over the message that this is an output of.
             BusUnavailable: the server did not answer within ``timeout`` (the service's patience by default).
         """
         return await self._sender.publish(
-            message, to=to, partition=partition, origin=origin or Origin(), message_id=id, timeout=timeout
+            message, to=to, partition=partition, origin=origin or Origin(), message_id=id, timeout=timeout, lease=lease
         )
 
     async def append(
@@ -172,12 +182,13 @@ class Bus:
         id: str | None = None,  # noqa: A002
         expected: int | None = None,
         timeout: float | None = None,
+        lease: Lease | None = None,
     ) -> str:
         """Append to the journal of an entity, once for each id. Returns the entry's id.
 
         Raises:
             JournalConflict: the journal is not ``expected`` entries long.
-            BusUnavailable: as publish.
+            BusUnavailable, LeaseLost: as publish.
         """
         return await self._sender.append(
             message,
@@ -187,14 +198,17 @@ class Bus:
             message_id=id,
             expected=expected,
             timeout=timeout,
+            lease=lease,
         )
 
-    def reply(self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True) -> Awaitable[bool]:
+    def reply(
+        self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True, lease: Lease | None = None
+    ) -> Awaitable[bool]:
         """Write to a caller's reply stream and the log of the answer, in the order of the calls.
 
         ``seq`` is the place in the answer, and counts where it is kept. False: nobody waits, and nothing is kept.
         """
-        return self._sender.reply(message, origin=origin, seq=seq, last=last)
+        return self._sender.reply(message, origin=origin, seq=seq, last=last, lease=lease)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -207,6 +221,7 @@ class Bus:
         partition: str = "0",
         origin: Origin | None = None,
         timeout: float = 10.0,
+        lease: Lease | None = None,
     ) -> A:
         """Publish a message and return its one reply.
 
@@ -216,7 +231,7 @@ class Bus:
             BusUnavailable: the message could not be published.
             BusError: the reply is not an ``answer``.
         """
-        async with self.open(message, to=to, partition=partition, origin=origin, timeout=timeout) as call:
+        async with self.open(message, to=to, partition=partition, origin=origin, timeout=timeout, lease=lease) as call:
             reply = await call.next()
         if not isinstance(reply, answer):
             raise BusError(f"{message.type} was answered by {reply.type}, not by {answer.type}")
@@ -232,6 +247,7 @@ class Bus:
         origin: Origin | None = None,
         timeout: float = 10.0,
         publish_within: float | None = None,
+        lease: Lease | None = None,
     ) -> AsyncGenerator[Call, None]:
         """Publish a message and yield the call that its replies arrive on.
 
@@ -256,6 +272,7 @@ class Bus:
                 origin=replace(origin, deadline=deadline, reply=f"{self.process}/{call.id}"),
                 id=call.message_id,
                 timeout=min(publish_within or timeout, timeout),
+                lease=lease,
             )
             yield call
         finally:

@@ -1,6 +1,7 @@
 """What a process holds of a lane: reads, leases, claims, and the hand-back at its end."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -8,15 +9,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from archive_bus._coalesce import Coalescer
-from archive_bus._errors import BusUnavailable
+from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Settlers, Work
 from archive_bus._held import Held
-from archive_bus._transport import Entry, Lane, Starts, Transport
+from archive_bus._lease import clock
+from archive_bus._transport import Acked, Entry, Lane, Starts, Transport
 
 log = logging.getLogger(__name__)
 
 TRIM_S = 5.0
+REAP_S = 30.0
 
 
 class Consumer:
@@ -24,12 +27,13 @@ class Consumer:
 
     def __init__(self, *, lane: Lane, transport: Transport, work: Work, concurrency: int) -> None:
         self.lane = lane
+        self._lease_s = lane.stream.lease.total_seconds()
         self.progressed = time.monotonic()
         self._transport = transport
         self._concurrency = concurrency
         self._gate = Gate(concurrency)
         self._settlers = Settlers(
-            start=Coalescer[str, Starts](self._count_starts), ack=Coalescer[str, bool](self._send_acks)
+            start=Coalescer[str, Starts](self._count_starts), ack=Coalescer[str, Acked](self._send_acks)
         )
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
         self._held: dict[str, Held] = {}
@@ -54,8 +58,9 @@ class Consumer:
             self._tasks = tasks
             self._pump = tasks.create_task(self._transport.pump(self.lane, self._feed, prefetch=prefetch))
             tasks.create_task(self._every(self._scan_s(), self._claim))
-            tasks.create_task(self._every(self.lane.stream.lease.total_seconds() / 3, self._renew))
+            tasks.create_task(self._every(self._lease_s / 3, self._renew))
             tasks.create_task(self._every(TRIM_S, self._trim))
+            tasks.create_task(self._every(REAP_S, self._reap))
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing new, let what runs finish within the grace, hand the rest back."""
@@ -73,9 +78,14 @@ class Consumer:
             held.lost = True
             if held.task:
                 held.task.cancel()
-        await self._give_back([held for held in unfinished if held.counted], begun=True)
-        await self._give_back([held for held in unfinished if not held.counted], begun=False)
+        # A start that is still to be sent would find the message handed back, and be lost.
+        if starting := [held.starting for held in unfinished if held.starting]:
+            await asyncio.wait(starting, timeout=1.0)
+        await self._give_back([held for held in unfinished if held.starting], begun=True)
+        await self._give_back([held for held in unfinished if not held.starting], begun=False)
         await self._sweep()
+        with contextlib.suppress(BusUnavailable):
+            await self._transport.reap(self.lane, leaving=True)
 
     async def _sweep(self) -> None:
         """Hand back what the server gave to a read that was already cancelled."""
@@ -101,7 +111,7 @@ class Consumer:
             log.warning("cannot hand %d messages back to %s: they resume after their lease", len(ids), self.lane.key)
 
     def _scan_s(self) -> float:
-        return min(1.0, self.lane.stream.lease.total_seconds() / 5)
+        return min(1.0, self._lease_s / 5)
 
     async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -121,26 +131,44 @@ class Consumer:
 
     async def _renew(self) -> None:
         # Renewing what is on its way to be handed back or parked would undo it.
-        mine = [entry_id for entry_id, held in self._held.items() if not (held.lost or held.settled)]
-        if not mine:
+        await self.renew([held for held in self._held.values() if not (held.lost or held.settled)])
+
+    async def renew(self, entries: Sequence[Held]) -> None:
+        """Renew the leases of what is still owned; lose the rest."""
+        if not entries:
             return
-        for entry_id in await self._transport.extend(self.lane, mine):
-            held = self._held.get(entry_id)
-            if held is None or held.settled:
-                continue
-            held.lost = True
-            self.counts["lost_lease"] += 1
-            log.warning("%s: lost the lease of %s; its handler is cancelled", self.lane.key, entry_id)
-            if held.task:
-                held.task.cancel()
+        until = clock() + self._lease_s
+        lost = set(await self._transport.extend(self.lane, [held.entry.id for held in entries]))
+        for held in entries:
+            if held.entry.id not in lost:
+                held.until = until
+            elif not held.settled:
+                held.lose()
+
+    def lost(self, held: Held) -> None:
+        """Take note of a lost lease."""
+        self.counts["lost_lease"] += 1
+        log.warning("%s: lost the lease of %s; its handler is cancelled", self.lane.key, held.entry.id)
+
+    def refused(self) -> None:
+        """Take note of an output that came too late."""
+        self.counts["refused"] += 1
 
     async def _trim(self) -> None:
         await self._transport.trim(self.lane.stream, self.lane.partition)
 
-    async def _count_starts(self, ids: Sequence[str]) -> Sequence[Starts]:
-        return await self._transport.started(self.lane, ids)
+    async def _reap(self) -> None:
+        await self._transport.reap(self.lane)
 
-    async def _send_acks(self, ids: Sequence[str]) -> Sequence[bool]:
+    async def _count_starts(self, ids: Sequence[str]) -> Sequence[Starts]:
+        counts = await self._transport.started(self.lane, ids)
+        for entry_id, starts in zip(ids, counts, strict=True):
+            # A first delivery does not wait for this answer.
+            if starts.begun < 0 and (held := self._held.get(entry_id)) and not held.settled:
+                held.lose()
+        return counts
+
+    async def _send_acks(self, ids: Sequence[str]) -> Sequence[Acked]:
         return await self._transport.ack(self.lane, ids)
 
     async def _feed(self, entries: Sequence[Entry]) -> None:
@@ -149,7 +177,7 @@ class Consumer:
             if entries:
                 await self._hand_back([entry.id for entry in entries], begun=False)
             return
-        taken = [Held(entry) for entry in entries]
+        taken = [Held(entry, self, lease_s=self._lease_s) for entry in entries]
         for held in taken:
             self._held[held.entry.id] = held
         for held in taken:
@@ -168,6 +196,8 @@ class Consumer:
         except asyncio.CancelledError:
             if not held.lost:
                 raise
+        except LeaseLost:
+            held.lose()
         except BusUnavailable as error:
             log.warning("%s: %s is not finished and will run again: %s", self.lane.key, held.entry.id, error)
             await self._handling.postpone(held)

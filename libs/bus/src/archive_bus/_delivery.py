@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import anyio
 
 from archive_bus._calls import Call
+from archive_bus._lease import Lease
 from archive_contracts.base import Failed, Message, Problem
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Stream
@@ -62,14 +63,15 @@ class Run:
     traceparent: str
     told: int = 0
     fence: int = 0
+    lease: Lease | None = None
 
 
 class Delivery(Generic[M]):
     """One message in the hands of a handler.
 
     A handler that returns acknowledges; one that raises is retried with back-off, unless it raises Retry (with a delay
-    of its own) or Reject (never again). While it runs the bus renews the lease; should the lease be lost all the same,
-    the handler is cancelled.
+    of its own) or Reject (never again). While it runs the bus renews the ``lease``; should it be lost all the same, the
+    handler is cancelled and whatever it still publishes is refused with LeaseLost.
 
     ``fence`` grows with each owner of an ordered partition, and is 0 elsewhere: a store that keeps the highest it has
     seen and refuses lower ones cannot be written to by an owner that does not know yet that it was replaced.
@@ -84,6 +86,7 @@ class Delivery(Generic[M]):
         "attempt",
         "envelope",
         "fence",
+        "lease",
         "message",
         "origin",
     )
@@ -98,6 +101,7 @@ class Delivery(Generic[M]):
         self.message = message
         self.attempt = run.attempt
         self.fence = run.fence
+        self.lease = run.lease
         self.origin = Origin(
             tenant=envelope.tenant,
             correlation=envelope.correlation or envelope.id,
@@ -119,7 +123,8 @@ class Delivery(Generic[M]):
     async def publish(self, message: Message, *, to: Stream, partition: str = "0", reply: bool = False) -> str:
         """Publish an output. With ``reply`` the caller of this message becomes the caller of the output."""
         origin = self.origin if reply else _without_caller(self.origin)
-        return await self._bus.publish(message, to=to, partition=partition, origin=origin, id=self.derived_id(message))
+        output = self.derived_id(message)
+        return await self._bus.publish(message, to=to, partition=partition, origin=origin, id=output, lease=self.lease)
 
     async def append(
         self,
@@ -132,8 +137,9 @@ class Delivery(Generic[M]):
     ) -> str:
         """Append an output to a journal, once for each id, by default its place among this run's outputs."""
         origin = _without_caller(self.origin)
+        output = id or self.derived_id(message)
         return await self._bus.append(
-            message, to=to, entity=entity, origin=origin, id=id or self.derived_id(message), expected=expected
+            message, to=to, entity=entity, origin=origin, id=output, expected=expected, lease=self.lease
         )
 
     async def journal(self, stream: Stream, entity: str) -> list[Received[Message]]:
@@ -145,18 +151,20 @@ class Delivery(Generic[M]):
     ) -> A:
         """Ask another service, inside this message's deadline; raises as Bus.request."""
         origin = _without_caller(self.origin)
-        return await self._bus.request(message, answer, to=to, partition=partition, origin=origin, timeout=timeout)
+        return await self._bus.request(
+            message, answer, to=to, partition=partition, origin=origin, timeout=timeout, lease=self.lease
+        )
 
     def open(
         self, message: Message, *, to: Stream, partition: str = "0", timeout: float = 10.0
     ) -> AbstractAsyncContextManager[Call]:
         """Ask another service for many replies, inside this message's deadline; as Bus.open."""
         origin = _without_caller(self.origin)
-        return self._bus.open(message, to=to, partition=partition, origin=origin, timeout=timeout)
+        return self._bus.open(message, to=to, partition=partition, origin=origin, timeout=timeout, lease=self.lease)
 
     async def reply(self, message: Message) -> bool:
         """Answer the caller for good and wait until that is written. False: nobody waits, and nothing is kept."""
-        return await self._bus.reply(message, origin=self.origin, seq=self._told + 1)
+        return await self._bus.reply(message, origin=self.origin, seq=self._told + 1, lease=self.lease)
 
     def emit(self, message: Message) -> Awaitable[bool]:
         """Answer the caller with one of many messages. They keep their order; awaiting one waits for its write."""
@@ -164,7 +172,7 @@ class Delivery(Generic[M]):
             self._begun = True
             self._bus.mark_begun(self.envelope.id)
         self._told += 1
-        return self._bus.reply(message, origin=self.origin, seq=self._told, last=False)
+        return self._bus.reply(message, origin=self.origin, seq=self._told, last=False, lease=self.lease)
 
     async def interrupted(self) -> bool:
         """Whether an earlier run had begun to answer and did not end: repeating it would double what the caller has."""

@@ -8,6 +8,7 @@
   * RequestFailed
   * JournalConflict
   * NoSuchLog
+  * LeaseLost
 * Verdict
   * Retry
   * Reject
@@ -100,12 +101,19 @@ class NoSuchLog(BusError):
         return Problem(code=self.code, message=str(self), next_step=self.next_step, status=404)
 
 
+class LeaseLost(BusError):
+    """Another process has taken over the message that a handler works on; what it publishes is refused."""
+
+    code = "lease_lost"
+    next_step = "Nothing to do: the message is handled by its new owner. If it happens often, raise the stream's lease."
+
+
 class Verdict(Exception):
     """Raised by a handler to settle its message other than by acknowledging it."""
 
 
 class Retry(Verdict):
-    """Try again later. Counts as an attempt; a delay longer than the stream's lease is cut to it."""
+    """Try again later, after a delay of any length. Counts as an attempt."""
 
     def __init__(self, why: str, *, delay_s: float | None = None) -> None:
         super().__init__(why)

@@ -9,24 +9,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from archive_bus._coalesce import Coalescer
-from archive_bus._errors import BusError, BusUnavailable, PayloadError, Reject, Retry
+from archive_bus._errors import BusError, BusUnavailable, LeaseLost, PayloadError, Reject, Retry
 from archive_bus._gate import Gate
 from archive_bus._held import Held
+from archive_bus._lease import Lease, clock
 from archive_bus._payload import Payloads, UnreadableMessage
-from archive_bus._transport import Lane, Starts, Transport
+from archive_bus._transport import Acked, Lane, Starts, Transport
 from archive_bus._verdicts import EXPIRED, FATAL, backoff, failure, unread
 from archive_contracts.base import Message, Problem
 from archive_contracts.envelope import Envelope, EnvelopeError
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[Envelope, Message, int, bool], Awaitable[None]]
-"""Runs the handler for a message; (envelope, message, attempt, delivered before)."""
-
 OUTAGE_PAUSE_S = 0.5
 SUSPECT_AFTER = 2
 """Runs that took their process with them, after which a message runs alone."""
 CAUSE_LIMIT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRun:
+    """One run of a handler: which attempt it is, whether the message was delivered before, and the lease on it."""
+
+    attempt: int
+    redelivered: bool
+    lease: Lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +44,8 @@ class Work:
     """
 
     handlers: Mapping[type[Message], Any]
-    run: Run
-    refuse: Callable[[Envelope, Problem], Awaitable[object]]
+    run: Callable[[Envelope, Message, HandlerRun], Awaitable[None]]
+    refuse: Callable[[Envelope, Problem, Lease], Awaitable[object]]
     payloads: Payloads
 
 
@@ -47,7 +54,7 @@ class Settlers:
     """Where starts and acknowledgements of one loop turn travel together."""
 
     start: Coalescer[str, Starts]
-    ack: Coalescer[str, bool]
+    ack: Coalescer[str, Acked]
 
 
 class Handling:
@@ -66,8 +73,12 @@ class Handling:
 
         Raises:
             BusUnavailable: a server that the entry needs is away.
+            LeaseLost: another consumer has it.
         """
         entry = held.entry
+        if held.until - clock() < self._lane.stream.lease.total_seconds() / 2:
+            # It has lain here through a stall, or the read that brought it took long.
+            await held.confirm(renew=True)
         try:
             envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
         except EnvelopeError as error:
@@ -76,14 +87,14 @@ class Handling:
         try:
             message = await self._work.payloads.message(envelope)
         except (UnreadableMessage, PayloadError) as error:
-            await self._work.refuse(envelope, unread(error.code))
+            await self._work.refuse(envelope, unread(error.code), held)
             await self._bury(held, error.code, str(error), envelope)
             return
         if type(message) not in self._work.handlers:
             await self._acknowledge(held)
         elif envelope.deadline and envelope.deadline < time.time() * 1000:
             self.counts["expired"] += 1
-            await self._work.refuse(envelope, EXPIRED)
+            await self._work.refuse(envelope, EXPIRED, held)
             await self._acknowledge(held)
         else:
             await self._execute(held, envelope, message)
@@ -92,22 +103,26 @@ class Handling:
         """Run an entry again that an outage cut short; no attempt is charged, for nobody failed."""
         held.settled = True
         with contextlib.suppress(BusUnavailable):  # then its lease runs out
-            if held.counted:
+            if held.starting:
+                await held.starting
                 await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=False)
             else:
                 await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
 
     async def _acknowledge(self, held: Held) -> bool:
         held.settled = True
-        return await self._settlers.ack.put(held.entry.id)
+        outcome = await self._settlers.ack.put(held.entry.id)
+        # What was settled before, while nobody else could have it, was settled by a first copy of this command.
+        return outcome is Acked.DONE or (outcome is Acked.BEFORE and clock() < held.until)
 
     async def _execute(self, held: Held, envelope: Envelope, message: Message) -> None:
-        starting = self._settlers.start.put(held.entry.id)
-        held.counted = True
+        starting = held.starting = self._settlers.start.put(held.entry.id)
         # Only a message that was delivered before can have a history worth waiting for.
         starts = await starting if held.entry.redelivered else Starts(begun=1, failed=0)
+        if starts.begun < 0:
+            raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
-            await self._work.refuse(envelope, FATAL)
+            await self._work.refuse(envelope, FATAL, held)
             await self._bury(held, "attempts_exhausted", "its handler took the process down each time", envelope)
             return
         alone = starts.begun - 1 - starts.failed >= SUSPECT_AFTER
@@ -117,15 +132,17 @@ class Handling:
     async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
         began = time.monotonic()
         try:
-            await self._work.run(envelope, message, attempt, held.entry.redelivered)
+            await self._work.run(envelope, message, HandlerRun(attempt, held.entry.redelivered, held))
         except Reject as verdict:
-            await self._work.refuse(envelope, verdict.problem)
+            await self._work.refuse(envelope, verdict.problem, held)
             await self._bury(held, verdict.problem.code, str(verdict), envelope)
         except Retry as verdict:
             await self._again(held, envelope, attempt, verdict, delay_s=verdict.delay_s)
-        except BusUnavailable:
+        except (BusUnavailable, LeaseLost):
             raise
         except Exception as error:
+            if held.lost:
+                raise LeaseLost("the handler had lost its message before it failed") from error
             log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
             await self._again(held, envelope, attempt, error, delay_s=None)
         else:
@@ -141,9 +158,11 @@ class Handling:
     ) -> None:
         if attempt >= self._lane.stream.attempts:
             problem = error.problem() if isinstance(error, BusError) else failure(error)
-            await self._work.refuse(envelope, problem)
+            await self._work.refuse(envelope, problem, held)
             await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)
             return
+        if held.starting:
+            await held.starting
         self.counts["retried"] += 1
         held.settled = True
         delay_s = backoff(attempt) if delay_s is None else delay_s

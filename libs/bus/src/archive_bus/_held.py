@@ -1,23 +1,67 @@
 """A message in this process's hands."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Protocol
 
-from archive_bus._transport import Entry
+from archive_bus._errors import LeaseLost
+from archive_bus._lease import clock
+from archive_bus._transport import Entry, Starts
+
+
+class Keeper(Protocol):
+    """Who renews leases and hears of lost ones."""
+
+    async def renew(self, entries: Sequence["Held"]) -> None:
+        """Renew the leases of what is still owned; lose the rest."""
+        ...
+
+    def lost(self, held: "Held") -> None:
+        """Take note of a lost lease."""
+        ...
+
+    def refused(self) -> None:
+        """Take note of an output that came too late."""
+        ...
 
 
 class Held:
-    """One entry between its read and its settlement.
+    """One entry between its read and its settlement, and the lease on it.
 
-    ``begun``: its handler runs; ``counted``: the server was told so; ``settled``: its settlement is on its way, and
-    renewing it would undo that; ``lost``: another consumer has it, or may have it at any time.
+    ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
+    way, and renewing it would undo that; ``lost``: another consumer has it, or may have it at any time.
     """
 
-    __slots__ = ("begun", "counted", "entry", "lost", "settled", "task")
+    __slots__ = ("_keeper", "begun", "entry", "lost", "settled", "starting", "task", "until")
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, keeper: Keeper, *, lease_s: float) -> None:
+        self._keeper = keeper
         self.entry = entry
+        self.until = entry.since + lease_s
         self.task: asyncio.Task[None] | None = None
+        self.starting: asyncio.Future[Starts] | None = None
         self.begun = False
-        self.counted = False
         self.settled = False
         self.lost = False
+
+    async def confirm(self, *, renew: bool = False) -> None:
+        """Renew a lease that is over, with ``renew`` any; raises LeaseLost when another consumer has the entry."""
+        if not self.lost and (renew or clock() >= self.until):
+            await self._keeper.renew([self])
+        if self.lost:
+            self._keeper.refused()
+            raise LeaseLost("another process has taken the message over")
+
+    def refuse(self) -> None:
+        """Count an output that came too late, and cancel the handler."""
+        self._keeper.refused()
+        self.lose()
+
+    def lose(self) -> None:
+        """Give up all rights: the handler is cancelled."""
+        if self.lost:
+            return
+        self.lost = True
+        self._keeper.lost(self)
+        if self.task:
+            self.task.cancel()

@@ -15,6 +15,7 @@ from faststream.redis import RedisBroker, StreamSub
 from faststream.redis.subscriber.usecases import StreamBatchSubscriber
 from redis.exceptions import ResponseError
 
+from archive_bus._lease import clock
 from archive_bus._transport import Entry, Feed, Lane
 from archive_bus._writer import AWAY
 
@@ -75,6 +76,7 @@ def _loop(feed: Feed, heal: Callable[[], Awaitable[None]], ended: asyncio.Event)
             start_signal.set()
             failures = 0
             while self.running:
+                asked = clock()
                 try:
                     reply = await args[0](">")
                 except AWAY as error:
@@ -86,7 +88,7 @@ def _loop(feed: Feed, heal: Callable[[], Awaitable[None]], ended: asyncio.Event)
                     await self._mend(error)
                 else:
                     failures = 0
-                    await feed(_entries(reply))
+                    await feed(_entries(reply, asked))
             ended.set()
 
         async def _mend(self, error: ResponseError) -> None:
@@ -104,8 +106,8 @@ def _loop(feed: Feed, heal: Callable[[], Awaitable[None]], ended: asyncio.Event)
     return Pump
 
 
-def _entries(reply: Any) -> list[Entry]:
-    return [Entry(entry[0].decode(), entry[1] or {}) for _, entries in reply or () for entry in entries]
+def _entries(reply: Any, since: float) -> list[Entry]:
+    return [Entry(entry[0].decode(), entry[1] or {}, since=since) for _, entries in reply or () for entry in entries]
 
 
 async def _unused(batch: Any) -> None:

@@ -8,7 +8,8 @@ from opentelemetry.trace import Tracer
 
 from archive_bus._answers import Either, key_of
 from archive_bus._delivery import Origin
-from archive_bus._errors import NotInMap
+from archive_bus._errors import LeaseLost, NotInMap
+from archive_bus._lease import Lease
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads
 from archive_bus._tracing import sending, traceparent_of
@@ -36,18 +37,30 @@ class Sender:
         origin: Origin,
         message_id: str | None,
         timeout: float | None,
+        lease: Lease | None = None,
     ) -> str:
         """Publish once for each id. Returns the message id; raises as Bus.publish."""
         if type(message) not in to.messages:
             raise NotInMap(f"{to.name} does not carry {message.type}")
         envelope = await self._seal(message, origin, message_id)
-        patience = timeout or self._options.patience_s
         if self._tracer is None:
-            await self._transport.publish(to, partition, envelope, timeout=patience)
+            await self._publish(to, partition, envelope, timeout, lease)
             return envelope.id
         with sending(self._tracer, to, envelope) as sent:
-            await self._transport.publish(to, partition, sent, timeout=patience)
+            await self._publish(to, partition, sent, timeout, lease)
         return envelope.id
+
+    async def _publish(
+        self, to: Stream, partition: str, envelope: Envelope, timeout: float | None, lease: Lease | None
+    ) -> None:
+        patience = timeout or self._options.patience_s
+        if lease:
+            await lease.confirm()
+        try:
+            await self._transport.publish(to, partition, envelope, timeout=patience, lease=lease)
+        except LeaseLost:
+            await _still_owned(lease)
+            await self._transport.publish(to, partition, envelope, timeout=patience, lease=lease)
 
     async def append(
         self,
@@ -59,13 +72,22 @@ class Sender:
         message_id: str | None,
         expected: int | None,
         timeout: float | None,
+        lease: Lease | None = None,
     ) -> str:
         """Append to a journal once for each id. Returns the entry's id; raises as Bus.append."""
         envelope = await self._seal(message, origin, message_id)
         patience = timeout or self._options.patience_s
-        return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience)
+        if lease:
+            await lease.confirm()
+        try:
+            return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience, lease=lease)
+        except LeaseLost:
+            await _still_owned(lease)
+            return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience, lease=lease)
 
-    def reply(self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True) -> Awaitable[bool]:
+    def reply(
+        self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True, lease: Lease | None = None
+    ) -> Awaitable[bool]:
         """Write to a caller's reply stream and to the log of the answer; the order of calls is kept.
 
         False: nobody waits, and nothing is kept.
@@ -81,23 +103,23 @@ class Sender:
             data=message.to_json(),
         )
         if len(envelope.data) > INLINE_LIMIT:
-            return self._reply_large(envelope, origin, last=last)
-        return self._tell(envelope, origin, last=last)
+            return self._reply_large(envelope, origin, last, lease)
+        return self._tell(envelope, origin, last, lease)
 
-    async def _reply_large(self, envelope: Envelope, origin: Origin, *, last: bool) -> bool:
+    async def _reply_large(self, envelope: Envelope, origin: Origin, last: bool, lease: Lease | None) -> bool:
         stored = replace(envelope, data=await self._payloads.fit(envelope.data))
-        return await self._tell(stored, origin, last=last)
+        return await self._tell(stored, origin, last, lease)
 
-    def _tell(self, envelope: Envelope, origin: Origin, *, last: bool) -> Awaitable[bool]:
+    def _tell(self, envelope: Envelope, origin: Origin, last: bool, lease: Lease | None) -> Awaitable[bool]:
         process, patience = origin.reply.partition("/")[0], self._options.patience_s
-        heard = self._transport.reply(process, envelope, timeout=patience) if process else None
+        heard = self._transport.reply(process, envelope, timeout=patience, lease=lease) if process else None
         if not origin.log:
             return heard or _nobody()
         key, logs = key_of(origin.tenant, origin.log), self._transport.answers
         if last:
-            kept = logs.end(key, envelope, life=ANSWERS.retention, timeout=patience)
+            kept = logs.end(key, envelope, life=ANSWERS.retention, timeout=patience, lease=lease)
         else:
-            kept = logs.add(key, envelope, timeout=patience)
+            kept = logs.add(key, envelope, timeout=patience, lease=lease)
         return Either(heard, kept) if heard else kept
 
     async def _seal(self, message: Message, origin: Origin, message_id: str | None) -> Envelope:
@@ -117,6 +139,12 @@ class Sender:
             log=origin.log,
             data=await self._payloads.fit(message.to_json()),
         )
+
+
+async def _still_owned(lease: Lease | None) -> None:
+    """Renew a lease that ended during an outage, when nobody has taken the message meanwhile; else raise LeaseLost."""
+    if lease:
+        await lease.confirm(renew=True)
 
 
 async def _nobody() -> bool:

@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import IntEnum
 from typing import Protocol
 
 from archive_bus._errors import PayloadError
+from archive_bus._lease import Lease
 from archive_bus._transport_parts import AnswerLogs
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server, Stream
@@ -15,19 +17,34 @@ Fields = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry as it was read: its id on the stream and its fields."""
+    """One entry as it was read: its id on the stream and its fields.
+
+    ``since`` is a moment of ``clock`` at which the server had not yet given it to this consumer: its lease holds from
+    there at least.
+    """
 
     id: str
     fields: Fields
     redelivered: bool = False
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """How often the handling of an entry began, and how often it ended in a reported failure."""
+    """How often the handling of an entry began, and how often it ended in a reported failure; -1 when not owned."""
 
     begun: int
     failed: int
+
+
+class Acked(IntEnum):
+    """What became of an acknowledgement."""
+
+    DONE = 1
+    BEFORE = 0
+    """The entry was settled before; by this consumer, when its lease has not ended meanwhile."""
+    TAKEN = -1
+    """Another consumer owns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +97,34 @@ class Transport(Protocol):
         """Flush what is queued and disconnect."""
         ...
 
-    async def publish(self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float) -> str:
-        """Add an envelope once for each id; create the groups of the map first. Returns the entry's id."""
+    async def publish(
+        self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None
+    ) -> str:
+        """Add an envelope once for each id; create the groups of the map first. Returns the entry's id.
+
+        Raises:
+            LeaseLost: the ``lease`` was over when the server got it.
+        """
         ...
 
     async def append(
-        self, stream: Stream, entity: str, envelope: Envelope, *, expected: int | None, timeout: float
+        self,
+        stream: Stream,
+        entity: str,
+        envelope: Envelope,
+        *,
+        expected: int | None,
+        timeout: float,
+        lease: Lease | None = None,
     ) -> str:
         """Append to a journal once for each id. Raises JournalConflict when its length is not the expected one."""
         ...
 
-    def reply(self, process: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
-        """Write to a caller's reply stream, in the order of the calls. False: the caller is gone."""
+    def reply(self, process: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
+        """Write to a caller's reply stream, in the order of the calls. False: the caller is gone.
+
+        A reply that the server gets after the end of the ``lease`` is told to it, also when nobody awaits the reply.
+        """
         ...
 
     async def pump(self, lane: Lane, feed: Feed, *, prefetch: int) -> None:
@@ -106,8 +139,8 @@ class Transport(Protocol):
         """Count executions that begin."""
         ...
 
-    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
-        """Acknowledge what is still owned; False for what is not."""
+    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
+        """Acknowledge what is still owned."""
         ...
 
     async def extend(self, lane: Lane, ids: Sequence[str]) -> Sequence[str]:
@@ -115,7 +148,7 @@ class Transport(Protocol):
         ...
 
     async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
-        """Let any consumer have the entry after the delay (at most the lease).
+        """Let any consumer have the entry after the delay.
 
         Counts a failure, or, when nobody ``failed``, counts the run as not begun.
         """
@@ -131,6 +164,10 @@ class Transport(Protocol):
 
     async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
         """Move an entry to the dead letters with its cause and its raw fields."""
+        ...
+
+    async def reap(self, lane: Lane, *, leaving: bool = False) -> None:
+        """Remove consumers of the group that own nothing and are silent, and this one when it is ``leaving``."""
         ...
 
     async def trim(self, stream: Stream, partition: str) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from archive_bus._lease import Lease
 from archive_contracts.envelope import Envelope
 
 
@@ -27,11 +28,13 @@ class AnswerLogs(Protocol):
         """Create a log that vanishes after ``life`` unless it ends before."""
         ...
 
-    def add(self, key: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
-        """Write an entry at its ``seq``. False: the log is gone."""
+    def add(self, key: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
+        """Write an entry at its ``seq`` while the ``lease`` lasts, which hears of it else. False: the log is gone."""
         ...
 
-    def end(self, key: str, envelope: Envelope, *, life: timedelta, timeout: float) -> Awaitable[bool]:
+    def end(
+        self, key: str, envelope: Envelope, *, life: timedelta, timeout: float, lease: Lease | None = None
+    ) -> Awaitable[bool]:
         """Write the last entry behind all others; the log then lives for ``life``. False: it is gone or has ended."""
         ...
 

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from archive_bus._errors import BusUnavailable
+from archive_bus._lease import clock
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,12 @@ SCRIPTS = {
 
 
 class _Op:
-    __slots__ = ("args", "future")
+    __slots__ = ("args", "future", "until")
 
-    def __init__(self, args: tuple[Argument, ...], future: "asyncio.Future[Any]") -> None:
+    def __init__(self, args: tuple[Argument, ...], future: "asyncio.Future[Any]", until: float | None) -> None:
         self.args = args
         self.future = future
+        self.until = until
 
 
 class Writer:
@@ -50,6 +52,7 @@ class Writer:
         self._queue: deque[_Op] = deque()
         self._wake = asyncio.Event()
         self._shas: dict[str, str] = {}
+        self._ahead_ms = 0.0
         self._connection: AbstractConnection | None = None
         self._stopping = False
 
@@ -87,7 +90,19 @@ class Writer:
 
     def send(self, *args: Argument) -> "asyncio.Future[Any]":
         """Queue a command; the future holds its reply or its ResponseError."""
-        op = _Op(args, asyncio.get_running_loop().create_future())
+        return self._put(_Op(args, asyncio.get_running_loop().create_future(), None))
+
+    def fenced(
+        self, name: str, keys: Sequence[str], args: Sequence[Argument], *, until: float | None
+    ) -> "asyncio.Future[Any]":
+        """Queue a script whose first argument is the end of a lease.
+
+        ``until`` is by ``clock`` and reaches the script as ms by the server's clock; None as 0.
+        """
+        parts = ("EVALSHA", name, len(keys), *keys, 0, *args)
+        return self._put(_Op(parts, asyncio.get_running_loop().create_future(), until))
+
+    def _put(self, op: _Op) -> "asyncio.Future[Any]":
         self._queue.append(op)
         self._wake.set()
         return op.future
@@ -112,7 +127,7 @@ class Writer:
         if not batch:
             return
         connection = self._connection or await self._connect()
-        await connection.send_packed_command(connection.pack_commands([self._resolve(op.args) for op in batch]))
+        await connection.send_packed_command(connection.pack_commands([self._resolve(op) for op in batch]))
         for op in batch:
             try:
                 reply = await _reply(connection)
@@ -130,10 +145,15 @@ class Writer:
             if not op.future.done():
                 op.future.set_result(reply)
 
-    def _resolve(self, args: tuple[Argument, ...]) -> tuple[Argument, ...]:
-        if args[0] == "EVALSHA":
+    def _resolve(self, op: _Op) -> tuple[Argument, ...]:
+        args = op.args
+        if args[0] != "EVALSHA":
+            return args
+        if op.until is None:
             return ("EVALSHA", self._shas[str(args[1])], *args[2:])
-        return args
+        place = 3 + int(args[2])
+        ends = int(op.until * 1000 + self._ahead_ms)
+        return ("EVALSHA", self._shas[str(args[1])], *args[2:place], ends, *args[place + 1 :])
 
     async def _connect(self) -> AbstractConnection:
         connection = self._pool.make_connection()
@@ -143,6 +163,7 @@ class Writer:
                 await connection.send_command("SCRIPT", "LOAD", text)
                 sha = await _reply(connection)
                 self._shas[name] = sha.decode()
+            self._ahead_ms = await _ahead_ms(connection)
         except BaseException:
             with contextlib.suppress(*AWAY):
                 await connection.disconnect(nowait=True)
@@ -159,6 +180,13 @@ class Writer:
 
 async def _reply(connection: AbstractConnection) -> Any:
     return await connection.read_response()  # pyright: ignore[reportUnknownVariableType] - untyped in redis-py
+
+
+async def _ahead_ms(connection: AbstractConnection) -> float:
+    """Return by how much the server's clock is ahead of ``clock``, or less: no lease ends late by its reckoning."""
+    await connection.send_command("TIME")
+    seconds, microseconds = await _reply(connection)
+    return int(seconds) * 1000 + int(microseconds) / 1000 - clock() * 1000
 
 
 async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from archive_bus import LogEnd, wire
+from archive_bus import Lease, LogEnd, wire
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server
 from archive_testkit.memory_broker import Broker
-from archive_testkit.memory_log import Id
+from archive_testkit.memory_log import Id, heard_in_time
 
 Written = Callable[[asyncio.Future[bool], float], Awaitable[bool]]
 
@@ -30,16 +30,24 @@ class MemoryAnswerLogs:
 
         await self._written(self._broker.submit(Server.STATE, create), life.total_seconds())
 
-    def add(self, key: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
+    def add(self, key: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
         """Write an entry at its place."""
         place, fields = (0, envelope.seq), wire(envelope)
-        return self._written(self._broker.submit(Server.STATE, lambda: self._put(key, place, fields)), timeout)
 
-    def end(self, key: str, envelope: Envelope, *, life: timedelta, timeout: float) -> Awaitable[bool]:
+        def put() -> bool:
+            heard_in_time(lease)
+            return self._put(key, place, fields)
+
+        return self._written(self._broker.submit(Server.STATE, put), timeout)
+
+    def end(
+        self, key: str, envelope: Envelope, *, life: timedelta, timeout: float, lease: Lease | None = None
+    ) -> Awaitable[bool]:
         """Write the last entry."""
         fields = wire(envelope)
 
         def finish() -> bool:
+            heard_in_time(lease)
             log = self._broker.log(key)
             if log is None or log.last[0]:
                 return False

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from archive_bus import Entry, JournalConflict, Lane, Starts
+from archive_bus import Acked, Entry, JournalConflict, Lane, LeaseLost, Starts, clock
 from archive_contracts.streams import Server, Stream, dead_letters
 from archive_testkit.memory_log import Fields, Group, Held, Id, Log, id_of, text_of
 
 DEDUP_WINDOW_S = 3600.0
+NOBODY = "-"
+NEVER_S = float("-inf")
 
 
 class Broker:
@@ -126,7 +128,7 @@ class Broker:
         for entry in ids:
             group.last = entry
             group.pending[entry] = Held(lane.consumer, self._clock())
-        return [Entry(text_of(entry), log.fields[entry]) for entry in ids]
+        return [Entry(text_of(entry), log.fields[entry], since=clock()) for entry in ids]
 
     def claim(self, lane: Lane, *, count: int) -> list[Entry]:
         """Give a consumer entries that have been idle for the lease."""
@@ -134,32 +136,36 @@ class Broker:
         if log is None or group is None:
             return []
         now, lease = self._clock(), lane.stream.lease.total_seconds()
-        idle = [entry for entry, held in group.pending.items() if now - held.since >= lease]
+        idle = [entry for entry, held in group.pending.items() if now >= max(held.since + lease, held.parked)]
         for entry in [entry for entry in idle if entry not in log.fields]:
             group.settle(entry)
         claimed = sorted(entry for entry in idle if entry in log.fields)[:count]
         for entry in claimed:
             group.pending[entry] = Held(lane.consumer, now)
-        return [Entry(text_of(entry), log.fields[entry], redelivered=True) for entry in claimed]
+        return [Entry(text_of(entry), log.fields[entry], redelivered=True, since=clock()) for entry in claimed]
 
     def started(self, lane: Lane, ids: Sequence[str]) -> list[Starts]:
         """Count executions that begin."""
         group = self._group(lane.key, lane.group) or Group()
         counts: list[Starts] = []
         for entry in map(id_of, ids):
-            group.begun[entry] += 1
-            counts.append(Starts(group.begun[entry], group.failed[entry]))
+            if group.owns(lane.consumer, entry):
+                group.begun[entry] += 1
+                counts.append(Starts(group.begun[entry], group.failed[entry]))
+            else:
+                counts.append(Starts(-1, 0))
         return counts
 
-    def ack(self, lane: Lane, ids: Sequence[str]) -> list[bool]:
+    def ack(self, lane: Lane, ids: Sequence[str]) -> list[Acked]:
         """Settle what a consumer still owns."""
         group = self._group(lane.key, lane.group) or Group()
-        outcome: list[bool] = []
+        outcome: list[Acked] = []
         for entry in map(id_of, ids):
-            owned = group.owns(lane.consumer, entry)
-            if owned:
+            if group.owns(lane.consumer, entry):
                 group.settle(entry)
-            outcome.append(owned)
+                outcome.append(Acked.DONE)
+            else:
+                outcome.append(Acked.TAKEN if entry in group.pending else Acked.BEFORE)
         return outcome
 
     def extend(self, lane: Lane, ids: Sequence[str]) -> list[str]:
@@ -173,12 +179,12 @@ class Broker:
                 lost.append(entry)
         return lost
 
-    def release(self, lane: Lane, ids: Sequence[str], *, idle_s: float, begun: int, failed: int) -> None:
-        """Count, and let entries that a consumer owns look as if they had been idle for a while."""
-        group = self._group(lane.key, lane.group) or Group()
+    def release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, begun: int, failed: int) -> None:
+        """Count, and let entries that a consumer owns be claimed after a delay."""
+        group, now = self._group(lane.key, lane.group) or Group(), self._clock()
         for entry in map(id_of, ids):
             if group.owns(lane.consumer, entry):
-                group.pending[entry].since = self._clock() - idle_s
+                group.pending[entry] = Held(NOBODY, since=NEVER_S, parked=now + delay_s)
                 group.begun[entry] += begun
                 group.failed[entry] += failed
 
@@ -255,7 +261,7 @@ class Broker:
             if server in self._away:
                 self._queued.append((server, write, outcome))
             elif not outcome.done():
-                outcome.set_result(write())
+                _do(write, outcome)
 
     def log(self, key: str) -> Log | None:
         """Return a stream that has not expired."""
@@ -290,3 +296,11 @@ class Broker:
         """Note which entry a message id has become."""
         self._seen[f"{key}:{message_id}"] = (entry, self._clock() + DEDUP_WINDOW_S)
         return entry
+
+
+def _do(write: Callable[[], bool], outcome: "asyncio.Future[bool]") -> None:
+    try:
+        outcome.set_result(write())
+    except LeaseLost as error:
+        outcome.set_exception(error)
+        outcome.exception()  # whoever asked need not wait for the outcome

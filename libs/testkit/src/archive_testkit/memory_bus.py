@@ -8,19 +8,19 @@ from functools import partial
 from typing import Any, TypeVar
 
 from archive_blobs import Blobs
-from archive_bus import AnswerLogs, Bus, BusOptions, BusUnavailable, Entry, Feed, Lane, Starts
+from archive_bus import Acked, AnswerLogs, Bus, BusOptions, BusUnavailable, Entry, Feed, Lane, Lease, Starts
 from archive_bus import wire as wire_of
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Server, Stream
 from archive_testkit.memory_answers import MemoryAnswerLogs
 from archive_testkit.memory_broker import Broker
+from archive_testkit.memory_log import heard_in_time, in_time
 
 R = TypeVar("R")
 
 SETTLE_TIMEOUT_S = 5.0
 IDLE_S = 1.0
 REPLY_LIFE_S = 30.0
-HANDED_BACK_IDLE_S = 1e9
 
 
 def memory_bus(service: str, broker: Broker, *, grace_s: float = 2.0, blobs: Blobs | None = None) -> Bus:
@@ -44,11 +44,14 @@ class MemoryTransport:
     async def stop(self) -> None:
         """There is nothing to disconnect."""
 
-    async def publish(self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float) -> str:
+    async def publish(
+        self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None
+    ) -> str:
         """Add an envelope once for each id; create the groups of the map first."""
         key, fields = stream.physical(partition), wire_of(envelope)
 
         def add() -> str:
+            in_time(lease)
             if stream.max_length is not None:
                 return self._broker.broadcast(key, fields, most=stream.max_length)
             self._broker.ensure(key, tuple(stream.consumers))
@@ -57,23 +60,33 @@ class MemoryTransport:
         return await self._ask(Server.BUS, add, timeout=timeout)
 
     async def append(
-        self, stream: Stream, entity: str, envelope: Envelope, *, expected: int | None, timeout: float
+        self,
+        stream: Stream,
+        entity: str,
+        envelope: Envelope,
+        *,
+        expected: int | None,
+        timeout: float,
+        lease: Lease | None = None,
     ) -> str:
         """Append to a journal once for each id."""
         key, fields = stream.physical(entity), wire_of(envelope)
 
         def add() -> str:
+            in_time(lease)
             return self._broker.append(stream, key, envelope.id, fields, expected=expected)
 
         return await self._ask(Server.BUS, add, timeout=timeout)
 
-    def reply(self, process: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
+    def reply(self, process: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
         """Write to a caller's reply stream."""
         key, fields = REPLIES.physical(process), wire_of(envelope)
-        written = self._broker.submit(
-            Server.STATE, lambda: self._broker.reply(key, fields, most=REPLIES.max_length or 1)
-        )
-        return _Written(written, timeout)
+
+        def write() -> bool:
+            heard_in_time(lease)
+            return self._broker.reply(key, fields, most=REPLIES.max_length or 1)
+
+        return _Written(self._broker.submit(Server.STATE, write), timeout)
 
     async def pump(self, lane: Lane, feed: Feed, *, prefetch: int) -> None:
         """Feed new entries until cancelled."""
@@ -96,7 +109,7 @@ class MemoryTransport:
         """Count executions that begin."""
         return await self._ask(Server.BUS, lambda: self._broker.started(lane, ids))
 
-    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
+    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge what is still owned."""
         return await self._ask(Server.BUS, lambda: self._broker.ack(lane, ids))
 
@@ -106,15 +119,16 @@ class MemoryTransport:
 
     async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
         """Let any consumer have the entry after the delay."""
-        idle_s = max(0.0, lane.stream.lease.total_seconds() - delay_s)
-        await self._release(lane, [entry_id], idle_s=idle_s, begun=0 if failed else -1, failed=int(failed))
+        await self._release(lane, [entry_id], delay_s=delay_s, begun=0 if failed else -1, failed=int(failed))
 
     async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
         """Let any consumer have the entries at once."""
-        await self._release(lane, ids, idle_s=HANDED_BACK_IDLE_S, begun=-1 if begun else 0, failed=0)
+        await self._release(lane, ids, delay_s=0.0, begun=-1 if begun else 0, failed=0)
 
-    async def _release(self, lane: Lane, ids: Sequence[str], *, idle_s: float, begun: int, failed: int) -> None:
-        await self._ask(Server.BUS, lambda: self._broker.release(lane, ids, idle_s=idle_s, begun=begun, failed=failed))
+    async def _release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, begun: int, failed: int) -> None:
+        await self._ask(
+            Server.BUS, lambda: self._broker.release(lane, ids, delay_s=delay_s, begun=begun, failed=failed)
+        )
 
     async def unbegun(self, lane: Lane) -> Sequence[str]:
         """Return what the consumer holds without ever having begun it."""
@@ -127,6 +141,9 @@ class MemoryTransport:
         letter = {name.encode(): value.encode() for name, value in facts.items()}
         letter |= {b"raw." + name: value for name, value in entry.fields.items()}
         return await self._ask(Server.BUS, lambda: self._broker.bury(lane, entry.id, letter))
+
+    async def reap(self, lane: Lane, *, leaving: bool = False) -> None:
+        """A consumer in memory that owns nothing leaves no trace."""
 
     async def trim(self, stream: Stream, partition: str) -> int:
         """Drop what every group has acknowledged and the retention does not keep."""

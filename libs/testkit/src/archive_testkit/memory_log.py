@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from archive_bus import Lease, LeaseLost, clock
+
 Fields = Mapping[bytes, bytes]
 Id = tuple[int, int]
 
@@ -13,10 +15,11 @@ NEVER: Id = (0, 0)
 
 @dataclass(slots=True)
 class Held:
-    """Who holds a pending entry, and since when, in seconds of the broker's clock."""
+    """Who holds a pending entry, since when, and until when nobody may, in seconds of the broker's clock."""
 
     consumer: str
     since: float
+    parked: float = 0.0
 
 
 @dataclass(slots=True)
@@ -73,3 +76,19 @@ def id_of(text: str) -> Id:
     """Return an entry's id in an order that compares."""
     ms, _, seq = text.partition("-")
     return int(ms), int(seq or 0)
+
+
+def in_time(lease: Lease | None) -> None:
+    """Raise LeaseLost when the lease under which something is written is over."""
+    if lease and clock() >= lease.until:
+        raise LeaseLost("the lease had ended when the broker got the message")
+
+
+def heard_in_time(lease: Lease | None) -> None:
+    """As in_time, and tell the lease: nobody may be waiting for the outcome."""
+    try:
+        in_time(lease)
+    except LeaseLost:
+        if lease:
+            lease.refuse()
+        raise

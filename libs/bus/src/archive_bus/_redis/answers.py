@@ -8,7 +8,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
-from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, accepted, flat_fields
+from archive_bus._lease import Lease
+from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, accepted, flat_fields, in_time
 from archive_bus._transport_parts import LogEnd
 from archive_bus._writer import within
 from archive_contracts.envelope import Envelope
@@ -35,15 +36,17 @@ class RedisAnswerLogs:
                 raise BusUnavailable(f"the state server refuses a log: {error}") from error
         await accepted(expiring, SETTLE_TIMEOUT_S)
 
-    def add(self, key: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
+    def add(self, key: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
         """Write an entry at its place."""
-        place = f"0-{envelope.seq}"
-        return _Kept(self._connections.replier.send("XADD", key, "NOMKSTREAM", place, *flat_fields(envelope)), timeout)
+        args = [0, f"0-{envelope.seq}", *flat_fields(envelope)]
+        return _Kept(self._connections.under(lease, "reply", key, args), timeout)
 
-    def end(self, key: str, envelope: Envelope, *, life: timedelta, timeout: float) -> Awaitable[bool]:
+    def end(
+        self, key: str, envelope: Envelope, *, life: timedelta, timeout: float, lease: Lease | None = None
+    ) -> Awaitable[bool]:
         """Write the last entry."""
         args = [_ms(life), *flat_fields(envelope)]
-        return _Kept(self._connections.replier.script("end_log", [key], args), timeout)
+        return _Kept(self._connections.under(lease, "end_log", key, args), timeout)
 
     async def reached(self, key: str) -> LogEnd | None:
         """Return how far a log has come."""
@@ -72,7 +75,8 @@ class _Kept:
 
     async def _wait(self) -> bool:
         try:
-            return bool(await within(self._reply, self._timeout))
+            reply = await within(self._reply, self._timeout)
+            return bool(in_time(reply))
         except ResponseError as error:
             if NOT_ABOVE_TOP in str(error):
                 return True  # sent twice over a broken connection; the first has arrived

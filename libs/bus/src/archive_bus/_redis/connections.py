@@ -1,21 +1,24 @@
 """The connections of a process to its two servers."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ResponseError
 
-from archive_bus._errors import BusUnavailable
+from archive_bus._errors import BusUnavailable, LeaseLost
+from archive_bus._lease import Lease
 from archive_bus._transport import wire
 from archive_bus._writer import Argument, Writer, within
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server
 
 SETTLE_TIMEOUT_S = 5.0
+LATE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,13 @@ class Connections:
         for client in self.readers.values():
             await client.aclose(close_connection_pool=True)
 
+    def under(self, lease: Lease | None, script: str, key: str, args: Sequence[Argument]) -> "asyncio.Future[Any]":
+        """Queue a reply that a lease covers; the lease hears of one that came too late."""
+        sent = self.replier.fenced(script, [key], args, until=lease.until if lease else None)
+        if lease:
+            sent.add_done_callback(partial(_tell, lease))
+        return sent
+
     def writer_of(self, server: Server) -> Writer:
         """Return where small writes to a server go."""
         return self.publisher if server is Server.BUS else self.replier
@@ -67,6 +77,18 @@ def pool_of(url: str) -> ConnectionPool:
     return ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - redis-py leaves **kwargs untyped
         url, protocol=2, socket_connect_timeout=1.0, socket_timeout=3.0, max_connections=10_000
     )
+
+
+def in_time(reply: Any) -> Any:
+    """Return the reply to a fenced script. Raises LeaseLost when it says that the lease was over."""
+    if reply == LATE:
+        raise LeaseLost("the lease had ended when the server got the message")
+    return reply
+
+
+def _tell(lease: Lease, reply: "asyncio.Future[Any]") -> None:
+    if not reply.cancelled() and reply.exception() is None and reply.result() == LATE:
+        lease.refuse()
 
 
 class Written:
@@ -82,7 +104,8 @@ class Written:
         return self._wait().__await__()
 
     async def _wait(self) -> bool:
-        return await accepted(self._reply, self._timeout) is not None
+        reply = await accepted(self._reply, self._timeout)
+        return in_time(reply) is not None
 
 
 async def accepted(reply: "asyncio.Future[Any]", timeout: float) -> Any:

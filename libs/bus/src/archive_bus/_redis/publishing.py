@@ -7,12 +7,14 @@ from datetime import timedelta
 from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable, JournalConflict
-from archive_bus._redis.connections import Connections, Written, accepted, flat_fields
+from archive_bus._lease import Lease
+from archive_bus._redis.connections import Connections, Written, accepted, flat_fields, in_time
 from archive_bus._writer import Argument, Writer
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Stream
 
 DEDUP_WINDOW = timedelta(hours=1)
+CONFLICT = -2
 
 
 class Publishing:
@@ -22,7 +24,9 @@ class Publishing:
         self._connections = connections
         self._grouped: set[str] = set()
 
-    async def publish(self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float) -> str:
+    async def publish(
+        self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None
+    ) -> str:
         """Add an envelope once for each id; create the groups of the map first."""
         key = stream.physical(partition)
         until = time.monotonic() + timeout
@@ -34,10 +38,11 @@ class Publishing:
             if key not in self._grouped:
                 await self.ensure(self._connections.publisher, stream, key, timeout)
             window = int(DEDUP_WINDOW.total_seconds() * 1000)
-            sent = self._connections.publisher.script("publish", keys, [window, *fields])
+            ends = lease.until if lease else None
+            sent = self._connections.publisher.fenced("publish", keys, [window, *fields], until=ends)
             reply = await accepted(sent, max(0.0, until - time.monotonic()))
             if reply is not None:
-                return reply[1].decode()
+                return in_time(reply)[1].decode()
             # The stream has been lost with its groups: they come back before the entry does, or nobody would see it.
             self._grouped.discard(key)
         raise BusUnavailable(f"stream {key} vanishes as soon as it is created")
@@ -60,7 +65,14 @@ class Publishing:
         self._grouped.add(key)
 
     async def append(
-        self, stream: Stream, entity: str, envelope: Envelope, *, expected: int | None, timeout: float
+        self,
+        stream: Stream,
+        entity: str,
+        envelope: Envelope,
+        *,
+        expected: int | None,
+        timeout: float,
+        lease: Lease | None = None,
     ) -> str:
         """Append to a journal once for each id."""
         key = stream.physical(entity)
@@ -72,16 +84,13 @@ class Publishing:
             *flat_fields(envelope),
         ]
         keys = [key, f"{key}:seen:{envelope.id}"]
-        outcome, entry = await accepted(self._connections.publisher.script("append", keys, args), timeout)
-        if outcome < 0:
+        sent = self._connections.publisher.fenced("append", keys, args, until=lease.until if lease else None)
+        outcome, entry = in_time(await accepted(sent, timeout))
+        if outcome == CONFLICT:
             raise JournalConflict(key, expected=expected or 0, found=int(entry))
         return entry.decode()
 
-    def reply(self, process: str, envelope: Envelope, *, timeout: float) -> Awaitable[bool]:
+    def reply(self, process: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
         """Queue an entry for a caller's reply stream."""
-        key = REPLIES.physical(process)
-        length = ("MAXLEN", "~", REPLIES.max_length or 1)
-        # NOMKSTREAM: a stream that is gone means a caller that is gone; nobody would ever read a new one.
-        return Written(
-            self._connections.replier.send("XADD", key, "NOMKSTREAM", *length, "*", *flat_fields(envelope)), timeout
-        )
+        args: list[Argument] = [REPLIES.max_length or 1, "*", *flat_fields(envelope)]
+        return Written(self._connections.under(lease, "reply", REPLIES.physical(process), args), timeout)

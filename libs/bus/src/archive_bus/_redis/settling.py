@@ -4,12 +4,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archive_bus._lease import clock
 from archive_bus._redis.connections import Connections, settled
-from archive_bus._transport import Entry, Lane, Starts
+from archive_bus._transport import Acked, Entry, Lane, Starts
 from archive_bus._writer import Argument
 from archive_contracts.streams import Stream, dead_letters
 
-HANDED_BACK_IDLE_MS = 1_000_000_000
+NOBODY = "-"
+"""The consumer that entries belong to which are handed back or parked."""
+SILENCE_S = 60.0
 CLAIM_PAGES = 16
 MOST_HELD = 10_000
 
@@ -20,51 +23,52 @@ class Settling:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._scanned: dict[tuple[str, str], str] = {}
+        self._runs = 0
 
     async def claim(self, lane: Lane, *, count: int) -> Sequence[Entry]:
         """Take over entries that have been idle for the lease."""
-        lease = int(lane.stream.lease.total_seconds() * 1000)
         place = (lane.key, lane.group)
         for _ in range(CLAIM_PAGES):
             # One call looks at ten times COUNT pending entries. Behind those that others are busy with it would never
             # find a free one, so the scan goes on where the last one stopped.
-            start = self._scanned.pop(place, "0-0")
-            command = ("XAUTOCLAIM", lane.key, lane.group, lane.consumer, lease, start, "COUNT", count)
-            following, rows, *_ = await settled(self._connections.settler.send(*command), gone=(b"0-0", ()))
+            start, since = self._scanned.pop(place, "0-0"), clock()
+            args = (lane.group, lane.consumer, NOBODY, _lease_ms(lane), start, count)
+            following, rows = await self._settle("claim", _keys(lane), args) or (b"0-0", ())
             if following != b"0-0":
                 self._scanned[place] = following.decode()
             if rows or following == b"0-0":
-                return [Entry(name.decode(), _pairs(fields), redelivered=True) for name, fields in rows if fields]
+                return [Entry(name.decode(), _pairs(fields), redelivered=True, since=since) for name, fields in rows]
         return ()
 
     async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
         """Count executions that begin."""
-        counts = await self._settle("started", [_attempts(lane)], ids)
-        return [Starts(begun, failed) for begun, failed in counts]
+        self._runs += 1
+        args = (lane.group, lane.consumer, f"{lane.consumer}.{self._runs}", *ids)
+        counts = await self._settle("started", _keys(lane)[:2], args)
+        return [Starts(begun, failed) for begun, failed in counts or [(-1, 0)] * len(ids)]
 
-    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
+    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge what is still owned."""
-        outcome = await self._settle("ack", [lane.key, _attempts(lane)], [lane.group, lane.consumer, *ids])
-        return [bool(done) for done in outcome] if outcome is not None else [False] * len(ids)
+        outcome = await self._settle("ack", _keys(lane)[:2], (lane.group, lane.consumer, *ids))
+        return [Acked(done) for done in outcome] if outcome is not None else [Acked.TAKEN] * len(ids)
 
     async def extend(self, lane: Lane, ids: Sequence[str]) -> Sequence[str]:
         """Renew leases; returns the ids that were lost."""
-        lost = await self._settle("extend", [lane.key], [lane.group, lane.consumer, *ids])
+        lost = await self._settle("extend", [lane.key], (lane.group, lane.consumer, *ids))
         return [entry_id.decode() for entry_id in lost] if lost is not None else list(ids)
 
     async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
         """Let any consumer have the entry after the delay."""
-        lease = lane.stream.lease.total_seconds()
-        idle = int(max(0.0, lease - delay_s) * 1000)
-        await self._release(lane, [entry_id], idle=idle, begun=0 if failed else -1, failed=int(failed))
+        await self._release(lane, [entry_id], delay_s=delay_s, unbegun=int(not failed), failed=int(failed))
 
     async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
         """Let any consumer have the entries at once."""
-        await self._release(lane, ids, idle=HANDED_BACK_IDLE_MS, begun=-1 if begun else 0, failed=0)
+        await self._release(lane, ids, delay_s=0.0, unbegun=int(begun), failed=0)
 
-    async def _release(self, lane: Lane, ids: Sequence[str], *, idle: int, begun: int, failed: int) -> None:
-        args: list[Argument] = [lane.group, lane.consumer, idle, begun, failed, *ids]
-        await self._settle("release", [lane.key, _attempts(lane)], args)
+    async def _release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, unbegun: int, failed: int) -> None:
+        delay = int(delay_s * 1000)
+        args = (lane.group, lane.consumer, NOBODY, _lease_ms(lane), delay, unbegun, failed, *ids)
+        await self._settle("release", _keys(lane), args)
 
     async def unbegun(self, lane: Lane) -> Sequence[str]:
         """Return what the consumer holds without ever having begun it."""
@@ -73,7 +77,7 @@ class Settling:
         if not rows:
             return ()
         held = [row[0].decode() for row in rows]
-        begun = await settled(self._connections.settler.send("HMGET", _attempts(lane), *held), gone=())
+        begun = await settled(self._connections.settler.send("HMGET", _keys(lane)[1], *held), gone=())
         return [entry_id for entry_id, count in zip(held, begun, strict=True) if count is None]
 
     async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
@@ -83,7 +87,7 @@ class Settling:
             fields += [f"cause.{name}", value]
         for name, value in entry.fields.items():
             fields += [b"raw." + name, value]
-        keys = [lane.key, _attempts(lane), dead_letters(lane.key, lane.group)]
+        keys = [*_keys(lane), dead_letters(lane.key, lane.group)]
         reply = await self._settle("bury", keys, [lane.group, lane.consumer, entry.id, *fields])
         return reply is not None
 
@@ -91,6 +95,11 @@ class Settling:
         """Drop what every group has acknowledged and the retention does not keep."""
         keep_from = int((time.time() - stream.retention.total_seconds()) * 1000)
         return await self._settle("trim", [stream.physical(partition)], [keep_from])
+
+    async def reap(self, lane: Lane, *, leaving: bool = False) -> None:
+        """Remove consumers that own nothing and are silent, or this one when it is leaving."""
+        silence = int(max(SILENCE_S, 4 * lane.stream.lease.total_seconds()) * 1000)
+        await self._settle("reap", [lane.key], (lane.group, silence, lane.consumer if leaving else ""))
 
     async def _settle(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         return await settled(self._connections.settler.script(script, keys, args), gone=None)
@@ -100,5 +109,11 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _attempts(lane: Lane) -> str:
-    return f"{lane.key}:{lane.group}:attempts"
+def _keys(lane: Lane) -> list[str]:
+    """Return the stream, its attempts and what is parked of it."""
+    place = f"{lane.key}:{lane.group}"
+    return [lane.key, f"{place}:attempts", f"{place}:parked"]
+
+
+def _lease_ms(lane: Lane) -> int:
+    return int(lane.stream.lease.total_seconds() * 1000)

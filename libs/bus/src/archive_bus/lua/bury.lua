@@ -1,10 +1,10 @@
 #!lua
 -- Move a message this consumer owns to the dead letters of its group. Returns the dead letter's id, or nil.
--- KEYS: stream, attempts, dead letters   ARGV: group, consumer, entry id, field, value, ...
+-- KEYS: stream, attempts, parked, dead letters   ARGV: group, consumer, entry id, field, value, ...
 local id = ARGV[3]
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
 if not (pending[1] and pending[1][2] == ARGV[2]) then return false end
-local dead = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 4))
+local dead = redis.call('XADD', KEYS[4], '*', unpack(ARGV, 4))
 redis.call('XACK', KEYS[1], ARGV[1], id)
 redis.call('HDEL', KEYS[2], id, id .. '!')
 return dead

@@ -1,10 +1,15 @@
 #!lua
--- Add an entry once for each message id. Returns {added, entry id}, or nil when the stream does not exist: then its
--- groups do not either, and the publisher has to create both first.
--- KEYS: stream, seen   ARGV: window in ms, field, value, ...
+-- Add an entry once for each message id. Returns {1, entry id}; {0, entry id} when it was there; -1 when the lease
+-- under which it is published is over; nil when the stream does not exist: then its groups do not either, and the
+-- publisher has to create both first.
+-- KEYS: stream, seen   ARGV: end of the lease or 0, window in ms, field, value, ...
 local known = redis.call('GET', KEYS[2])
 if known then return {0, known} end
-local entry = redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', unpack(ARGV, 2))
+if ARGV[1] ~= '0' then
+  local now = redis.call('TIME')
+  if now[1] * 1000 + now[2] / 1000 >= tonumber(ARGV[1]) then return -1 end
+end
+local entry = redis.call('XADD', KEYS[1], 'NOMKSTREAM', '*', unpack(ARGV, 3))
 if not entry then return false end
-redis.call('SET', KEYS[2], entry, 'PX', ARGV[1])
+redis.call('SET', KEYS[2], entry, 'PX', ARGV[2])
 return {1, entry}

@@ -1,12 +1,22 @@
 #!lua flags=allow-oom
--- Count executions that begin. Returns for each id how often it has begun, and how often a run ended by reporting a
--- failure: the difference are runs that took their process with them.
--- KEYS: attempts   ARGV: entry id, ...
+-- Count executions that begin, once for each run even when this is sent twice. Returns for each id how often it has
+-- begun and how often a run ended by reporting a failure, whose difference are runs that took their process with them;
+-- {-1, 0} for what this consumer does not own.
+-- KEYS: stream, attempts   ARGV: group, consumer, the run's token, entry id, ...
 local counts = {}
-for i, id in ipairs(ARGV) do
-  counts[i] = {
-    redis.call('HINCRBY', KEYS[1], id, 1),
-    tonumber(redis.call('HGET', KEYS[1], id .. '!') or '0'),
-  }
+for i = 4, #ARGV do
+  local id = ARGV[i]
+  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
+  if pending[1] and pending[1][2] == ARGV[2] then
+    local begun, token = string.match(redis.call('HGET', KEYS[2], id) or '0:', '^(%d+):(.*)$')
+    begun = tonumber(begun)
+    if token ~= ARGV[3] then
+      begun = begun + 1
+      redis.call('HSET', KEYS[2], id, begun .. ':' .. ARGV[3])
+    end
+    counts[#counts + 1] = {begun, begun == 1 and 0 or tonumber(redis.call('HGET', KEYS[2], id .. '!') or '0')}
+  else
+    counts[#counts + 1] = {-1, 0}
+  end
 end
 return counts

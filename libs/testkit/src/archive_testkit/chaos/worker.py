@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from archive_bus import Bus, BusOptions, Delivery, Feed, Lane, Reject, Transport
+from archive_bus import Acked, Bus, BusOptions, Delivery, Feed, Lane, Reject, Transport
 from archive_bus._redis import RedisTransport, RedisUrls
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatRequested
@@ -59,13 +59,13 @@ class Observed:
         self._remember(entries)
         return entries
 
-    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
+    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge as the inner one does, and note what was taken."""
         since = time.monotonic()
         outcome = await self._inner.ack(lane, ids)
         for entry_id, taken in zip(ids, outcome, strict=True):
             message = self._messages.pop(entry_id, "")
-            if taken == 1 and message:
+            if taken is Acked.DONE and message:
                 self._notes.note(What.ACK, message, since=since)
         return outcome
 

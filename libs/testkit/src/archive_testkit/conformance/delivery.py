@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from archive_bus import Bus, BusUnavailable, Delivery, NotInMap, Origin, PayloadError
+from archive_bus import Acked, Bus, BusUnavailable, Delivery, LeaseLost, NotInMap, Origin, PayloadError
 from archive_contracts.base import Problem
-from archive_contracts.chat import ChatRequested
+from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.documents import DocumentDeleted, DocumentFailed, IngestDocument
 from archive_contracts.memory import GetLibraryStats
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, DOCUMENT_EVENTS
@@ -147,13 +147,13 @@ class Delivering:
         assert [entry.id for entry in claimed] == [entries[-1].id]
 
     async def test_long_handler_runs_once(self, backend: Backend) -> None:
-        stream = quick(CHAT_REQUESTS, lease_s=1.0)
+        stream = quick(CHAT_REQUESTS, lease_s=0.4)
         runs: list[str] = []
         done = asyncio.Event()
 
         async def handle(delivery: Delivery[ChatRequested]) -> None:
             runs.append(delivery.envelope.id)
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(4.0)
             done.set()
 
         async with backend.bus("router") as one, backend.bus("router") as two:
@@ -162,6 +162,62 @@ class Delivering:
             await one.publish(CHAT, to=stream)
             await done.wait()
         assert len(runs) == 1
+
+    async def test_waiting_messages_keep_their_lease(self, backend: Backend) -> None:
+        stream = quick(CHAT_REQUESTS, lease_s=0.5)
+        runs: list[str] = []
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            runs.append(delivery.envelope.id)
+            await asyncio.sleep(0.5)
+
+        async with backend.bus("router") as one, backend.bus("router") as two:
+            for _ in range(6):
+                await one.publish(CHAT, to=stream)
+            one.subscribe(stream, {ChatRequested: handle}, concurrency=1, prefetch=6)
+            await eventually(lambda: len(runs) == 1)
+            two.subscribe(stream, {ChatRequested: handle})
+            await eventually(lambda: one.counters().get(("chat.requests", "done")) == 6)
+        assert len(runs) == len(set(runs)) == 6
+
+    async def test_short_stall_loses_nothing(self, backend: Backend) -> None:
+        stream = quick(CHAT_REQUESTS, lease_s=2.0)
+        runs: list[str] = []
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            runs.append(delivery.envelope.id)
+            time.sleep(1.0)  # noqa: ASYNC251 - the stall is the point
+            assert await delivery.reply(ChatCompleted(engine="e", pool="p", model="m"))
+
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            router.subscribe(stream, {ChatRequested: handle})
+            await gateway.request(CHAT, ChatCompleted, to=stream)
+            await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+            assert ("chat.requests", "lost_lease") not in router.counters()
+        assert len(runs) == 1
+
+    async def test_stale_handler_publishes_nothing(self, backend: Backend) -> None:
+        stream = quick(CHAT_REQUESTS, lease_s=1.0)
+        began, refused = asyncio.Event(), asyncio.Event()
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            began.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                with pytest.raises(LeaseLost):
+                    await delivery.publish(ChatCompleted(engine="e", pool="p", model="m"), to=CHAT_EVENTS)
+                refused.set()
+                raise
+
+        async with backend.bus("router") as router, bare(backend) as thief:
+            router.subscribe(stream, {ChatRequested: handle})
+            await router.publish(CHAT, to=stream)
+            await began.wait()
+            await thief.claim(lane_of(replace(stream, lease=timedelta(0)), "router", "thief"), count=10)
+            await asyncio.wait_for(refused.wait(), 10)
+            assert router.counters()["chat.requests", "refused"] == 1
+        assert await backend.entries(CHAT_EVENTS.physical()) == []
 
     async def test_stalled_loop_doubles_nothing(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=0.3)
@@ -202,7 +258,7 @@ class Delivering:
             lane = lane_of(replace(stream, lease=timedelta(0)), "router", "thief")
             (stolen,) = await thief.claim(lane, count=10)
             await asyncio.wait_for(cancelled.wait(), 10)
-            assert await thief.ack(lane, [stolen.id]) == [True]
+            assert await thief.ack(lane, [stolen.id]) == [Acked.DONE]
             assert router.counters()["chat.requests", "lost_lease"] == 1
 
     async def test_stale_owner_can_do_nothing(self, backend: Backend) -> None:
@@ -212,14 +268,15 @@ class Delivering:
             await gateway.publish(CHAT, to=stream)
             (entry,) = await take(transport, old, 1)
             await transport.claim(new, count=1)
-            assert await transport.ack(old, [entry.id]) == [False]
+            assert await transport.ack(old, [entry.id]) == [Acked.TAKEN]
             assert await transport.extend(old, [entry.id]) == [entry.id]
             assert not await transport.bury(old, entry, {"code": "stale"})
             await transport.park(old, entry.id, delay_s=0.0)
             await transport.hand_back(old, [entry.id], begun=True)
+            assert (await transport.started(old, [entry.id]))[0].begun == -1
             assert await transport.extend(new, [entry.id]) == []
             assert (await transport.started(new, [entry.id]))[0].begun == 1
-            assert await transport.ack(new, [entry.id]) == [True]
+            assert await transport.ack(new, [entry.id]) == [Acked.DONE]
 
     async def test_drained_messages_go_to_others(self, backend: Backend) -> None:
         began, again = asyncio.Event(), asyncio.Event()

@@ -126,6 +126,22 @@ class Failing:
         assert len(times) == 2
         assert times[1] - times[0] >= 0.69
 
+    async def test_long_retry_delay_is_not_cut(self, backend: Backend) -> None:
+        stream = quick(CHAT_REQUESTS, lease_s=0.5)
+        times: list[float] = []
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            times.append(asyncio.get_running_loop().time())
+            if delivery.attempt == 1:
+                raise Retry("not for a while", delay_s=1.8)
+
+        async with backend.bus("router") as one, backend.bus("router") as two:
+            for bus in (one, two):
+                bus.subscribe(stream, {ChatRequested: handle})
+            await one.publish(CHAT, to=stream)
+            await eventually(lambda: len(times) == 2)
+        assert times[1] - times[0] >= 1.79
+
     async def test_retry_lets_others_pass(self, backend: Backend) -> None:
         seen: list[str] = []
 
