@@ -16,6 +16,7 @@ class Target(Model):
     pool: str
     model: str
     worker: Annotated[str, Field(description="One worker of the pool, asked on a lane of its own; empty: any.")] = ""
+    instance: Annotated[str, Field(description="The server behind that worker, as it announces it.")] = ""
 
 
 class Parameters(Model):
@@ -44,7 +45,7 @@ class GenerateRequested(Message):
     fallbacks: Annotated[
         tuple[Target, ...], Field(description="Where to go next if this lane fails before the first token.")
     ] = ()
-    tried: Annotated[tuple[str, ...], Field(description="Engines that failed this request already.")] = ()
+    tried: Annotated[tuple[str, ...], Field(description="Instances that failed this request already.")] = ()
     calls: Annotated[int, Field(description="Calls to engines so far.", ge=0)] = 0
     worker: Annotated[str, Field(description="The worker it was directed to; empty when any may take it.")] = ""
     directed_until: Annotated[
@@ -104,6 +105,7 @@ class EngineRegistered(Message):
     problem: str = ""
     base_url: str = ""
     heartbeat_s: Annotated[float, Field(description="How often this is repeated.", gt=0)] = 2.0
+    instance: Annotated[str, Field(description="The server: workers of one instance fail together.")] = ""
     tier: Tier = "balanced"
     tags: tuple[str, ...] = ()
     cost_in: Annotated[float, Field(description="Price of a million prompt tokens.", ge=0)] = 0.0

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from archive_contracts.base import Problem
 from archive_contracts.chat import Capability
 from archive_contracts.engine import EngineLeft, EngineRegistered, ModelCard
+from archive_router.domain.demand import Demand
+from archive_router.domain.filters import ANY_MODEL
 from archive_router.domain.lanes import Lanes, LaneView
-from archive_router.domain.route import ANY_MODEL, MOST_FALLBACKS, Decision, Demand, decide
+from archive_router.domain.route import MOST_FALLBACKS, Decision, Policy, decide
 
 CHAT: frozenset[Capability] = frozenset({"chat"})
 
@@ -47,7 +49,7 @@ def lanes_of(*workers: EngineRegistered) -> list[LaneView]:
 
 
 def decided(lanes: Iterable[LaneView], model: str = "auto", *, preferred: str = "", chars: int = 0) -> Decision:
-    found = decide(Demand(model=model, needs=CHAT, prompt_chars=chars), lanes, preferred_pool=preferred)
+    found = decide(Demand(model=model, needs=CHAT, prompt_chars=chars), lanes, Policy(preferred_pool=preferred))
     assert isinstance(found, Decision)
     return found
 
@@ -55,7 +57,7 @@ def decided(lanes: Iterable[LaneView], model: str = "auto", *, preferred: str = 
 def refused(
     lanes: Iterable[LaneView], model: str = "auto", *, needs: frozenset[Capability] = CHAT, chars: int = 0
 ) -> Problem:
-    found = decide(Demand(model=model, needs=needs, prompt_chars=chars), lanes)
+    found = decide(Demand(model=model, needs=needs, prompt_chars=chars), lanes, Policy())
     assert isinstance(found, Problem)
     return found
 
@@ -173,10 +175,10 @@ def test_silent_worker_is_gone() -> None:
     assert list(lanes.at(6.1)) == []
     lanes.forget(39.0)
     lanes.hear(worker("a", models=()), now=39.0)
-    assert next(lanes.at(39.0)).models == ("tiny",)
+    assert lanes.at(39.0)[0].models == ("tiny",)
     lanes.forget(39.0 + 41.0)
     lanes.hear(worker("a", models=()), now=80.0)
-    assert next(lanes.at(80.0)).models == ()
+    assert lanes.at(80.0)[0].models == ()
 
 
 def test_left_worker_is_gone_at_once() -> None:
@@ -210,7 +212,7 @@ demands = st.builds(
 @given(demands, st.lists(workers, max_size=8), st.sampled_from(["", "p", "gone"]))
 def test_decision_names_only_able_lanes(demand: Demand, events: list[EngineRegistered], preferred: str) -> None:
     lanes = {lane.pool: lane for lane in lanes_of(*events)}
-    decision = decide(demand, lanes.values(), preferred_pool=preferred)
+    decision = decide(demand, lanes.values(), Policy(preferred_pool=preferred))
     if isinstance(decision, Problem):
         assert decision.status in {400, 404, 503}
         assert decision.next_step
@@ -229,4 +231,4 @@ def test_decision_names_only_able_lanes(demand: Demand, events: list[EngineRegis
 @given(demands, st.lists(workers, max_size=8))
 def test_order_of_lanes_does_not_matter(demand: Demand, events: list[EngineRegistered]) -> None:
     lanes = lanes_of(*events)
-    assert decide(demand, lanes) == decide(demand, reversed(lanes))
+    assert decide(demand, lanes, Policy()) == decide(demand, reversed(lanes), Policy())

@@ -19,8 +19,8 @@ from archive_contracts.engine import (
     ModelCard,
 )
 from archive_contracts.streams import CHAT_REQUESTS, EMBEDDING_REQUESTS, ENGINE_EVENTS, ENGINE_JOBS
-from archive_router import handlers
 from archive_router.app import build
+from archive_router.handlers import routing
 from archive_router.settings import Settings
 from archive_telemetry import App
 
@@ -122,7 +122,7 @@ class Gateway:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A router that takes what it has heard for all there is."""
-    monkeypatch.setattr(handlers, "HEARING_S", 0.0)
+    monkeypatch.setattr(routing, "HEARING_S", 0.0)
 
 
 @pytest.fixture

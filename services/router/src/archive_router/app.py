@@ -1,7 +1,7 @@
 """Wiring of the router."""
 
 import asyncio
-import time
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -12,7 +12,9 @@ from archive_contracts.chat import ChatRequested
 from archive_contracts.engine import EmbedRequested, EngineLeft, EngineRegistered
 from archive_contracts.streams import CHAT_REQUESTS, EMBEDDING_REQUESTS, ENGINE_EVENTS
 from archive_router.adapters.engines_file import EnginesFileReader
-from archive_router.handlers import Routing
+from archive_router.adapters.learned import Learned
+from archive_router.domain.route import Policy
+from archive_router.handlers.routing import Limits, Routing
 from archive_router.settings import Settings
 from archive_telemetry import App, log_context, run, tracer_for
 
@@ -27,17 +29,24 @@ def build(settings: Settings) -> App:
         BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
         blobs=open_blobs(settings.blobs_url),
     )
-    engines = EnginesFileReader(settings.engines_file)
-    routing = Routing(preferred_pool=lambda: engines.current().default, clock=time.monotonic)
+    policy = Policy(chance=random.random)
+    learned = Learned(settings.state_url, policy.prefixes, replica=bus.process)
+    routing = Routing(
+        policy,
+        operator=EnginesFileReader(settings.engines_file),
+        learner=learned,
+        limits=Limits(queue=settings.queue, directed_s=settings.directed_s),
+    )
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:
         async with bus, asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(_listen(bus, routing))
+            background = [tasks.create_task(_listen(bus, routing)), tasks.create_task(learned.run())]
             bus.subscribe(CHAT_REQUESTS, {ChatRequested: routing.chat}, concurrency=settings.concurrency)
             bus.subscribe(EMBEDDING_REQUESTS, {EmbedRequested: routing.embed}, concurrency=settings.concurrency)
             yield
-            listening.cancel()
+            for task in background:
+                task.cancel()
 
     return App(
         name=NAME,
@@ -53,6 +62,9 @@ async def _listen(bus: Bus, routing: Routing) -> None:
     async for received in bus.follow(ENGINE_EVENTS, since=timedelta(seconds=10)):
         if received and isinstance(received.message, EngineRegistered | EngineLeft):
             routing.hear(received.message)
+        else:
+            # A lane whose workers fell silent says nothing any more; who waits for it has to be told.
+            routing.turns.move()
 
 
 def main() -> None:

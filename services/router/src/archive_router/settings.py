@@ -19,5 +19,10 @@ class Settings(BaseSettings):
     grace_s: float = Field(10.0, validation_alias="ARCHIVE_GRACE_S")
 
     engines_file: Path | None = None
-    """YAML with the pool that is preferred when a request leaves the choice open."""
-    concurrency: int = 64
+    """YAML with the pool that is preferred when a request leaves the choice open, the strategy, and sleeping pools."""
+    concurrency: int = 1024
+    """Requests in hand at once, those that wait for their turn included."""
+    queue: int = 256
+    """Requests that may wait here for one lane."""
+    directed_s: float = 2.0
+    """How long a request waits for the worker that has its prompt or session in cache, before any may take it."""

@@ -1,1 +1,1 @@
-"""Files the router reads."""
+"""Files the router reads, and what its replicas tell each other."""

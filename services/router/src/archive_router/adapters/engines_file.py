@@ -1,12 +1,39 @@
 """The engines file: what an operator decided about pools, read again when it changes."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from archive_contracts.chat import Capability
+from archive_contracts.engine import Tier
+from archive_router.domain.lanes import Lanes, PoolPlan
+from archive_router.domain.route import Policy
+from archive_router.domain.strategies import DEFAULT_STRATEGY, STRATEGIES, strategy
 
 log = logging.getLogger(__name__)
+
+
+def _known(name: str) -> str:
+    if name not in STRATEGIES:
+        raise ValueError(f"no strategy {name!r}; there are {', '.join(STRATEGIES)}")
+    return name
+
+
+class PoolEntry(BaseModel):
+    """A pool that may sleep, and what it can do when it wakes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    models: tuple[str, ...] = ()
+    capabilities: tuple[Capability, ...] = ("chat", "completion")
+    context: Annotated[int, Field(ge=0)] = 0
+    tier: Tier = "balanced"
+    tags: tuple[str, ...] = ()
+    scale_to_zero: bool = False
+    start_s: Annotated[float, Field(ge=0)] = 60.0
 
 
 class EnginesFile(BaseModel):
@@ -14,6 +41,12 @@ class EnginesFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     default: str = ""
+    strategy: Annotated[str, AfterValidator(_known)] = DEFAULT_STRATEGY
+    pools: dict[str, PoolEntry] = {}
+
+    def plans(self) -> tuple[PoolPlan, ...]:
+        """Return the pools as the lanes take them."""
+        return tuple(PoolPlan(pool=name, **entry.model_dump()) for name, entry in self.pools.items())
 
 
 class EnginesFileReader:
@@ -23,6 +56,16 @@ class EnginesFileReader:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._current = EnginesFile()
+        self._used: EnginesFile | None = None
+
+    def __call__(self, lanes: Lanes, policy: Policy) -> Policy:
+        """Return the policy that the file asks for, and tell the lanes of pools that may sleep."""
+        current = self.current()
+        if current is self._used:
+            return policy
+        self._used = current
+        lanes.plan(current.plans())
+        return replace(policy, preferred_pool=current.default, strategy=strategy(current.strategy))
 
     def current(self) -> EnginesFile:
         """Return the newest readable state of the file."""

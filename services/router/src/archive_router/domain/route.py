@@ -1,27 +1,21 @@
-"""The decision: filter the lanes by what the request needs, order what is left, name the fallbacks."""
+"""The decision: filter the lanes by what the request needs, score what is left, pick one, name the fallbacks."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from archive_contracts.base import Problem
-from archive_contracts.chat import Capability
-from archive_contracts.engine import Target
-from archive_router.domain.lanes import LaneView, serving
+from archive_contracts.engine import EngineRegistered, Parameters, Target
+from archive_router.domain.affinity import Match, Prefixes, has_room, home_of
+from archive_router.domain.demand import Demand
+from archive_router.domain.filters import NEEDS, WISHES
+from archive_router.domain.lanes import LaneView
+from archive_router.domain.profiles import Profile, parameters, profile_for, wishing
+from archive_router.domain.scorers import field_of, scored
+from archive_router.domain.strategies import DEFAULT_STRATEGY, Strategy, strategy
 
-ANY_MODEL = frozenset({"", "auto", "default"})
-"""Model names with which a client leaves the choice to the router."""
-MOST_CHARS_A_TOKEN = 9
-"""Twice what prose takes: a prompt that is refused here would have been refused by the engine for sure."""
 MOST_FALLBACKS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What decides where a request may go."""
-
-    model: str
-    needs: frozenset[Capability]
-    prompt_chars: int = 0
+MOST_NEIGHBOURS = 2
+"""Fallbacks among the chosen pool's own servers; the rest are other pools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,79 +24,140 @@ class Decision:
 
     chosen: Target
     fallbacks: tuple[Target, ...] = ()
+    parameters: Parameters | None = None
 
 
-def decide(demand: Demand, lanes: Iterable[LaneView], *, preferred_pool: str = "") -> Decision | Problem:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the choice goes by beside the request and the lanes.
+
+    ``sent_to`` tells how many jobs a worker was sent since its last heartbeat; ``chance`` draws from [0, 1).
+    """
+
+    strategy: Strategy = field(default_factory=lambda: strategy(DEFAULT_STRATEGY))
+    smart: Strategy = field(default_factory=lambda: strategy("smart"))
+    preferred_pool: str = ""
+    prefixes: Prefixes = field(default_factory=Prefixes)
+    sent_to: Callable[[str], int] = lambda worker: 0
+    chance: Callable[[], float] = lambda: 0.0
+
+
+def decide(demand: Demand, lanes: Iterable[LaneView], policy: Policy, *, user_turn: str = "") -> Decision | Problem:
     """Choose among the living lanes, or say why none serves the request."""
-    known = [lane for lane in lanes if lane.models]
-    decision = _choose(demand, [lane for lane in known if lane.healthy], preferred_pool)
-    if isinstance(decision, Problem) and isinstance(_choose(demand, known, preferred_pool), Decision):
-        # An engine that is down for the moment must not look like a model that does not exist.
-        return _NO_ENGINE
-    return decision
+    known = sorted((lane for lane in lanes if lane.models), key=lambda lane: lane.pool)
+    profile = _profile(demand, known, user_turn)
+    wanted = wishing(demand, profile) if profile else demand
+    decision = _choose(wanted, [lane for lane in known if lane.healthy or lane.asleep], policy, profile)
+    if isinstance(decision, Decision):
+        return decision
+    resting = _able(wanted, known)
+    if isinstance(resting, Problem):
+        return decision
+    # An engine that is down for the moment must not look like a model that does not exist.
+    return no_engine(min(lane.cooling_s for lane in resting))
 
 
-def _choose(demand: Demand, lanes: Sequence[LaneView], preferred_pool: str) -> Decision | Problem:
-    if not lanes:
-        return _NO_ENGINE
-    named = lanes if demand.model in ANY_MODEL else serving(lanes, demand.model)
-    if not named:
-        return _unknown_model(demand.model, lanes)
-    able = [lane for lane in named if demand.needs <= lane.capabilities]
-    if not able:
-        return _unable(demand, named)
-    fitting = [lane for lane in able if _fits(demand, lane)]
-    if not fitting:
-        return _too_long(demand, able)
-    targets = [_target(demand, lane) for lane in sorted(fitting, key=_by_preference(preferred_pool))]
-    return Decision(targets[0], tuple(targets[1 : 1 + MOST_FALLBACKS]))
+def _profile(demand: Demand, lanes: Sequence[LaneView], user_turn: str) -> Profile | None:
+    """Return the profile that the model's name means; a model or pool that bears the name comes first."""
+    profile = profile_for(demand.model, user_turn)
+    if profile and any(demand.model == lane.pool or demand.model in lane.models for lane in lanes):
+        return None
+    return profile
 
 
-def _target(demand: Demand, lane: LaneView) -> Target:
+def _able(demand: Demand, lanes: Sequence[LaneView]) -> Sequence[LaneView] | Problem:
+    left = lanes
+    for step in NEEDS:
+        kept = step.keep(demand, left)
+        if not kept:
+            return step.refusal(demand, left) if lanes else no_engine()
+        left = kept
+    return left
+
+
+def _choose(demand: Demand, lanes: Sequence[LaneView], policy: Policy, profile: Profile | None) -> Decision | Problem:
+    able = _able(demand, lanes)
+    if isinstance(able, Problem):
+        return able
+    wished = able
+    for wish in WISHES:
+        wished = wish(demand, wished)
+    leading = _leading(wished, policy.preferred_pool)
+    match = policy.prefixes.match(demand.marks, prompt_chars=demand.prompt_chars) if demand.marks else None
+    chosen, others = _picked(demand, leading, able, policy, match)
+    target = _target(demand, chosen, _worker(demand, chosen, policy, match))
+    spare = [*_neighbours(demand, chosen, target), *(_target(demand, lane) for lane in others)]
+    brought = parameters(profile, prompt_tokens=demand.prompt_tokens, context=chosen.context) if profile else None
+    return Decision(target, tuple(spare[:MOST_FALLBACKS]), brought)
+
+
+def _leading(lanes: Sequence[LaneView], preferred_pool: str) -> Sequence[LaneView]:
+    """Return the lanes to choose among: what the operator prefers, else what need not be started first."""
+    if len(lanes) < 2:
+        return lanes
+    preferred = [lane for lane in lanes if lane.pool == preferred_pool]
+    return preferred or [lane for lane in lanes if not lane.asleep] or lanes
+
+
+def _picked(
+    demand: Demand, leading: Sequence[LaneView], able: Sequence[LaneView], policy: Policy, match: Match | None
+) -> tuple[LaneView, list[LaneView]]:
+    """Return the chosen lane, and the others from the best down, lanes that sleep left out."""
+    if len(able) == 1:
+        return able[0], []
+    mix = policy.smart if demand.tier else policy.strategy
+    beside = field_of(able, warm=match.worker if match else "")
+    scores = scored(demand, leading, beside, mix.weights)
+    chosen = leading[mix.pick(scores, policy.chance)]
+    rest = [lane for lane in able if lane is not chosen and not lane.asleep]
+    order = dict(zip((lane.pool for lane in rest), scored(demand, rest, beside, mix.weights), strict=True))
+    front = {lane.pool for lane in leading}
+    return chosen, sorted(rest, key=lambda lane: (lane.pool in front, order[lane.pool]), reverse=True)
+
+
+def _worker(demand: Demand, lane: LaneView, policy: Policy, match: Match | None) -> EngineRegistered | None:
+    """Return the worker to direct the request to, if one has a claim on it and room for it.
+
+    A long prompt that nobody has read goes to the least busy, so that it is known who reads it.
+    """
+    if not lane.directed or not (demand.marks or demand.session):
+        return None
+    able = [worker for worker in lane.healthy if worker.directed]
+    home = home_of(demand.session, able) if demand.session else ""
+    for name in (match.worker if match else "", home):
+        worker = next((worker for worker in able if worker.worker == name), None)
+        if worker and has_room(worker, able, sent=policy.sent_to(name)):
+            return worker
+    if match or not demand.marks:
+        return None
+    idle = min(able, key=lambda worker: (worker.busy + policy.sent_to(worker.worker)) / worker.slots)
+    return idle if idle.busy + policy.sent_to(idle.worker) < idle.slots else None
+
+
+def _neighbours(demand: Demand, lane: LaneView, target: Target) -> list[Target]:
+    """Return one worker of each other server of the pool; whoever fails leaves itself out."""
+    if not lane.directed:
+        return []
+    servers: dict[str, EngineRegistered] = {}
+    for worker in sorted(lane.healthy, key=lambda worker: worker.busy / worker.slots):
+        if worker.directed and worker.instance:
+            servers.setdefault(worker.instance, worker)
+    if len(servers) < 2:
+        return []
+    others = [worker for instance, worker in servers.items() if instance != target.instance]
+    return [_target(demand, lane, worker) for worker in others[: MOST_NEIGHBOURS + (not target.worker)]]
+
+
+def _target(demand: Demand, lane: LaneView, worker: EngineRegistered | None = None) -> Target:
     model = demand.model if demand.model in lane.models else lane.models[0]
-    return Target(pool=lane.pool, model=model)
+    if worker is None:
+        return Target(pool=lane.pool, model=model)
+    return Target(pool=lane.pool, model=model, worker=worker.worker, instance=worker.instance)
 
 
-def _fits(demand: Demand, lane: LaneView) -> bool:
-    return not lane.context or demand.prompt_chars <= lane.context * MOST_CHARS_A_TOKEN
-
-
-def _by_preference(preferred_pool: str) -> Callable[[LaneView], tuple[bool, float, str]]:
-    return lambda lane: (lane.pool != preferred_pool, lane.load, lane.pool)
-
-
-def _unknown_model(model: str, alive: Sequence[LaneView]) -> Problem:
-    known = sorted({name for lane in alive for name in lane.models})
-    return Problem(
-        code="model_not_found",
-        message=f"The model {model!r} does not exist here. Models that do: {', '.join(known) or 'none'}.",
-        next_step="Ask for one of these, for 'auto', or add an engine with 'archive engines add URL'.",
-        status=404,
-        param="model",
-    )
-
-
-def _unable(demand: Demand, named: Sequence[LaneView]) -> Problem:
-    offered = frozenset[Capability]().union(*(lane.capabilities for lane in named))
-    missing = ", ".join(sorted(demand.needs - offered)) or "this combination"
-    return Problem(
-        code="unsupported_capability",
-        message=f"No engine that serves {demand.model or 'requests'!r} offers {missing}.",
-        next_step="Choose another model ('archive engines list' shows what each can do), or add an engine.",
-        status=400,
-        param="model",
-    )
-
-
-def _too_long(demand: Demand, able: Sequence[LaneView]) -> Problem:
-    longest = max(lane.context for lane in able)
-    return Problem(
-        code="context_length_exceeded",
-        message=f"The prompt of {demand.prompt_chars} characters does not fit into {longest} tokens of context.",
-        next_step="Shorten the prompt, or use a model with a longer context.",
-        status=400,
-        param="messages",
-    )
+def no_engine(cooling_s: float = 0.0) -> Problem:
+    """Say that no engine can take the request now, and when one may."""
+    return _NO_ENGINE.model_copy(update={"retry_after_s": round(cooling_s, 3)}) if cooling_s else _NO_ENGINE
 
 
 _NO_ENGINE = Problem(
