@@ -37,6 +37,20 @@ def subscribed(service: str) -> set[str]:
     }
 
 
+def followed(service: str) -> set[str]:
+    return {
+        STREAMS[call.args[0].id].name
+        for call in calls(service)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "follow"
+        if call.args and isinstance(call.args[0], ast.Name) and call.args[0].id in STREAMS
+    }
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_follows_what_the_map_says(service: str) -> None:
+    assert followed(service) <= {stream.name for stream in STREAMS.values() if service in stream.followers}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_service_publishes_what_the_map_allows(service: str) -> None:
     allowed = {stream.name for stream in STREAMS.values() if service in stream.producers}

@@ -111,6 +111,8 @@ class Runs:
         try:
             result = await delivery.request(command, ToolCompleted, to=TOOL_COMMANDS, timeout=TOOL_TIMEOUT_S)
             ok, observation = result.ok, result.result
+        except BusUnavailable:
+            raise  # the journal cannot be written either; the step is done again when the bus is back
         except BusError as error:
             ok, observation = False, f"The tool did not answer: {error}"
         event = RunToolReturned(run_id=run_id, step=action.step, tool=action.tool, observation=observation, ok=ok)
