@@ -125,7 +125,7 @@ def test_image_only_pdf_wants_ocr(tmp_path: Path) -> None:
 
 
 def test_blank_pdf_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(EmptyDocument, match="nothing on them"):
+    with pytest.raises(EmptyDocument, match="no text"):
         read(write_pdf(tmp_path / "a.pdf", lambda pdf: pdf.add_page()))
 
 

@@ -22,6 +22,8 @@ from archive_librarian.domain.sniff import classify
     [
         (b"%PDF-1.7\n", "a.txt", Format.PDF),
         (b"junk\n%PDF-1.4", "a", Format.PDF),
+        (b"\xef\xbb\xbf%PDF-1.4", "a", Format.PDF),
+        (b"A file that begins with %PDF-1.4 is a PDF.", "a.txt", Format.TEXT),
         (b"<!DOCTYPE html><html>", "a.pdf", Format.HTML),
         (b"\xef\xbb\xbf <!-- hi --> <html lang=en>", "a", Format.HTML),
         (b"<p>one</p><p>two</p><div>three</div>", "a.txt", Format.HTML),

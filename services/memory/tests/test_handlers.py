@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from memory_samples import MODEL, batch, failure, vector
 
+from archive_blobs import open_blobs
 from archive_bus import Bus, BusOptions, Delivery, Origin, RequestFailed, connect
 from archive_contracts.base import Message, Problem
 from archive_contracts.chat import ChatCompleted
@@ -211,10 +212,16 @@ async def client(redis_url: str, lane: Bus) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def app(redis_url: str, tmp_path: Path) -> Callable[..., App]:
-    def build(patience_s: float = 600.0) -> App:
+    def build(patience_s: float = 600.0, blob_grace_s: float = 60.0) -> App:
         urls = {"bus_url": redis_url, "state_url": redis_url, "blobs_url": f"file://{tmp_path}/blobs"}
         return wiring.build(
-            Settings(**urls, dir=tmp_path / "memory", embed_patience_s=patience_s, grace_s=1.0)  # pyright: ignore[reportArgumentType]
+            Settings(  # pyright: ignore[reportCallIssue]
+                **urls,  # pyright: ignore[reportArgumentType]
+                dir=tmp_path / "memory",
+                embed_patience_s=patience_s,
+                blob_grace_s=blob_grace_s,
+                grace_s=1.0,
+            )
         )
 
     return build
@@ -439,6 +446,20 @@ async def test_deleted_document_is_gone(client: Client) -> None:
     again, missing = await client.refused(DeleteDocument(document_id="doc-1")), GetDocument(document_id="doc-1")
     assert (again.status, again.code) == (404, "document_not_found")
     assert (await client.refused(missing)).status == 404
+
+
+@pytest.mark.usefixtures("served")
+async def test_deleted_document_takes_its_bytes_along(app: Start, client: Client, tmp_path: Path) -> None:
+    blobs = open_blobs(f"file://{tmp_path}/blobs")
+    ref = await blobs.put(b"The crane lifts forty tonnes.")
+    async with app(blob_grace_s=0.0).lifespan():
+        await client.send(batch(FACTS[1]).model_copy(update={"blob": str(ref)}))
+        await client.job()
+        assert await blobs.exists(ref)
+        await client.ask(DeleteDocument(document_id="doc-1"), DocumentDeleted)
+        async with asyncio.timeout(20):
+            while await blobs.exists(ref):
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.usefixtures("memory", "served")

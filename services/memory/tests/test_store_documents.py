@@ -134,6 +134,27 @@ async def test_failed_job_can_be_replayed(store: Store) -> None:
     assert (document.status, document.error) == ("ready", None)
 
 
+async def test_bytes_are_loose_when_no_document_has_them(store: Store) -> None:
+    for tenant, document in (("default", "doc-1"), ("acme", "doc-2")):
+        held = info(document, job=f"job-{tenant}").model_copy(update={"blob": "blob:sha256:aa:1"})
+        await store.queue_document(tenant, f"m-{tenant}", held)
+    await store.delete_document("default", "m1", "doc-1")
+    assert await store.loose_blobs(0.0) == []
+    await store.cancel_job("acme", "m2", "job-acme")
+    assert await store.loose_blobs(60.0) == []
+    assert await store.loose_blobs(0.0) == ["blob:sha256:aa:1"]
+    await store.forget_blobs(["blob:sha256:aa:1"])
+    assert await store.loose_blobs(0.0) == []
+
+
+async def test_bytes_uploaded_again_stay(store: Store) -> None:
+    held = info().model_copy(update={"blob": "blob:sha256:aa:1"})
+    await store.queue_document("default", "m1", held)
+    await store.delete_document("default", "m2", "doc-1")
+    await store.queue_document("default", "m3", held.model_copy(update={"job_id": "job-2"}))
+    assert await store.loose_blobs(0.0) == []
+
+
 async def test_deleted_document_is_gone(store: Store, path: Path) -> None:
     await store.add_batch("default", "m1", batch("xylophone 北京大学"), vectors("music"))
     assert await store.search_chunks("default", "", query("music"))

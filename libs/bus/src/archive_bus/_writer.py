@@ -201,4 +201,4 @@ async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:
         async with asyncio.timeout(timeout):
             return await reply
     except TimeoutError:
-        raise BusUnavailable(f"the server did not answer within {timeout:g} s") from None
+        raise BusUnavailable(f"the server did not answer within {timeout:.1f} s") from None

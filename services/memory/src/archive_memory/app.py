@@ -26,6 +26,7 @@ from archive_contracts.streams import (
     MEMORY_COMMANDS,
     MEMORY_QUERIES,
 )
+from archive_memory.adapters.loose import LooseBlobs
 from archive_memory.adapters.store import Store
 from archive_memory.handlers.documents import Documents
 from archive_memory.handlers.embedding import Embedder
@@ -37,25 +38,29 @@ from archive_telemetry import App, log_context, run, tracer_for
 NAME = "memory"
 PARTITION_FILE = "mem-0.db"
 PRUNE_EVERY_S = 3600.0
+SWEEP_EVERY_S = 0.2
 
 
 def build(settings: Settings) -> App:
     """Return memory, wired and not yet started."""
+    blobs = open_blobs(settings.blobs_url)
     bus = connect(
         settings.bus_url,
         settings.state_url,
         BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
-        blobs=open_blobs(settings.blobs_url),
+        blobs=blobs,
     )
     store = Store(settings.dir / PARTITION_FILE, backend=settings.index)
+    loose = LooseBlobs(store, blobs, grace_s=settings.blob_grace_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:
         async with store, bus, asyncio.TaskGroup() as tasks:
             _subscribe(bus, store, settings)
-            pruning = tasks.create_task(_prune(store))
+            chores = [tasks.create_task(_prune(store)), tasks.create_task(_sweep(loose, every_s=settings.blob_grace_s))]
             yield
-            pruning.cancel()
+            for chore in chores:
+                chore.cancel()
 
     return App(
         name=NAME,
@@ -94,6 +99,12 @@ async def _prune(store: Store) -> None:
     while True:
         await asyncio.sleep(PRUNE_EVERY_S)
         await store.prune()
+
+
+async def _sweep(loose: LooseBlobs, *, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(max(every_s, SWEEP_EVERY_S))
+        await loose.sweep()
 
 
 def main() -> None:

@@ -27,4 +27,6 @@ class Settings(BaseSettings):
     """The engine lane that turns texts into vectors."""
     embed_patience_s: float = 600.0
     """How long a document waits for an embedding engine that is away."""
+    blob_grace_s: float = 60.0
+    """How long the stored bytes of a deleted document are kept: uploads of the same content under way need them."""
     batches_at_once: int = 2

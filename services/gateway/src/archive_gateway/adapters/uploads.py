@@ -106,7 +106,7 @@ class MultipartUploads:
         if kind != b"multipart/form-data" or not boundary:
             raise WrongMedia(
                 "An upload is a form of the type multipart/form-data.",
-                next_step="Try: curl -F file=@report.pdf http://127.0.0.1:8080/v1/documents",
+                next_step="Try: curl -F file=@report.pdf ADDRESS/v1/documents",
             )
         form = Form()
         left = limit

@@ -26,7 +26,7 @@ def speaks_openai(path: str) -> bool:
 def openai_error(problem: Problem) -> bytes:
     """Return ``{"error": {...}}`` with all four keys that OpenAI's clients read."""
     error = {
-        "message": f"{problem.message} {problem.next_step}".rstrip(),
+        "message": f"{_sentence(problem.message)} {problem.next_step}".rstrip(),
         "type": _type_of(problem.status),
         "param": problem.param,
         "code": problem.code,
@@ -36,7 +36,7 @@ def openai_error(problem: Problem) -> bytes:
 
 def platform_error(problem: Problem) -> bytes:
     """Return ``{"detail", "code", "next_step"}``; ``detail`` is where the original's clients look."""
-    body = {"detail": problem.message, "code": problem.code, "next_step": problem.next_step}
+    body = {"detail": _sentence(problem.message), "code": problem.code, "next_step": problem.next_step}
     return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -54,6 +54,12 @@ def error_headers(problem: Problem) -> list[tuple[bytes, bytes]]:
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers
+
+
+def _sentence(message: str) -> str:
+    """Return a message as a sentence of its own; what libraries say has neither a capital nor a full stop."""
+    whole = message.strip()
+    return whole if not whole or whole[-1] in ".!?" else f"{whole[0].upper()}{whole[1:]}."
 
 
 def _type_of(status: int) -> str:

@@ -14,7 +14,7 @@ _MOST_BYTES = 512 << 20
 _HIGHEST_RATIO = 200
 _RATIO_FROM = 4 << 20  # below this, a high ratio (blank XML) is harmless
 _ENCRYPTED_FLAG = 0x1
-_NEXT_STEP = "The archive unpacks to far more than a document holds; check where it came from."
+_NEXT_STEP = "Check where the file came from: it unpacks to far more than a document holds."
 
 
 class Container:

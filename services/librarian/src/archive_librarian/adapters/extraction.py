@@ -172,7 +172,7 @@ def _why_empty(pages: int, bad: int, *, pictures: bool) -> ExtractionError:
         return Corrupt(f"None of the document's {counted} can be read.")
     if pictures:
         return NoText(f"The document has {counted} with pictures (a scan?) but no text.")
-    return EmptyDocument(f"The document has {counted} and nothing on them.")
+    return EmptyDocument(f"The document has {counted} and no text.")
 
 
 class Cutter:

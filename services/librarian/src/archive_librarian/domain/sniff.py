@@ -55,6 +55,8 @@ _HTML_HEAD = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _HTML_TAG = re.compile(r"</(?:p|div|h[1-6]|ul|ol|li|table|span|a|b|em|strong|section|article)\s*>", re.IGNORECASE)
+# Writers put junk before it, as readers allow; text that speaks of a PDF has it in the middle of a line.
+_PDF = re.compile(rb"(?:^|[^\x20-\x7e])%PDF-\d")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -71,7 +73,7 @@ def classify(sample: bytes, *, filename: str, members: Sequence[str] = ()) -> Fo
     """
     if not sample.strip(b"\x00 \t\r\n\x0c") or sample in _BOMS:
         raise EmptyDocument("The file is empty.")
-    if b"%PDF-" in sample[:1024]:
+    if _PDF.search(sample[:1024]):
         return Format.PDF
     if is_zip(sample):
         return _classify_zip(members)

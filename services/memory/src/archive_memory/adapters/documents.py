@@ -147,8 +147,9 @@ def cancel(change: Change, job_id: str) -> None:
         return
     ledger.bury(change.connection, change.tenant, job_id, change.at)
     _drop_staged(change, job_id)
-    sql = "DELETE FROM documents WHERE tenant = ? AND job_id = ? AND status = 'queued'"
-    change.connection.execute(sql, (change.tenant, job_id))
+    sql = "DELETE FROM documents WHERE tenant = ? AND job_id = ? AND status = 'queued' RETURNING blob"
+    for (blob,) in change.connection.execute(sql, (change.tenant, job_id)).fetchall():
+        _let_go(change, blob)
 
 
 def delete(change: Change, document_id: str) -> bool:
@@ -162,7 +163,28 @@ def delete(change: Change, document_id: str) -> bool:
     _drop(change, connection.execute(_OF_DOCUMENT, of).fetchall())
     connection.execute("DELETE FROM job_batches WHERE tenant = ? AND document = ?", of)
     connection.execute("DELETE FROM documents WHERE tenant = ? AND id = ?", of)
+    if known:
+        _let_go(change, known.blob)
     return known is not None
+
+
+def loose_blobs(connection: sqlite3.Connection, before: float) -> list[str]:
+    """Return the bytes that no document has referred to since a time; those that one refers to again are forgotten."""
+    connection.execute(
+        "DELETE FROM loose_blobs WHERE EXISTS (SELECT 1 FROM documents WHERE documents.blob = loose_blobs.blob)"
+    )
+    rows = connection.execute("SELECT blob FROM loose_blobs WHERE at <= ?", (before,))
+    return [blob for (blob,) in rows]
+
+
+def forget_blobs(connection: sqlite3.Connection, blobs: Sequence[str]) -> None:
+    """Note that these bytes are gone."""
+    connection.executemany("DELETE FROM loose_blobs WHERE blob = ?", [(blob,) for blob in blobs])
+
+
+def _let_go(change: Change, blob: str) -> None:
+    if blob:
+        change.connection.execute("INSERT OR REPLACE INTO loose_blobs VALUES (?, ?)", (blob, change.at))
 
 
 _JOBS: Final = """

@@ -83,7 +83,12 @@ CREATE TABLE tombstones (
 CREATE INDEX tombstones_oldest ON tombstones (at);
 """
 
-MIGRATIONS: Final[Sequence[str]] = (_FIRST,)
+_SECOND: Final = """
+CREATE TABLE loose_blobs (blob TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX documents_of_blob ON documents (blob);
+"""
+
+MIGRATIONS: Final[Sequence[str]] = (_FIRST, _SECOND)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -208,6 +208,15 @@ class Store:
         before = self._clock() - older_than_s
         return await self._writer.run(lambda tx: ledger.prune(tx.connection, before))
 
+    async def loose_blobs(self, grace_s: float) -> list[str]:
+        """Return references of bytes that no document of any tenant has had for so long."""
+        before = self._clock() - grace_s
+        return await self._writer.run(lambda tx: documents.loose_blobs(tx.connection, before))
+
+    async def forget_blobs(self, blobs: Sequence[str]) -> None:
+        """Note that these bytes are gone."""
+        await self._writer.run(lambda tx: documents.forget_blobs(tx.connection, blobs))
+
     def _start(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._owner.take()
