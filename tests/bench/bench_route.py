@@ -1,4 +1,4 @@
-"""How long a route decision takes: ``python tests/bench/bench_route.py`` prints a table and writes .bench/route.json.
+"""What a route decision costs in CPU time: ``python tests/bench/bench_route.py`` prints a table and writes .bench/route.json.
 
 A decision is what the router does between a request and its job without the bus: hash the prompt's beginnings, filter,
 score, pick, name the fallbacks. Twenty engines as twenty pools, and as one pool of twenty workers.
@@ -65,10 +65,10 @@ def microseconds(act: Callable[[], None]) -> tuple[float, float]:
         act()
     found: list[float] = []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(CALLS):
             act()
-        found.append((time.perf_counter() - began) / CALLS * 1e6)
+        found.append((time.process_time() - began) / CALLS * 1e6)
     return statistics.median(found), statistics.quantiles(found, n=100)[98]
 
 

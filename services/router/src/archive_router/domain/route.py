@@ -102,17 +102,17 @@ def _leading(lanes: Sequence[LaneView], preferred_pool: str) -> Sequence[LaneVie
 def _picked(
     demand: Demand, leading: Sequence[LaneView], able: Sequence[LaneView], policy: Policy, match: Match | None
 ) -> tuple[LaneView, list[LaneView]]:
-    """Return the chosen lane, and the others from the best down, lanes that sleep left out."""
+    """Return the chosen lane, and the next best ones, lanes that sleep left out."""
     if len(able) == 1:
         return able[0], []
     mix = policy.smart if demand.tier else policy.strategy
-    beside = field_of(able, warm=match.worker if match else "")
-    scores = scored(demand, leading, beside, mix.weights)
-    chosen = leading[mix.pick(scores, policy.chance)]
-    rest = [lane for lane in able if lane is not chosen and not lane.asleep]
-    order = dict(zip((lane.pool for lane in rest), scored(demand, rest, beside, mix.weights), strict=True))
+    scores = scored(demand, able, field_of(able, warm=match.worker if match else ""), mix.weights)
+    score_of = {lane.pool: score for lane, score in zip(able, scores, strict=True)}
+    chosen = leading[mix.pick([score_of[lane.pool] for lane in leading], policy.chance)]
     front = {lane.pool for lane in leading}
-    return chosen, sorted(rest, key=lambda lane: (lane.pool in front, order[lane.pool]), reverse=True)
+    rest = [lane for lane in able if lane is not chosen and not lane.asleep]
+    rest.sort(key=lambda lane: (lane.pool in front, score_of[lane.pool]), reverse=True)
+    return chosen, rest[:MOST_FALLBACKS]
 
 
 def _worker(demand: Demand, lane: LaneView, policy: Policy, match: Match | None) -> EngineRegistered | None:
