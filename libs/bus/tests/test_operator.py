@@ -1,6 +1,7 @@
 """What an operator sees and does."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -12,6 +13,7 @@ from archive_bus import (
     BusUnavailable,
     Delivery,
     NoSuchDeadLetter,
+    NoSuchGroup,
     Operator,
     Reject,
     TailEntry,
@@ -145,3 +147,34 @@ async def test_absent_server_is_said() -> None:
         with pytest.raises(BusUnavailable):
             await operator.streams()
         assert all((await operator.check()).values())
+
+
+async def test_dropped_group_is_gone(redis_url: str, operator: Operator) -> None:
+    async with bus_of("router", redis_url) as router:
+        await router.publish(CHAT, to=CHAT_REQUESTS)
+    dropped = await operator.drop_group(CHAT_REQUESTS, "router")
+    assert (dropped.name, dropped.lag, dropped.consumers, dropped.seen_s) == ("router", 1, 0, None)
+    (report,) = await operator.streams()
+    assert (report.length, report.groups) == (1, ())
+    with pytest.raises(NoSuchGroup):
+        await operator.drop_group(CHAT_REQUESTS, "router")
+
+
+async def test_oldest_unsettled_is_told(redis_url: str, operator: Operator) -> None:
+    key, hour_ago = CHAT_REQUESTS.physical(), int(time.time() - 3600) * 1000
+    async with Redis.from_url(redis_url) as client:  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+        await client.xgroup_create(key, "router", id="0", mkstream=True)
+        await client.xadd(key, {b"type": b"x"}, id=f"{hour_ago}-0")
+        await client.xadd(key, {b"type": b"x"})
+        assert 3595 < await oldest(operator) < 3700
+        await client.xreadgroup("router", "me", {key: ">"}, count=1)
+        assert 3595 < await oldest(operator) < 3700
+        await client.xack(key, "router", f"{hour_ago}-0")
+        assert await oldest(operator) < 100
+
+
+async def oldest(operator: Operator) -> float:
+    (report,) = await operator.streams()
+    (group,) = report.groups
+    assert group.oldest_s is not None
+    return group.oldest_s

@@ -3,7 +3,9 @@
 # pyright: reportUnknownMemberType=false
 # redis-py leaves its keyword arguments without types.
 
+import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +45,18 @@ def info(url: str, home: Path) -> RunInfo:
     )
 
 
-def add_dead(bus: Redis) -> str:
+def add_dead(bus: Redis, *, code: str = "bad", group: str = "librarian") -> str:
     key = DOCUMENT_COMMANDS.physical()
     fields: dict[Any, Any] = {
         "entry": "1-1",
         "at": "1000",
-        "cause.code": "bad",
+        "cause.code": code,
+        "cause.attempts": "3",
         "cause.cause": "It is bad.",
         "raw.type": "document.ingest-stored.v1",
         "raw.data": "{}",
     }
-    raw = bus.xadd(dead_letters(key, "librarian"), fields)
+    raw = bus.xadd(dead_letters(key, group), fields)
     return str(raw.decode() if isinstance(raw, bytes) else raw)
 
 
@@ -66,6 +69,69 @@ def test_streams_show_lag_and_pending(bus: Redis, capsys: pytest.CaptureFixture[
     assert main(["streams", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["streams"]
     assert (row["stream"], row["group"], row["lag"], row["pending"]) == ("documents.commands", "librarian", 2, 1)
+
+
+def test_streams_show_ages_and_consumers(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    key = DOCUMENT_COMMANDS.physical()
+    for group in ("librarian", "memory"):
+        bus.xgroup_create(key, group, id="0", mkstream=True)
+    bus.xadd(key, {"type": "x", "data": "{}"}, id=f"{int(time.time() - 7200) * 1000}-0")
+    bus.xreadgroup("librarian", "me", {key: ">"}, count=1)
+    assert main(["streams", "--json"]) == 0
+    librarian, memory = json.loads(capsys.readouterr().out)["streams"]
+    assert (librarian["consumers"], memory["consumers"], memory["seen_s"]) == (1, 0, None)
+    assert all(7195 < row[age] < 7300 for row in (librarian, memory) for age in ("oldest_s", "unsettled_s"))
+    assert main(["streams"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["2h", "2h"]
+
+
+def test_lag_the_server_cannot_tell_is_unknown(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    key = DOCUMENT_COMMANDS.physical()
+    ids = [str(bus.xadd(key, {"type": "x"}), "ascii") for _ in range(4)]  # pyright: ignore - bytes, untyped
+    bus.xgroup_create(key, "librarian", id=ids[1])
+    bus.xdel(key, ids[2])
+    assert main(["streams"]) == 0
+    assert "unknown" in capsys.readouterr().out
+
+
+def test_dead_letters_are_filtered(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = add_dead(bus, code="expired", group="memory")
+    add_dead(bus)
+    for words in (
+        ["--reason", "expired"],
+        ["--group", "memory"],
+        ["--stream", "documents.commands:0", "--group", "memory"],
+    ):
+        assert main(["dead", "list", "--json", *words]) == 0
+        (row,) = json.loads(capsys.readouterr().out)["dead"]
+        assert (row["id"], row["code"], row["attempts"]) == (wanted, "expired", 3)
+    assert main(["dead", "drop", "--all", "--reason", "expired"]) == 0
+    assert bus.xlen(dead_letters(DOCUMENT_COMMANDS.physical(), "librarian")) == 1
+
+
+def test_group_is_dropped_when_told_so(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    key = DOCUMENT_COMMANDS.physical()
+    for group in ("librarian", "stale"):
+        bus.xgroup_create(key, group, id="0", mkstream=True)
+    bus.xadd(key, {"type": "x", "data": "{}"})
+    assert main(["groups", "drop", "documents.commands", "stale"]) == 2
+    assert main(["groups", "drop", "documents.commands", "nobody", "--yes"]) == 2
+    capsys.readouterr()
+    assert main(["groups", "drop", "documents.commands", "stale", "--yes", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["dropped"]
+    assert (told["stream"], told["group"], told["lag"]) == ("documents.commands", "stale", 1)
+    assert [group["name"] for group in bus.xinfo_groups(key)] == [b"librarian"]  # pyright: ignore - untyped
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 0), ("\n", 1, 1)])
+def test_group_drop_asks_first(bus: Redis, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, left: int) -> None:
+    key = DOCUMENT_COMMANDS.physical()
+    bus.xgroup_create(key, "librarian", id="0", mkstream=True)
+    person = io.StringIO(answer)
+    monkeypatch.setattr(person, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", person)
+    assert main(["groups", "drop", "documents.commands", "librarian"]) == code
+    assert len(bus.xinfo_groups(key)) == left  # pyright: ignore - untyped
 
 
 def test_dead_letters_are_listed_and_shown(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:

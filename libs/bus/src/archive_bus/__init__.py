@@ -8,7 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from archive_bus._admin import DeadLetter, GroupReport, NoSuchDeadLetter, Operator, StreamReport, TailEntry
+    from archive_bus._admin import (
+        DeadLetter,
+        GroupReport,
+        NoSuchDeadLetter,
+        NoSuchGroup,
+        Operator,
+        StreamReport,
+        TailEntry,
+    )
     from archive_bus._answers import Answered
     from archive_bus._bus import Bus
     from archive_bus._calls import Call
@@ -38,6 +46,7 @@ _HOMES = {
     "DeadLetter": "archive_bus._admin",
     "GroupReport": "archive_bus._admin",
     "NoSuchDeadLetter": "archive_bus._admin",
+    "NoSuchGroup": "archive_bus._admin",
     "Operator": "archive_bus._admin",
     "StreamReport": "archive_bus._admin",
     "TailEntry": "archive_bus._admin",
@@ -95,6 +104,7 @@ __all__ = [
     "LeaseLost",
     "LogEnd",
     "NoSuchDeadLetter",
+    "NoSuchGroup",
     "NoSuchLog",
     "NotInMap",
     "Operator",

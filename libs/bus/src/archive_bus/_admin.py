@@ -26,15 +26,28 @@ class NoSuchDeadLetter(BusError):
     next_step = "List them with 'archive dead list'."
 
 
+class NoSuchGroup(BusError):
+    """There is no consumer group of that name."""
+
+    code = "no_such_group"
+    next_step = "List them with 'archive streams'."
+
+
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """One consumer group of a stream. ``lag`` is None when the server cannot tell."""
+    """One consumer group of a stream. ``lag`` is None when the server cannot tell.
+
+    ``oldest_s`` is the age in seconds of the oldest message that it has not settled, read or unread; None when there is
+    none. ``seen_s`` is how long ago one of its consumers last spoke; None when it has none.
+    """
 
     name: str
     lag: int | None
     pending: int
     consumers: int
     dead: int
+    oldest_s: float | None = None
+    seen_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,10 @@ class StreamReport:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was given up, with its cause and the fields as they came."""
+    """A message that was given up, with its cause and the fields as they came.
+
+    ``attempts`` is how often it was begun; 0 when it was never read as a message.
+    """
 
     id: str
     key: str
@@ -62,6 +78,7 @@ class DeadLetter:
     cause: str
     at: float
     fields: Mapping[bytes, bytes]
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +143,24 @@ class Operator:
         )
 
     async def _group(self, key: str, raw: Mapping[str, Any]) -> GroupReport:
-        name = _text(raw["name"])
-        lag = raw.get("lag")
+        client, name, lag = self._clients[Server.BUS], _text(raw["name"]), raw.get("lag")
+        consumers = await client.xinfo_consumers(key, name)
         return GroupReport(
             name=name,
             lag=None if lag is None else int(lag),
             pending=int(raw["pending"]),
-            consumers=int(raw["consumers"]),
-            dead=int(await self._clients[Server.BUS].xlen(dead_letters(key, name))),
+            consumers=len(consumers),
+            dead=int(await client.xlen(dead_letters(key, name))),
+            oldest_s=await self._oldest(key, name, after=_text(raw["last-delivered-id"])),
+            seen_s=min((float(consumer["idle"]) / 1000 for consumer in consumers), default=None),
         )
+
+    async def _oldest(self, key: str, group: str, *, after: str) -> float | None:
+        client = self._clients[Server.BUS]
+        pending = await client.xpending(key, group)
+        # Whatever is pending was read before anything unread was added behind it.
+        unsettled = [(pending["min"],)] if pending["min"] else await client.xrange(key, min=f"({after}", count=1)
+        return _age(unsettled[0] if unsettled else None)
 
     async def memory(self) -> dict[str, int]:
         """Return the bytes each role uses."""
@@ -159,15 +185,39 @@ class Operator:
                 after = raw_id.decode()
                 yield _tail_entry(after, fields)
 
-    async def dead_letters(self, *, stream: str = "", group: str = "", limit: int = 100) -> list[DeadLetter]:
-        """Return dead letters, newest first."""
+    async def drop_group(self, stream: Stream, group: str, *, partition: str = "0") -> GroupReport:
+        """Delete a consumer group with all it has not settled; its dead letters stay. Returns what it was.
+
+        A group of the map comes back with its next process, and then begins with the oldest entry that is kept.
+
+        Raises:
+            NoSuchGroup: the stream has no such group.
+        """
+        client, key = self._clients[Server.BUS], stream.physical(partition)
+        with _reachable():
+            try:
+                found = [raw for raw in await client.xinfo_groups(key) if _text(raw["name"]) == group]
+            except ResponseError:  # the stream does not exist
+                found = []
+            if not found:
+                raise NoSuchGroup(f"{key} has no group {group!r}")
+            report = await self._group(key, found[0])
+            await client.xgroup_destroy(key, group)
+            await client.unlink(f"{key}:{group}:attempts")
+        return report
+
+    async def dead_letters(
+        self, *, stream: str = "", group: str = "", reason: str = "", limit: int = 100
+    ) -> list[DeadLetter]:
+        """Return dead letters, newest first, all or those of a stream, a group, a cause's code."""
         found: list[DeadLetter] = []
         with _reachable():
             async for raw in self._clients[Server.BUS].scan_iter(match="{*}:*:dead", count=1000, _type="stream"):
                 key, owner = _owner_of(raw.decode())
                 if (not stream or at(key)[0].name == stream) and (not group or owner == group):
-                    rows = await self._clients[Server.BUS].xrevrange(raw, count=limit)
-                    found += [_dead_letter(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
+                    rows = await self._clients[Server.BUS].xrevrange(raw, count=None if reason else limit)
+                    letters = [_dead_letter(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
+                    found += [letter for letter in letters if reason in {"", letter.code}]
         return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
@@ -237,6 +287,7 @@ def _dead_letter(key: str, group: str, letter_id: str, fields: Mapping[bytes, by
         cause=text(b"cause.cause"),
         at=int(text(b"at") or "0") / 1000,
         fields=raw,
+        attempts=int(text(b"cause.attempts") or "0"),
     )
 
 

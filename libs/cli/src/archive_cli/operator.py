@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from archive_bus import BusError, BusUnavailable, DeadLetter, Operator, TailEntry
+from archive_bus import BusError, BusUnavailable, DeadLetter, GroupReport, Operator, TailEntry
 from archive_cli.errors import CliError, NotRunningError, UsageError
 from archive_cli.runinfo import RunInfo
 from archive_contracts.streams import STREAMS, Kind, Stream
 
 Json = dict[str, Any]
 T = TypeVar("T")
+
+MOST = 100_000
+"""Dead letters that one order works on at most."""
 
 PARTS = {
     Kind.JOURNAL: "the id of a job or run",
@@ -23,7 +27,11 @@ PARTS = {
 
 
 def stream_rows(info: RunInfo) -> list[Json]:
-    """Return a row for each stream and group: length, lag (None when the server cannot tell), pending, dead letters.
+    """Return a row for each stream and group.
+
+    `lag` is None when the server cannot tell; `oldest_s` is the age of the oldest entry that the stream still holds,
+    `unsettled_s` that of the oldest message which the group has not settled, `seen_s` how long ago a consumer of the
+    group last spoke: seconds, or None where there is none.
 
     Raises:
         NotRunningError: the bus does not answer.
@@ -33,31 +41,38 @@ def stream_rows(info: RunInfo) -> list[Json]:
         rows: list[Json] = []
         for report in await operator.streams():
             shown = {"stream": _name(report.stream, report.partition), "length": report.length}
-            idle: Json = {"group": "-", "lag": 0, "pending": 0, "dead": 0, "consumers": 0}
-            groups: list[Json] = [
-                {
-                    "group": group.name,
-                    "lag": group.lag,
-                    "pending": group.pending,
-                    "dead": group.dead,
-                    "consumers": group.consumers,
-                }
-                for group in report.groups
-            ]
-            rows += [shown | group | {"oldest_s": report.oldest_s} for group in groups or [idle]]
+            nobody: Json = {"group": "-", "lag": 0, "pending": 0, "dead": 0, "consumers": 0}
+            groups = [_group(group) for group in report.groups] or [nobody | {"unsettled_s": None, "seen_s": None}]
+            rows += [shown | group | {"oldest_s": report.oldest_s} for group in groups]
         return rows
 
     return _run(info, ask)
 
 
-def dead_rows(info: RunInfo, *, stream: str = "", group: str = "", limit: int = 100) -> list[Json]:
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters: of a stream, of a group, with a cause's code; what is empty matches all."""
+
+    stream: str = ""
+    group: str = ""
+    reason: str = ""
+
+    async def letters(self, operator: Operator, *, limit: int) -> list[DeadLetter]:
+        """Return what matches, newest first. Raises UsageError when the map knows no such stream."""
+        key = ""
+        if self.stream:
+            stream, partition = _find(self.stream, whole=":" not in self.stream.strip("{}"))
+            key = stream.physical(partition) if ":" in self.stream else ""
+        name = self.stream.strip("{}").partition(":")[0]
+        found = await operator.dead_letters(stream=name, group=self.group, reason=self.reason, limit=limit)
+        return [letter for letter in found if key in {"", letter.key}]
+
+
+def dead_rows(info: RunInfo, wanted: Filter, *, limit: int = 100) -> list[Json]:
     """Return dead letters, newest first. Raises NotRunningError."""
-    if stream:
-        _find(stream)
 
     async def ask(operator: Operator) -> list[Json]:
-        letters = await operator.dead_letters(stream=stream.partition(":")[0], group=group, limit=limit)
-        return [_letter(letter) for letter in letters]
+        return [_letter(letter) for letter in await wanted.letters(operator, limit=limit)]
 
     return _run(info, ask)
 
@@ -72,20 +87,47 @@ def dead_letter(info: RunInfo, letter_id: str) -> Json:
     return _run(info, ask)
 
 
-def settle_dead(info: RunInfo, letter_ids: list[str], *, replay: bool, stream: str = "", group: str = "") -> list[str]:
-    """Replay or drop dead letters; none named means all of the stream and group. Return the ids."""
-    if stream:
-        _find(stream)
+def settle_dead(info: RunInfo, letter_ids: list[str], wanted: Filter, *, replay: bool) -> list[str]:
+    """Replay or drop dead letters; none named means all that match. Return the ids."""
 
     async def ask(operator: Operator) -> list[str]:
         if letter_ids:
             letters = [await operator.dead_letter(letter_id) for letter_id in letter_ids]
         else:
-            letters = await operator.dead_letters(stream=stream.partition(":")[0], group=group, limit=100_000)
+            letters = await wanted.letters(operator, limit=MOST)
         # Oldest first, so that a replay keeps the order in which they came.
         for letter in sorted(letters, key=lambda letter: letter.at):
             await (operator.replay(letter) if replay else operator.drop(letter))
         return [letter.id for letter in letters]
+
+    return _run(info, ask)
+
+
+def find_group(info: RunInfo, name: str, group: str) -> Json:
+    """Return the row of one group of a stream.
+
+    Raises:
+        UsageError: the map knows no such stream, or the stream has no such group.
+        NotRunningError: the bus does not answer.
+    """
+    stream, partition = _find(name)
+    shown = _name(stream.name, partition)
+    for row in stream_rows(info):
+        if (row["stream"], row["group"]) == (shown, group):
+            return row
+    raise UsageError(f"{shown} has no group {group!r}.", code="no_such_group", next_step="`archive streams`")
+
+
+def drop_group(info: RunInfo, name: str, group: str) -> Json:
+    """Delete a group with all it has not settled; return what it was, and whether the map names it.
+
+    Raises as find_group, and CliError.
+    """
+    stream, partition = _find(name)
+
+    async def ask(operator: Operator) -> Json:
+        report = await operator.drop_group(stream, group, partition=partition)
+        return {"stream": _name(stream.name, partition), "mapped": group in stream.consumers} | _group(report)
 
     return _run(info, ask)
 
@@ -128,14 +170,17 @@ async def _operator(info: RunInfo) -> AsyncGenerator[Operator]:
         raise CliError(problem.message, code=problem.code, next_step=problem.next_step) from error
 
 
-def _find(name: str) -> tuple[Stream, str]:
-    """Return stream and partition of `documents.events`, `engine.jobs:small` or a physical key."""
+def _find(name: str, *, whole: bool = False) -> tuple[Stream, str]:
+    """Return stream and partition of `documents.events`, `engine.jobs:small` or a physical key.
+
+    With `whole` no part needs to be named.
+    """
     bare, _, partition = name.strip("{}").partition(":")
     if bare not in STREAMS:
         known = ", ".join(sorted(STREAMS))
         raise UsageError(f"There is no stream {bare!r}.", code="no_such_stream", next_step=f"one of {known}")
     stream = STREAMS[bare]
-    if not partition and stream.kind in PARTS:
+    if not partition and not whole and stream.kind in PARTS:
         what = PARTS[stream.kind]
         raise UsageError(
             f"{bare} is one stream for each part.", code="part_needed", next_step=f"name {what}: {bare}:NAME"
@@ -153,6 +198,18 @@ def _entry(entry: TailEntry) -> Json:
     return {"entry": entry.id} | _readable(entry.fields)
 
 
+def _group(group: GroupReport) -> Json:
+    return {
+        "group": group.name,
+        "lag": group.lag,
+        "pending": group.pending,
+        "dead": group.dead,
+        "consumers": group.consumers,
+        "unsettled_s": group.oldest_s,
+        "seen_s": group.seen_s,
+    }
+
+
 def _letter(letter: DeadLetter) -> Json:
     return {
         "id": letter.id,
@@ -161,6 +218,7 @@ def _letter(letter: DeadLetter) -> Json:
         "entry": letter.entry,
         "type": letter.type,
         "code": letter.code,
+        "attempts": letter.attempts,
         "cause": letter.cause,
         "at": letter.at,
     }
