@@ -83,10 +83,12 @@ async def test_dead_letters_tell_why(redis_url: str, operator: Operator) -> None
     await bury(redis_url, operator, 3)
     letters = await operator.dead_letters(stream="chat.requests", group="router")
     assert len(letters) == 3
-    assert len(await operator.dead_letters(limit=2)) == 2
+    assert len(await operator.dead_letters(limit=2)) == len(await operator.dead_letters(reason="no_lane", limit=2)) == 2
+    assert await operator.dead_letters(reason="other") == []
     assert await operator.dead_letters(stream="chat.events") == await operator.dead_letters(group="memory") == []
     letter = await operator.dead_letter(letters[0].id)
     assert (letter.code, letter.cause, letter.type) == ("no_lane", "nobody serves é", ChatRequested.type)
+    assert letter.attempts == 1
     assert ChatRequested.model_validate_json(letter.fields[b"data"]).model in {"0", "1", "2"}
     assert [each.at for each in letters] == sorted((each.at for each in letters), reverse=True)
 

@@ -203,7 +203,7 @@ class Operator:
                 raise NoSuchGroup(f"{key} has no group {group!r}")
             report = await self._group(key, found[0])
             await client.xgroup_destroy(key, group)
-            await client.unlink(f"{key}:{group}:attempts")
+            await client.unlink(f"{key}:{group}:attempts", f"{key}:{group}:parked")
         return report
 
     async def dead_letters(

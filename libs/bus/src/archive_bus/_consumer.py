@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 
 TRIM_S = 5.0
 REAP_S = 30.0
+WATCH_SHARE = 1 / 20
+"""How much of a lease passes between two looks at what is about to run out."""
+LAST_SHARE = 1 / 4
+"""How much of a lease is left when it is renewed out of turn."""
 
 
 class Consumer:
@@ -37,6 +41,7 @@ class Consumer:
         )
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
         self._held: dict[str, Held] = {}
+        self._adrift: list[Held] = []
         self._draining = False
         self._pump: asyncio.Task[None] | None = None
 
@@ -59,6 +64,7 @@ class Consumer:
             self._pump = tasks.create_task(self._transport.pump(self.lane, self._feed, prefetch=prefetch))
             tasks.create_task(self._every(self._scan_s(), self._claim))
             tasks.create_task(self._every(self._lease_s / 3, self._renew))
+            tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
             tasks.create_task(self._every(TRIM_S, self._trim))
             tasks.create_task(self._every(REAP_S, self._reap))
 
@@ -123,6 +129,8 @@ class Consumer:
                 log.warning("%s: %s; trying again", self.lane.key, error)
 
     async def _claim(self) -> None:
+        if self._adrift:
+            await self._return_adrift()
         free = self._concurrency - len(self._held)
         if free > 0 and not self._draining:
             claimed = await self._transport.claim(self.lane, count=free)
@@ -144,6 +152,33 @@ class Consumer:
                 held.until = until
             elif not held.settled:
                 held.lose()
+
+    async def _expire(self) -> None:
+        """Cancel handlers whose lease runs out unrenewed: when cut off, they would run beside the next owner.
+
+        Before that, and after a stall, the server is asked once more, for as long as is left.
+        """
+        ending = [held for held in self._held.values() if held.until < clock() + self._lease_s * LAST_SHARE]
+        ending = [held for held in ending if not (held.lost or held.settled)]
+        if not ending:
+            return
+        margin = self._lease_s * WATCH_SHARE
+        left = min(held.until for held in ending) - clock() - margin
+        with contextlib.suppress(BusUnavailable, TimeoutError):
+            async with asyncio.timeout(max(left, margin)):
+                await self.renew(ending)
+        for held in ending:
+            if held.until < clock() + margin * 2 and not (held.lost or held.settled):
+                self._adrift.append(held)
+                held.lose()
+
+    async def _return_adrift(self) -> None:
+        """Hand back what was given up without the server's knowledge, once its handler is over: it runs at once."""
+        over = [held for held in self._adrift if held.entry.id not in self._held]
+        for begun in (True, False):
+            if ids := [held.entry.id for held in over if bool(held.starting) is begun]:
+                await self._transport.hand_back(self.lane, ids, begun=begun)
+        self._adrift = [held for held in self._adrift if held not in over]
 
     def lost(self, held: Held) -> None:
         """Take note of a lost lease."""

@@ -122,9 +122,11 @@ class Handling:
         if starts.begun < 0:
             raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
+            held.attempt = self._lane.stream.attempts
             await self._work.refuse(envelope, FATAL, held)
             await self._bury(held, "attempts_exhausted", "its handler took the process down each time", envelope)
             return
+        held.attempt = starts.begun
         alone = starts.begun - 1 - starts.failed >= SUSPECT_AFTER
         async with self._gate.alone() if alone else contextlib.nullcontext():
             await self._attempt(held, envelope, message, starts.begun)
@@ -172,5 +174,10 @@ class Handling:
         self.counts["dead"] += 1
         held.settled = True
         log.error("%s: %s goes to the dead letters: %s: %s", self._lane.key, held.entry.id, code, cause)
-        facts = {"code": code, "cause": cause[:CAUSE_LIMIT], "type": envelope.type if envelope else ""}
+        facts = {
+            "code": code,
+            "cause": cause[:CAUSE_LIMIT],
+            "type": envelope.type if envelope else "",
+            "attempts": str(held.attempt),
+        }
         await self._transport.bury(self._lane, held.entry, facts)

@@ -29,10 +29,11 @@ class Held:
     """One entry between its read and its settlement, and the lease on it.
 
     ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
-    way, and renewing it would undo that; ``lost``: another consumer has it, or may have it at any time.
+    way, and renewing it would undo that; ``lost``: another consumer has it, or may have it at any time. ``attempt`` is
+    0 until it runs.
     """
 
-    __slots__ = ("_keeper", "begun", "entry", "lost", "settled", "starting", "task", "until")
+    __slots__ = ("_keeper", "attempt", "begun", "entry", "lost", "settled", "starting", "task", "until")
 
     def __init__(self, entry: Entry, keeper: Keeper, *, lease_s: float) -> None:
         self._keeper = keeper
@@ -40,6 +41,7 @@ class Held:
         self.until = entry.since + lease_s
         self.task: asyncio.Task[None] | None = None
         self.starting: asyncio.Future[Starts] | None = None
+        self.attempt = 0
         self.begun = False
         self.settled = False
         self.lost = False
