@@ -37,8 +37,9 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 
 async def test_every_script_is_tested_here() -> None:
-    known = "ack append bury claim end_log extend publish reap release reply started trim"
-    assert set(SCRIPTS) == set(known.split())
+    delivery = "ack append bury claim extend publish reap release reply started trim"
+    features = "delay end_log move_due"
+    assert set(SCRIPTS) == {*delivery.split(), *features.split()}
 
 
 async def test_publish_adds_once(client: Any) -> None:
@@ -184,3 +185,21 @@ async def test_end_log_lets_nothing_follow(client: Any) -> None:
         await client.xadd(LOG, {"type": "late"}, id="0-4")
     assert [place.decode() for place, _ in await client.xrange(LOG)] == ["0-1", "0-2", "1-3"]
     assert 0 < await client.pttl(LOG) <= HOUR
+
+
+async def test_delay_keeps_once_and_moves_when_due(client: Any) -> None:
+    timers, parcels = f"{STREAM}:due", f"{STREAM}:parcels"
+    seen = [f"{STREAM}:seen:{name}" for name in ("a", "b")]
+    assert await run(client, "delay", [timers, parcels, seen[0]], 0, HOUR, 1, 0, "a", "type", b"\xff\x00") == 0
+    assert await run(client, "delay", [timers, parcels, seen[0]], 0, HOUR, 1, 0, "a", "type", "again") is None
+    assert 0 < await run(client, "delay", [timers, parcels, seen[1]], 0, HOUR, 0, HOUR, "b", "type", "t") <= HOUR + 1
+    assert HOUR < await client.pttl(seen[1]) <= 2 * HOUR + 1
+    assert await run(client, "move_due", [STREAM, timers, parcels], HOUR, 10) is None
+    await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
+    count, left = await run(client, "move_due", [STREAM, timers, parcels], HOUR, 10)
+    assert (count, 0 < left <= HOUR + 1) == (1, True)
+    assert [fields for _, fields in await client.xrange(STREAM)] == [{b"type": b"\xff\x00"}]
+    assert await run(client, "publish", [STREAM, seen[0]], 0, HOUR, "type", "t") == [0, await client.get(seen[0])]
+    late = await run(client, "delay", [timers, parcels, f"{STREAM}:seen:c"], 1, HOUR, 0, 1, "c", "type", "t")
+    assert late == -1
+    assert (await client.zrange(timers, 0, -1), await client.hkeys(parcels)) == ([b"b"], [b"b"])

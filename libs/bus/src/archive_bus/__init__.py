@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from archive_bus._lease import Lease, clock
     from archive_bus._options import BusOptions
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
-    from archive_bus._transport_parts import AnswerLogs, LogEnd
+    from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
 
 _HOMES = {
     "Answered": "archive_bus._answers",
@@ -80,7 +80,10 @@ _HOMES = {
     "Transport": "archive_bus._transport",
     "wire": "archive_bus._transport",
     "AnswerLogs": "archive_bus._transport_parts",
+    "Due": "archive_bus._transport_parts",
     "LogEnd": "archive_bus._transport_parts",
+    "Moved": "archive_bus._transport_parts",
+    "Timers": "archive_bus._transport_parts",
 }
 
 __all__ = [
@@ -94,6 +97,7 @@ __all__ = [
     "Call",
     "DeadLetter",
     "Delivery",
+    "Due",
     "Entry",
     "Feed",
     "GroupReport",
@@ -103,6 +107,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "LogEnd",
+    "Moved",
     "NoSuchDeadLetter",
     "NoSuchGroup",
     "NoSuchLog",
@@ -118,6 +123,7 @@ __all__ = [
     "Starts",
     "StreamReport",
     "TailEntry",
+    "Timers",
     "Transport",
     "Verdict",
     "clock",

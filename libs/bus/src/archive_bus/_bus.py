@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 import anyio
@@ -29,6 +29,7 @@ from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads
 from archive_bus._replies import ReplyReader
 from archive_bus._sending import Sender
+from archive_bus._timekeeper import Timekeeper, due_of
 from archive_bus._tracing import receiving
 from archive_bus._transport import Lane, Transport
 from archive_contracts.base import Failed, Message, Problem
@@ -54,7 +55,8 @@ class Bus:
         self._options = options
         self._tracer = None if isinstance(options.tracer, NoOpTracer) else options.tracer
         self._payloads = Payloads(blobs)
-        self._sender = Sender(transport, options, self._payloads, tracer=self._tracer)
+        self._timekeeper = Timekeeper(transport)
+        self._sender = Sender(transport, options, self._payloads, timekeeper=self._timekeeper, tracer=self._tracer)
         self._calls = Calls()
         self._replies = ReplyReader(transport, self._payloads, process=self.process, calls=self._calls)
         self._follower = Follower(transport, self._payloads)
@@ -70,6 +72,7 @@ class Bus:
         self._background = [
             self._tasks.create_task(self._replies.run()),
             self._tasks.create_task(self._callers.watch()),
+            self._tasks.create_task(self._timekeeper.run()),
         ]
         if self.service in CONTROL.followers:
             self._background.append(self._tasks.create_task(self._cancels.obey(self.follow(CONTROL))))
@@ -131,6 +134,7 @@ class Bus:
             concurrency=concurrency,
         )
         self._consumers.append(consumer)
+        self._timekeeper.watch(stream, partition)
         self._background.append(self._tasks.create_task(consumer.serve(prefetch=prefetch or concurrency)))
 
     @contextmanager
@@ -158,18 +162,28 @@ class Bus:
         id: str | None = None,  # noqa: A002 - CloudEvents' own word
         timeout: float | None = None,
         lease: Lease | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
     ) -> str:
         """Publish once for each id, waiting through an outage of the server. Returns the message id.
 
-        Under a ``lease`` the message is an output of the one the lease is on, and ends with it.
+        Under a ``lease`` the message is an output of the one the lease is on, and ends with it. With ``delay`` or
+        ``at`` consumers see it then, and never earlier, by the server's clock.
 
         Raises:
-            NotInMap: the stream does not carry this type.
+            NotInMap: the stream does not carry this type, or is not read by groups and cannot delay.
             LeaseLost: another process has taken over the message that this is an output of.
             BusUnavailable: the server did not answer within ``timeout`` (the service's patience by default).
         """
         return await self._sender.publish(
-            message, to=to, partition=partition, origin=origin or Origin(), message_id=id, timeout=timeout, lease=lease
+            message,
+            to=to,
+            partition=partition,
+            origin=origin or Origin(),
+            message_id=id,
+            timeout=timeout,
+            lease=lease,
+            due=due_of(to, delay=delay, at=at),
         )
 
     async def append(

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -120,11 +121,26 @@ class Delivery(Generic[M]):
         seed = f"{self.envelope.id}\n{message.type}\n{self._outputs[message.type]}"
         return blake2b(seed.encode(), digest_size=16).hexdigest()
 
-    async def publish(self, message: Message, *, to: Stream, partition: str = "0", reply: bool = False) -> str:
+    async def publish(
+        self,
+        message: Message,
+        *,
+        to: Stream,
+        partition: str = "0",
+        reply: bool = False,
+        delay: timedelta | None = None,
+    ) -> str:
         """Publish an output. With ``reply`` the caller of this message becomes the caller of the output."""
         origin = self.origin if reply else _without_caller(self.origin)
-        output = self.derived_id(message)
-        return await self._bus.publish(message, to=to, partition=partition, origin=origin, id=output, lease=self.lease)
+        return await self._bus.publish(
+            message,
+            to=to,
+            partition=partition,
+            origin=origin,
+            id=self.derived_id(message),
+            lease=self.lease,
+            delay=delay,
+        )
 
     async def append(
         self,

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 
 from opentelemetry.trace import Tracer
 
@@ -12,8 +13,10 @@ from archive_bus._errors import LeaseLost, NotInMap
 from archive_bus._lease import Lease
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads
+from archive_bus._timekeeper import Timekeeper
 from archive_bus._tracing import sending, traceparent_of
 from archive_bus._transport import Transport
+from archive_bus._transport_parts import Due
 from archive_contracts.base import Message
 from archive_contracts.envelope import INLINE_LIMIT, Envelope, stamp
 from archive_contracts.streams import ANSWERS, Stream
@@ -22,8 +25,17 @@ from archive_contracts.streams import ANSWERS, Stream
 class Sender:
     """Publishes in the name of one service."""
 
-    def __init__(self, transport: Transport, options: BusOptions, payloads: Payloads, *, tracer: Tracer | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        options: BusOptions,
+        payloads: Payloads,
+        *,
+        timekeeper: Timekeeper,
+        tracer: Tracer | None,
+    ) -> None:
         self._transport = transport
+        self._timekeeper = timekeeper
         self._options = options
         self._payloads = payloads
         self._tracer = tracer
@@ -38,29 +50,45 @@ class Sender:
         message_id: str | None,
         timeout: float | None,
         lease: Lease | None = None,
+        due: Due | None = None,
     ) -> str:
         """Publish once for each id. Returns the message id; raises as Bus.publish."""
         if type(message) not in to.messages:
             raise NotInMap(f"{to.name} does not carry {message.type}")
         envelope = await self._seal(message, origin, message_id)
         if self._tracer is None:
-            await self._publish(to, partition, envelope, timeout, lease)
+            await self._publish(to, partition, envelope, timeout, lease, due)
             return envelope.id
         with sending(self._tracer, to, envelope) as sent:
-            await self._publish(to, partition, sent, timeout, lease)
+            await self._publish(to, partition, sent, timeout, lease, due)
         return envelope.id
 
     async def _publish(
-        self, to: Stream, partition: str, envelope: Envelope, timeout: float | None, lease: Lease | None
+        self,
+        to: Stream,
+        partition: str,
+        envelope: Envelope,
+        timeout: float | None,
+        lease: Lease | None,
+        due: Due | None,
     ) -> None:
-        patience = timeout or self._options.patience_s
+        put = partial(self._put, to, partition, envelope, due, timeout or self._options.patience_s, lease)
         if lease:
             await lease.confirm()
         try:
-            await self._transport.publish(to, partition, envelope, timeout=patience, lease=lease)
+            await put()
         except LeaseLost:
             await _still_owned(lease)
-            await self._transport.publish(to, partition, envelope, timeout=patience, lease=lease)
+            await put()
+
+    async def _put(
+        self, to: Stream, partition: str, envelope: Envelope, due: Due | None, timeout: float, lease: Lease | None
+    ) -> None:
+        if due is None:
+            await self._transport.publish(to, partition, envelope, timeout=timeout, lease=lease)
+            return
+        left = await self._transport.timers.delay(to, partition, envelope, due=due, timeout=timeout, lease=lease)
+        self._timekeeper.watch(to, partition, within_s=left or 0.0)
 
     async def append(
         self,

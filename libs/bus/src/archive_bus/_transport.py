@@ -8,7 +8,7 @@ from typing import Protocol
 
 from archive_bus._errors import PayloadError
 from archive_bus._lease import Lease
-from archive_bus._transport_parts import AnswerLogs
+from archive_bus._transport_parts import AnswerLogs, Timers
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server, Stream
 
@@ -87,6 +87,11 @@ class Transport(Protocol):
     @property
     def answers(self) -> AnswerLogs:
         """Logs of streamed answers."""
+        ...
+
+    @property
+    def timers(self) -> Timers:
+        """Messages that become visible later."""
         ...
 
     async def start(self) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from archive_bus._lease import Lease
 from archive_contracts.envelope import Envelope
+from archive_contracts.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,4 +41,41 @@ class AnswerLogs(Protocol):
 
     async def reached(self, key: str) -> LogEnd | None:
         """Return how far a log has come, None when there is no such log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When a message becomes visible: at a time, in milliseconds since the epoch, or, when that is 0, after a delay."""
+
+    at_ms: int = 0
+    delay_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many messages became visible, and the seconds until the next of the lane is due, None when there is none."""
+
+    count: int
+    next_in_s: float | None
+
+
+class Timers(Protocol):
+    """Messages that become visible later, kept beside their stream; time is the server's."""
+
+    async def delay(
+        self,
+        stream: Stream,
+        partition: str,
+        envelope: Envelope,
+        *,
+        due: Due,
+        timeout: float,
+        lease: Lease | None = None,
+    ) -> float | None:
+        """Keep an envelope until it is due, once for each id. Returns the seconds left, None when the id is known."""
+        ...
+
+    async def move(self, stream: Stream, partition: str, *, most: int) -> Moved:
+        """Put what is due on its stream; any process may, and as many as like."""
         ...

@@ -5,6 +5,7 @@ Nothing here awaits, so every method is as atomic as a script.
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +16,9 @@ from archive_testkit.memory_log import Fields, Group, Held, Id, Log, id_of, text
 DEDUP_WINDOW_S = 3600.0
 NOBODY = "-"
 NEVER_S = float("-inf")
+
+Timer = tuple[float, str, Fields]
+"""When an entry becomes visible, its message id and its fields; a heap of them belongs to each stream."""
 
 
 class Broker:
@@ -29,6 +33,7 @@ class Broker:
         self._logs: dict[str, Log] = {}
         self._seen: dict[str, tuple[str, float]] = {}
         self._marks: dict[tuple[Server, str], float] = {}
+        self.timers: defaultdict[str, list[Timer]] = defaultdict(list)
         self._waiters: list[asyncio.Future[None]] = []
         self._away: set[Server] = set()
         self._queued: list[tuple[Server, Callable[[], bool], asyncio.Future[bool]]] = []
@@ -292,9 +297,9 @@ class Broker:
         entry, until = self._seen.get(f"{key}:{message_id}", ("", 0.0))
         return entry if until > self._clock() else None
 
-    def remember(self, key: str, message_id: str, entry: str) -> str:
-        """Note which entry a message id has become."""
-        self._seen[f"{key}:{message_id}"] = (entry, self._clock() + DEDUP_WINDOW_S)
+    def remember(self, key: str, message_id: str, entry: str, *, for_s: float = 0.0) -> str:
+        """Note which entry a message id has become, or will have become after a while."""
+        self._seen[f"{key}:{message_id}"] = (entry, self._clock() + for_s + DEDUP_WINDOW_S)
         return entry
 
 

@@ -13,8 +13,9 @@ from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, RedisU
 from archive_bus._redis.publishing import Publishing
 from archive_bus._redis.reading import Reading
 from archive_bus._redis.settling import Settling
+from archive_bus._redis.timers import RedisTimers
 from archive_bus._transport import Feed, Lane
-from archive_bus._transport_parts import AnswerLogs
+from archive_bus._transport_parts import AnswerLogs, Timers
 
 CHECK_TIMEOUT_S = 0.7
 
@@ -28,6 +29,7 @@ class RedisTransport(Publishing, Settling, Reading):
         Settling.__init__(self, self._connections)
         Reading.__init__(self, self._connections)
         self.answers: AnswerLogs = RedisAnswerLogs(self._connections)
+        self.timers: Timers = RedisTimers(self._connections, self)
         self._broker: RedisBroker = RedisBroker(
             urls.bus,
             protocol=cast("str", 2),  # FastStream's annotation is wrong: redis-py wants the number

@@ -10,9 +10,10 @@ from archive_testkit.conformance.delivery import Delivering
 from archive_testkit.conformance.failures import Failing
 from archive_testkit.conformance.records import Recording
 from archive_testkit.conformance.requests import Requesting
+from archive_testkit.conformance.timers import Delaying
 
 
-class BusConformance(Delivering, Failing, Requesting, Recording, Answering):
+class BusConformance(Delivering, Failing, Requesting, Recording, Answering, Delaying):
     """All of it."""
 
 

@@ -24,6 +24,7 @@ class Feature(StrEnum):
     JOURNALS = "journals"
     BROADCASTS = "broadcasts"
     ANSWER_LOGS = "answer logs"
+    TIMERS = "timers"
     FOREIGN_ENTRIES = "foreign entries"
     """Anybody can write fields of any name and any bytes."""
 
