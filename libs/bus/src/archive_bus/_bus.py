@@ -265,14 +265,15 @@ class Bus:
     ) -> AsyncGenerator[Call, None]:
         """Publish a message and yield the call that its replies arrive on.
 
-        With ``origin.log`` the replies are kept under that id as well, see ``follow_log``.
+        With ``origin.log`` the replies are kept under that id as well, see ``follow_log``; the message takes the same
+        id, so that whoever resumes the answer can cancel it.
         """
         origin = origin or Origin()
         now = time.time()
         deadline = min(origin.deadline or 2**53, int((now + timeout) * 1000))
         call = Call(
             call_id=secrets.token_hex(8),
-            message_id=secrets.token_hex(16),
+            message_id=origin.log or secrets.token_hex(16),
             deadline=asyncio.get_running_loop().time() + deadline / 1000 - now,
         )
         self._calls.add(call)

@@ -10,6 +10,7 @@ from archive_blobs import BlobError, Blobs, open_blobs
 from archive_bus import BusOptions, connect
 from archive_contracts.documents import IngestFromOutside
 from archive_contracts.streams import INGRESS
+from archive_gateway.adapters.attendance import StreamAttendance
 from archive_gateway.adapters.cancels import Canceller
 from archive_gateway.adapters.engines import EngineFollower
 from archive_gateway.adapters.keys import KeyFollower
@@ -56,6 +57,7 @@ def build(settings: Settings) -> App:
     sheet = UsageSheet()
     usage = UsageLedger(settings.bus_url, sheet)
     quota = SharedQuota(settings.state_url, clock=time.monotonic)
+    attendance = StreamAttendance(settings.state_url)
     watch = ServerWatch(bus.check, clock=time.monotonic)
     ready: dict[str, Check] = {"bus": watch.check, "blobs": _blobs_check(blobs)}
     desk = Desk(
@@ -73,6 +75,7 @@ def build(settings: Settings) -> App:
         metering=Metering(guardrails=_guardrails(settings), quota=quota, sheet=sheet),
         keys=keys,
         usage=usage,
+        attendance=attendance,
         ready=ready,
         live=bus.live,
     )
@@ -90,8 +93,10 @@ def build(settings: Settings) -> App:
             async with server.serving():
                 yield
                 desk.draining.set()
+            cancels.let_go()
             await quota.close()
             await usage.close()
+            await attendance.close()
             for task in running:
                 task.cancel()
 

@@ -1,6 +1,8 @@
 """Cancellation on the way out: the one who causes it has left, or is being told about it."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from archive_bus import Bus, BusUnavailable
 from archive_telemetry import get_logger
@@ -16,6 +18,7 @@ class Canceller:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._tasks: asyncio.TaskGroup | None = None
+        self._waiting: set[asyncio.Task[None]] = set()
 
     def use(self, tasks: asyncio.TaskGroup) -> None:
         """Run in this group from now on."""
@@ -26,6 +29,19 @@ class Canceller:
         if self._tasks is None:
             raise RuntimeError("the canceller has no task group yet")
         self._tasks.create_task(self._cancel(target, reason))
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what follows when a client has left; a drain ends it."""
+        if self._tasks is None:
+            raise RuntimeError("the canceller has no task group yet")
+        task = self._tasks.create_task(work)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    def let_go(self) -> None:
+        """Give up what still waits: it belongs to streams that live on without this process."""
+        for task in tuple(self._waiting):
+            task.cancel()
 
     async def _cancel(self, target: str, reason: str) -> None:
         try:

@@ -1,8 +1,8 @@
 """What routes and handlers need from outside; adapters implement it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from archive_contracts.keys import KeyBook, KeyEvent
 from archive_gateway.domain.roster import Member, Offer
@@ -66,6 +66,35 @@ class Cancels(Protocol):
 
     def soon(self, target: str, *, reason: str) -> None:
         """Cancel a request, a job or a run, without waiting for it."""
+        ...
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what follows when a client has left, without waiting for it; a drain does not wait for it either."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patron:
+    """Whose account a resumable stream is on, for the gateway that sees its end."""
+
+    key: str
+    model: str
+    prompt_chars: int
+
+
+class Attendance(Protocol):
+    """Which resumable streams somebody listens to, at whichever gateway. Never raises: it is a courtesy."""
+
+    async def note(self, stream: str, patron: Patron) -> None:
+        """Say that somebody listens now, and for some seconds on."""
+        ...
+
+    async def patron(self, stream: str) -> Patron | None:
+        """Return whose it is, while somebody listens or did so a moment ago."""
+        ...
+
+    async def settled(self, stream: str) -> bool:
+        """Whether the stream was booked already; from now on it was."""
         ...
 
 

@@ -62,12 +62,13 @@ class EventWire:
         if not self.started:
             self._headers.append(header)
 
-    async def data(self, text: str) -> None:
-        """Send one event that has no name."""
+    async def data(self, text: str, *, entry: str = "") -> None:
+        """Send one event that has no name, with an id to resume from when there is one."""
         if "\n" in text or "\r" in text:
             # Between the tokens of JSON a line break means nothing; in an event it ends the line.
             text = text.replace("\r", " ").replace("\n", " ")
-        await self._put(b"data: " + text.encode("utf-8", "replace") + b"\n\n")
+        mark = f"id: {entry}\n" if entry else ""
+        await self._put(f"{mark}data: {text}\n\n".encode("utf-8", "replace"))
 
     async def event(self, name: str, body: BaseModel | bytes, *, entry: str = "") -> None:
         """Send one named event, with an id to resume from when there is one."""

@@ -1,7 +1,7 @@
 """Requests to the other services, on behalf of a client who waits."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -15,6 +15,8 @@ from archive_gateway.domain.ports import Cancels, Outage, Outages
 
 A = TypeVar("A", bound=Message)
 T = TypeVar("T")
+Leave = Callable[[str], None]
+"""What to do about a request that nobody waits for any more, by its id."""
 
 PUBLISH_S = 0.8
 """A client is told within a second that a server is away; this is what of it a publish may take."""
@@ -38,6 +40,11 @@ class Conversation:
         self._looks = 0
         self.id = call.message_id
         self.ended = False
+
+    @property
+    def seq(self) -> int:
+        """The place of the last reply in the log of the answer."""
+        return self._call.seq
 
     async def next(self, *, within: float = 3600.0) -> Message | None:
         """Return the next reply, or None after ``within`` seconds of silence.
@@ -75,9 +82,9 @@ class Asking:
 
     @asynccontextmanager
     async def open(
-        self, message: Message, *, to: Stream, origin: Origin, timeout: float
+        self, message: Message, *, to: Stream, origin: Origin, timeout: float, leave: Leave | None = None
     ) -> AsyncGenerator[Conversation, None]:
-        """Publish a request and yield its replies; one that is left before its end is cancelled.
+        """Publish a request and yield its replies; one that is left before its end is cancelled, or as ``leave`` does.
 
         Raises:
             Unavailable, BusUnavailable: a server is away.
@@ -89,7 +96,9 @@ class Asking:
             try:
                 yield conversation
             finally:
-                if not conversation.ended:
+                if not conversation.ended and leave:
+                    leave(call.message_id)
+                elif not conversation.ended:
                     self._cancels.soon(call.message_id, reason="nobody waits for the answer any more")
 
     async def ask(self, message: Message, answer: type[A], *, to: Stream, origin: Origin, timeout: float = 10.0) -> A:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from archive_bus import Bus
-from archive_gateway.domain.ports import Cancels, Engines, Keys, Uploads, Usage
+from archive_gateway.domain.ports import Attendance, Cancels, Engines, Keys, Uploads, Usage
 from archive_gateway.routes.asking import Asking
 from archive_gateway.routes.metering import Metering
 
@@ -38,6 +38,7 @@ class Desk:
     metering: Metering
     keys: Keys
     usage: Usage
+    attendance: Attendance
     ready: Mapping[str, Check]
     live: Callable[[], str | None]
     draining: asyncio.Event = field(default_factory=asyncio.Event)

@@ -36,15 +36,19 @@ class Demand:
 
 
 class Meter:
-    """What one request used. An answer that broke off is measured by what came of it."""
+    """What one request used. An answer that broke off is measured by what came of it.
 
-    __slots__ = ("_demand", "_model", "_pieces", "_usage", "headers")
+    ``handed_on`` says that somebody else books it.
+    """
+
+    __slots__ = ("_demand", "_model", "_pieces", "_usage", "handed_on", "headers")
 
     def __init__(self, demand: Demand, headers: Headers) -> None:
         self._demand = demand
         self._pieces = 0
         self._model = ""
         self._usage: Usage | None = None
+        self.handed_on = False
         self.headers = headers
 
     def piece(self) -> None:
@@ -118,8 +122,12 @@ class Metering:
             counts = meter.counts()
             if reservation:
                 self._quota.settle(reservation, tokens=counts.total_tokens if counts else 0)
-            if counts:
+            if counts and not meter.handed_on:
                 self._sheet.book(Account(_today(), ticket.tenant, caller.key, meter.model), counts)
+
+    def book(self, tenant: str, key: str, model: str, used: Counts) -> None:
+        """Book what a stream used that another process began."""
+        self._sheet.book(Account(_today(), tenant, key, model), used)
 
     def _leave(self, key: str) -> None:
         self._running[key] -= 1

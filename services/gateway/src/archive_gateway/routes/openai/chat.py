@@ -1,6 +1,8 @@
 """Chat completions and completions: the way of most requests, kept short."""
 
+import secrets
 import time
+from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -10,23 +12,29 @@ from archive_contracts.streams import CHAT_REQUESTS
 from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import openai_error
 from archive_gateway.domain.identity import is_id
+from archive_gateway.domain.ports import Patron
 from archive_gateway.routes.answers import PING_S, EventWire, send_whole
-from archive_gateway.routes.asking import Conversation
+from archive_gateway.routes.asking import Conversation, Leave
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
 from archive_gateway.routes.metering import ANSWER_TOKENS, Demand, Meter
 from archive_gateway.routes.openai.chat_body import Asked, chat_asked, completion_asked
+from archive_gateway.routes.openai.streams import NOTE_S, Presence, mark_of, resumed
 from archive_gateway.routes.visit import Visit
 
 
 async def create_chat_completion(desk: Desk, visit: Visit) -> ASGIApp:
-    """Answer a conversation."""
+    """Answer a conversation, or go on with the answer that ``Last-Event-ID`` names."""
+    if mark := mark_of(visit):
+        return await resumed(desk, visit, *mark)
     asked = chat_asked(await visit.raw(), desk.metering.guardrails, session=session_of(visit))
     return ChatAnswer(desk, visit, asked)
 
 
 async def create_completion(desk: Desk, visit: Visit) -> ASGIApp:
-    """Continue a text."""
+    """Continue a text, or go on with the stream that ``Last-Event-ID`` names."""
+    if mark := mark_of(visit):
+        return await resumed(desk, visit, *mark)
     asked = completion_asked(await visit.raw(), desk.metering.guardrails, session=session_of(visit))
     return ChatAnswer(desk, visit, asked)
 
@@ -40,33 +48,41 @@ def session_of(visit: Visit) -> str:
 class ChatAnswer:
     """The answer to a chat or completion request, as it comes.
 
-    A client who leaves cancels the request: nothing is generated for nobody.
+    A client who leaves cancels the request, and nothing is generated for nobody; unless it has said that it may come
+    back for the rest of a stream.
     """
 
     def __init__(self, desk: Desk, visit: Visit, asked: Asked) -> None:
         self._desk = desk
         self._visit = visit
         self._asked = asked
+        self._presence: Presence | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, timeout = self._asked.request, self._desk.limits.request_s
+        request, desk, visit = self._asked.request, self._desk, self._visit
         demand = Demand(
             model=request.model,
             prompt_chars=request.prompt_chars,
             answer_tokens=(self._asked.answer_tokens or ANSWER_TOKENS) * self._asked.choices,
-            timeout_s=timeout,
+            timeout_s=desk.limits.request_s,
         )
-        async with (
-            self._desk.metering.admitted(self._visit.ticket, demand) as meter,
-            self._desk.asking.open(
-                request, to=CHAT_REQUESTS, origin=self._visit.origin, timeout=timeout
-            ) as conversation,
-            while_connected(receive),
-        ):
-            if request.stream:
-                await self._stream(conversation, meter, send)
-            else:
-                await self._whole(conversation, meter, send)
+        stream = secrets.token_hex(16) if request.stream else ""
+        origin = replace(visit.origin, log=stream) if stream else visit.origin
+        async with desk.metering.admitted(visit.ticket, demand) as meter:
+            leave = self._attend(stream, demand, meter) if stream and visit.header(b"x-archive-resume") == "1" else None
+            opened = desk.asking.open(request, to=CHAT_REQUESTS, origin=origin, timeout=demand.timeout_s, leave=leave)
+            async with opened as conversation, while_connected(receive):
+                if stream:
+                    await self._stream(conversation, meter, send)
+                else:
+                    await self._whole(conversation, meter, send)
+
+    def _attend(self, stream: str, demand: Demand, meter: Meter) -> Leave:
+        caller = self._visit.ticket.caller
+        patron = Patron(key=caller.key, model=demand.model, prompt_chars=demand.prompt_chars)
+        self._presence = Presence(self._desk, stream, tenant=caller.tenant, patron=patron)
+        meter.handed_on = True
+        return self._presence.leave
 
     async def _whole(self, conversation: Conversation, meter: Meter, send: Send) -> None:
         while not isinstance(reply := await conversation.next(), ChatCompleted):
@@ -90,24 +106,33 @@ class ChatAnswer:
         except (GatewayError, BusError) as error:
             if not wire.started:
                 raise
+            if self._presence and conversation.ended:
+                await self._presence.book_cut()
             # Without [DONE]: clients take this for what it is, an answer that broke off.
             await wire.data(openai_error(error.problem()).decode())
         await wire.end()
 
     async def _pass_on(self, conversation: Conversation, meter: Meter, wire: EventWire) -> None:
+        presence, prefix = self._presence, f"{conversation.id}/"
         while True:
-            reply = await conversation.next(within=PING_S)
+            if presence:
+                await presence.note()
+            reply = await conversation.next(within=PING_S if presence is None else NOTE_S)
             if isinstance(reply, ChatDelta):
                 meter.piece()
                 if reply.engine:
                     wire.announce(_answered_by(reply.engine))
-                await wire.data(reply.body)
+                if presence:
+                    presence.pieces += 1
+                await wire.data(reply.body, entry=f"{prefix}{conversation.seq}")
             elif reply is None:
                 await wire.ping()
             elif isinstance(reply, ChatCompleted):
                 conversation.ended = True
                 meter.done(reply.model, reply.usage)
-                await wire.data("[DONE]")
+                if presence:
+                    await presence.book(reply)
+                await wire.data("[DONE]", entry=f"{prefix}{conversation.seq}")
                 return
 
 

@@ -1,6 +1,6 @@
 """What of OpenAI's API is answered here."""
 
-from archive_gateway.routes.openai import chat, chat_body, embeddings, models, shapes
+from archive_gateway.routes.openai import chat, chat_body, embeddings, models, shapes, streams
 from archive_gateway.routes.table import Endpoint
 
 _ENGINE = {
@@ -66,5 +66,17 @@ OPENAI = (
         scope="inference",
         answer=models.ModelObject,
         errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/streams/{stream}",
+        handler=streams.resume_stream,
+        summary="Go on with a streamed answer",
+        tag="openai",
+        scope="inference",
+        events={"": shapes.ChatCompletionChunk},
+        headers={"x-archive-stream": "The id of the stream."},
+        errors=(404,),
+        description="Continues after `Last-Event-ID`, else from the beginning; 204 when nothing follows any more.",
     ),
 )
