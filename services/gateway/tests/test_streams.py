@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,7 +190,7 @@ async def test_failure_is_resumed_too(gateway: Any, speaker: Speaker) -> None:
 
 
 @contextmanager
-def process(redis_url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def process(redis_url: str, folder: Path) -> Generator[tuple[subprocess.Popen[bytes], str]]:
     """Run a gateway as a process of its own."""
     port = free_port()
     env = {

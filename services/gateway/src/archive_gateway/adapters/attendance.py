@@ -5,6 +5,7 @@
 import asyncio
 import json
 from dataclasses import asdict
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -46,8 +47,7 @@ class StreamAttendance:
     async def _ask(self, *command: str | int) -> object:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                found: object = await self._redis.execute_command(*command)
-                return found
+                return cast("object", await self._redis.execute_command(*command))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("attendance is not told", why=str(error) or type(error).__name__)
             return None
