@@ -168,3 +168,26 @@ async def test_full_memory_ends_no_process(redis_server: RedisServer) -> None:
             await asyncio.sleep(0.5)  # both ask for their reply streams meanwhile, and are refused
             await client.config_set("maxmemory", 0)
             assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
+
+
+async def test_full_memory_adds_no_attempt(redis_server: RedisServer) -> None:
+    stream, runs = replace(QUICK, attempts=1), 0
+
+    async with bus_of("router", redis_server.url) as router, client_of(redis_server.url) as client:
+
+        async def fail(delivery: Delivery[ChatRequested]) -> None:
+            nonlocal runs
+            del delivery
+            runs += 1
+            await client.config_set("maxmemory", 1)
+            raise ValueError("poison")
+
+        router.subscribe(stream, {ChatRequested: fail})
+        await router.publish(CHAT, to=stream)
+        await eventually(lambda: router.counters().get(("chat.requests", "dead"), 0) > 0)
+        await asyncio.sleep(0.5)  # the dead letter is refused meanwhile
+        await client.config_set("maxmemory", 0)
+        async with asyncio.timeout(20):
+            while not await client.xlen(f"{QUICK.physical()}:router:dead"):
+                await asyncio.sleep(0.05)
+    assert runs == 1

@@ -24,6 +24,8 @@ WATCH_SHARE = 1 / 20
 """How much of a lease passes between two looks at what is about to run out."""
 LAST_SHARE = 1 / 4
 """How much of a lease is left when it is renewed out of turn."""
+ANSWER_S = 0.4
+"""How long a renewal may take even when nothing is left, as after a stall: a server that is there answers within it."""
 
 
 class Consumer:
@@ -165,7 +167,7 @@ class Consumer:
         margin = self._lease_s * WATCH_SHARE
         left = min(held.until for held in ending) - clock() - margin
         with contextlib.suppress(BusUnavailable, TimeoutError):
-            async with asyncio.timeout(max(left, margin)):
+            async with asyncio.timeout(max(left, ANSWER_S)):
                 await self.renew(ending)
         for held in ending:
             if held.until < clock() + margin * 2 and not (held.lost or held.settled):

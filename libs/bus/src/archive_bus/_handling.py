@@ -100,12 +100,12 @@ class Handling:
             await self._execute(held, envelope, message)
 
     async def postpone(self, held: Held) -> None:
-        """Run an entry again that an outage cut short; no attempt is charged, for nobody failed."""
+        """Run an entry again that an outage cut short; no attempt is charged unless its last one failed."""
         held.settled = True
         with contextlib.suppress(BusUnavailable):  # then its lease runs out
             if held.starting:
                 await held.starting
-                await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=False)
+                await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=held.spent)
             else:
                 await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
 
@@ -124,7 +124,7 @@ class Handling:
         if starts.begun > self._lane.stream.attempts:
             held.attempt = self._lane.stream.attempts
             await self._work.refuse(envelope, FATAL, held)
-            await self._bury(held, "attempts_exhausted", "its handler took the process down each time", envelope)
+            await self._bury(held, "attempts_exhausted", _why(starts), envelope)
             return
         held.attempt = starts.begun
         alone = starts.begun - 1 - starts.failed >= SUSPECT_AFTER
@@ -159,6 +159,7 @@ class Handling:
         self, held: Held, envelope: Envelope, attempt: int, error: Exception, *, delay_s: float | None
     ) -> None:
         if attempt >= self._lane.stream.attempts:
+            held.spent = True
             problem = error.problem() if isinstance(error, BusError) else failure(error)
             await self._work.refuse(envelope, problem, held)
             await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)
@@ -181,3 +182,10 @@ class Handling:
             "attempts": str(held.attempt),
         }
         await self._transport.bury(self._lane, held.entry, facts)
+
+
+def _why(starts: Starts) -> str:
+    """Say why a message is buried that is not begun again."""
+    if starts.failed >= starts.begun - 1:
+        return f"it failed {starts.failed} times; the server could not take the last cause"
+    return "its handler took the process down each time"
