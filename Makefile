@@ -11,6 +11,7 @@ JOBS ?= 2
 ARGS ?=
 TESTS ?=
 SCHEMA_BASE ?=
+NAME ?=
 ARCHIVE_HOME ?= $(CURDIR)/.archive
 export ARCHIVE_HOME
 
@@ -40,7 +41,7 @@ down: ## Drain and end what runs
 install: $(VENV)/.installed $(ARCHIVE_HOME)/models/.built ## Set everything up without starting it
 
 ##@ Develop
-.PHONY: dev test lint format schemas lock
+.PHONY: dev test lint format schemas new-service lock
 dev: $(VENV)/.installed-dev ## Add what tests and linters need
 
 test: dev $(ARCHIVE_HOME)/models/.built ## Run all tests that need no container engine (TESTS=path, JOBS=n)
@@ -60,6 +61,9 @@ format: dev ## Format the code
 
 schemas: dev ## Write the JSON Schemas and the AsyncAPI document from the contracts
 	$(BIN)/python -m archive_contracts.schemas
+
+new-service: dev ## Write the rooms of a new service and enter it with the linters (NAME=ocr)
+	@$(BIN)/python -m archive_testkit.new_service $(NAME)
 
 lock: | $(UV) ## Resolve anew and write requirements.lock: every package, version and hash, no address
 	$(UV) lock --upgrade

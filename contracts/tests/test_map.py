@@ -54,3 +54,9 @@ def test_asyncapi_refers_to_what_it_defines() -> None:
         channel = document["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
         names = {message["$ref"].rpartition("/")[2] for message in operation["messages"]}
         assert names <= set(channel["messages"])
+
+
+@pytest.mark.parametrize("kind", [Kind.BROADCAST, Kind.REPLIES])
+def test_stream_without_groups_needs_a_length(kind: Kind) -> None:
+    with pytest.raises(ValueError, match="give it a max_length"):
+        Stream(name="news", about="News.", messages=(), producers=("gateway",), kind=kind)

@@ -65,6 +65,11 @@ class Stream:
     attempts: int = 5
     max_length: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a stream that nobody acknowledges and nothing bounds: its server would trim it to nothing at once."""
+        if self.kind in {Kind.BROADCAST, Kind.REPLIES} and not self.max_length:
+            raise ValueError(f"stream {self.name!r} has no group that acknowledges; give it a max_length")
+
     def physical(self, partition: str | int = 0) -> str:
         """Return the key in Redis; topic and partition share the hash tag, so that all keys of a partition do too."""
         return f"{{{self.name}:{partition}}}"
