@@ -51,7 +51,8 @@ def chunk_lines(number: int, chunk: Json, *, query: str = "", width: int = 100) 
     near = chunk.get("similarity")
     if near is None and chunk.get("similarity_pct") is not None:
         near = float(chunk["similarity_pct"]) / 100
-    score = f"  ({float(near):.2f})" if near is not None else ""
+    # Exactly none is what a passage has that was found by its words while no engine could embed the query.
+    score = f"  ({float(near):.2f})" if near else ""
     text = " ".join(str(chunk.get("text", "")).split())
     shown = excerpt(text, query) if query else text
     body = textwrap.wrap(shown, width, initial_indent="   ", subsequent_indent="   ") or ["   "]

@@ -188,6 +188,11 @@ def _find(name: str, *, whole: bool = False) -> tuple[Stream, str]:
     return stream, partition or "0"
 
 
+def _logical(key: str) -> str:
+    """Return what a physical key is called everywhere else: `{documents.events:0}` is documents.events."""
+    return key.removeprefix("{").removesuffix("}").removesuffix(":0")
+
+
 def _name(stream: str, partition: str) -> str:
     return stream if partition == "0" else f"{stream}:{partition}"
 
@@ -213,7 +218,7 @@ def _group(group: GroupReport) -> Json:
 def _letter(letter: DeadLetter) -> Json:
     return {
         "id": letter.id,
-        "stream": letter.key,
+        "stream": _logical(letter.key),
         "group": letter.group,
         "entry": letter.entry,
         "type": letter.type,

@@ -247,9 +247,11 @@ def _show_status(found: dict[str, Any], console: Console) -> None:
             for service in found["services"]
         ),
     )
+    console.text()
     if found["engines"]:
-        console.text()
         engine_table(found["engines"], console)
+    else:
+        console.text("No engine is alive: nothing can be asked, and search goes by words only.")
     if found["streams"]:
         console.text()
         stream_table(found["streams"], console)
