@@ -1,7 +1,10 @@
 """What happens when connections are cut, or stay open while nothing answers."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from bus_peers import (
@@ -12,15 +15,19 @@ from bus_peers import (
     answer_stats,
     bus_of,
     client_of,
+    eventually,
 )
 
 from archive_bus import BusUnavailable, Delivery, Origin
 from archive_contracts.chat import ChatDelta, ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES, REPLIES
+from archive_testkit.guarantees import Figure
+from archive_testkit.proxy import TcpProxy
 from archive_testkit.servers import RedisServer
 
 
+@pytest.mark.guarantee("G6")
 async def test_cut_connections_double_no_publish(redis_url: str) -> None:
     async with bus_of("gateway", redis_url) as gateway, client_of(redis_url) as client:
         async with asyncio.TaskGroup() as tasks:
@@ -60,6 +67,7 @@ async def test_cut_connections_double_no_delta(redis_url: str) -> None:
         assert await deltas_while(cut, redis_url, redis_url) == [str(number) for number in range(300)]
 
 
+@pytest.mark.guarantee("G11")
 async def test_frozen_state_server_doubles_no_delta(redis_url: str, state_server: RedisServer) -> None:
     async def freeze() -> None:
         state_server.pause()
@@ -70,6 +78,7 @@ async def test_frozen_state_server_doubles_no_delta(redis_url: str, state_server
     assert got == [str(number) for number in range(300)]
 
 
+@pytest.mark.guarantee("G11")
 async def test_frozen_server_is_noticed(redis_server: RedisServer) -> None:
     async with bus_of("gateway", redis_server.url) as gateway, bus_of("memory", redis_server.url) as memory:
         memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer_stats})
@@ -97,3 +106,52 @@ async def test_reply_stream_dies_with_its_owner(redis_url: str) -> None:
         await client.delete(key)  # as its end of life does
         assert not await router.reply(COMPLETED, origin=origin)
         assert not await client.exists(key)
+
+
+@pytest.mark.guarantee("G11")
+async def test_black_hole_is_noticed(redis_server: RedisServer, figure: Figure) -> None:
+    async with (
+        TcpProxy(redis_server.port) as proxy,
+        bus_of("gateway", redis_server.url) as gateway,
+        bus_of("memory", proxy.url) as memory,
+    ):
+        memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer_stats})
+        assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
+        proxy.swallow()
+        async with gateway.open(GetLibraryStats(), to=MEMORY_QUERIES, timeout=60) as call:
+            await asyncio.sleep(8)
+            healed = time.monotonic()
+            proxy.heal()
+            assert await call.next() == STATS
+        figure("resumes after", time.monotonic() - healed, "s")
+
+
+@pytest.mark.guarantee("G3")
+async def test_cut_off_worker_ends_its_handler(redis_server: RedisServer) -> None:
+    stream, running, most = replace(CHAT_REQUESTS, lease=timedelta(seconds=3)), 0, 0
+    ended: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            await asyncio.sleep(0.5 if delivery.envelope.id in ended else 60)
+        finally:
+            running -= 1
+            ended.append(delivery.envelope.id)
+
+    async with (
+        TcpProxy(redis_server.port) as proxy,
+        bus_of("router", redis_server.url) as near,
+        bus_of("router", proxy.url) as far,
+    ):
+        far.subscribe(stream, {ChatRequested: handle})
+        await near.publish(CHAT, to=stream)
+        await eventually(lambda: running == 1)
+        proxy.swallow()
+        near.subscribe(stream, {ChatRequested: handle})
+        await eventually(lambda: near.counters().get(("chat.requests", "done")) == 1)
+        assert far.counters()["chat.requests", "lost_lease"] == 1
+        proxy.heal()
+    assert (most, len(ended)) == (1, 2)

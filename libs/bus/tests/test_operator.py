@@ -53,6 +53,7 @@ async def bury(url: str, operator: Operator, count: int) -> None:
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.guarantee("G16")
 async def test_lag_and_pending_are_told_apart(redis_url: str, operator: Operator) -> None:
     holding = asyncio.Event()
 
@@ -79,6 +80,7 @@ async def test_journals_are_not_listed(redis_url: str, operator: Operator) -> No
         assert await operator.streams() == []
 
 
+@pytest.mark.guarantee("G5")
 async def test_dead_letters_tell_why(redis_url: str, operator: Operator) -> None:
     await bury(redis_url, operator, 3)
     letters = await operator.dead_letters(stream="chat.requests", group="router")
@@ -93,6 +95,7 @@ async def test_dead_letters_tell_why(redis_url: str, operator: Operator) -> None
     assert [each.at for each in letters] == sorted((each.at for each in letters), reverse=True)
 
 
+@pytest.mark.guarantee("G5")
 async def test_replayed_letter_is_handled(redis_url: str, operator: Operator) -> None:
     seen: list[str] = []
 
@@ -162,6 +165,7 @@ async def test_dropped_group_is_gone(redis_url: str, operator: Operator) -> None
         await operator.drop_group(CHAT_REQUESTS, "router")
 
 
+@pytest.mark.guarantee("G16")
 async def test_oldest_unsettled_is_told(redis_url: str, operator: Operator) -> None:
     key, hour_ago = CHAT_REQUESTS.physical(), int(time.time() - 3600) * 1000
     async with Redis.from_url(redis_url) as client:  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs

@@ -42,6 +42,7 @@ async def test_every_script_is_tested_here() -> None:
     assert set(SCRIPTS) == {*delivery.split(), *features.split()}
 
 
+@pytest.mark.guarantee("G6")
 async def test_publish_adds_once(client: Any) -> None:
     assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, "type", "t") is None
     assert not await client.exists(STREAM, SEEN)
@@ -61,6 +62,7 @@ async def test_append_expects_a_length(client: Any) -> None:
     assert 0 < await client.pttl(STREAM) <= HOUR
 
 
+@pytest.mark.guarantee("G3")
 async def test_late_outputs_are_refused(client: Any) -> None:
     await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
     now = (await client.time())[0] * 1000
@@ -85,6 +87,7 @@ async def test_started_counts_each_run_once(client: Any) -> None:
     assert await run(client, "started", RAN, "g", "other", "run-3", one) == [[-1, 0]]
 
 
+@pytest.mark.guarantee("G3")
 async def test_ack_wants_the_owner(client: Any) -> None:
     one, two = await deliver(client, 2)
     await run(client, "started", RAN, "g", "me", "r", one, two)
@@ -95,6 +98,7 @@ async def test_ack_wants_the_owner(client: Any) -> None:
     assert await client.hkeys(ATTEMPTS) == [two.encode()]
 
 
+@pytest.mark.guarantee("G3")
 async def test_extend_renews_what_is_owned(client: Any) -> None:
     mine, theirs = await deliver(client, 2)
     await client.xclaim(STREAM, "g", "other", 0, [theirs], idle=5000)
@@ -159,6 +163,7 @@ async def test_bury_moves_once(client: Any) -> None:
 
 
 @pytest.mark.parametrize("held", [0, 2])
+@pytest.mark.guarantee("G8")
 async def test_trim_stops_at_the_oldest_unacked(client: Any, held: int) -> None:
     ids = await deliver(client, 5)
     await client.xgroup_create(STREAM, "slow", id="0")

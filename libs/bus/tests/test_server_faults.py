@@ -26,6 +26,7 @@ from archive_contracts.streams import MEMORY_QUERIES
 from archive_testkit.servers import RedisServer
 
 
+@pytest.mark.guarantee("G10")
 async def test_server_crash_loses_nothing_acknowledged(redis_server: RedisServer) -> None:
     seen: list[str] = []
     accepted: list[str] = []
@@ -51,6 +52,7 @@ async def test_server_crash_loses_nothing_acknowledged(redis_server: RedisServer
             assert await client.xlen(KEPT.physical()) == len(accepted) == 300
 
 
+@pytest.mark.guarantee("G6")
 async def test_publish_waits_through_an_outage(redis_server: RedisServer) -> None:
     async with bus_of("gateway", redis_server.url) as gateway, asyncio.TaskGroup() as tasks:
         await gateway.publish(CHAT, to=KEPT)
@@ -64,6 +66,7 @@ async def test_publish_waits_through_an_outage(redis_server: RedisServer) -> Non
             assert await client.xlen(KEPT.physical()) == 51
 
 
+@pytest.mark.guarantee("G10")
 async def test_deleted_stream_heals(redis_url: str) -> None:
     began, release = asyncio.Event(), asyncio.Event()
     seen: list[str] = []
@@ -89,6 +92,7 @@ async def test_deleted_stream_heals(redis_url: str) -> None:
         await eventually(lambda: seen == ["m", "after", "later"])
 
 
+@pytest.mark.guarantee("G10")
 async def test_flushed_server_heals(redis_url: str) -> None:
     runs: list[str] = []
 
@@ -111,6 +115,7 @@ async def test_flushed_server_heals(redis_url: str) -> None:
     assert runs[-1] == "after"
 
 
+@pytest.mark.guarantee("G10")
 async def test_lost_state_server_comes_back(redis_url: str, state_server: RedisServer) -> None:
     async with (
         bus_of("gateway", redis_url, state=state_server.url) as gateway,
@@ -129,6 +134,7 @@ async def test_lost_state_server_comes_back(redis_url: str, state_server: RedisS
         assert answer == STATS
 
 
+@pytest.mark.guarantee("G8")
 async def test_full_memory_blocks_no_consumer(redis_server: RedisServer) -> None:
     release = asyncio.Event()
     began: list[str] = []
@@ -160,6 +166,7 @@ async def test_full_memory_blocks_no_consumer(redis_server: RedisServer) -> None
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.guarantee("G10")
 async def test_full_memory_ends_no_process(redis_server: RedisServer) -> None:
     async with client_of(redis_server.url) as client:
         await client.config_set("maxmemory", 1)
@@ -170,6 +177,7 @@ async def test_full_memory_ends_no_process(redis_server: RedisServer) -> None:
             assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
 
 
+@pytest.mark.guarantee("G5")
 async def test_full_memory_adds_no_attempt(redis_server: RedisServer) -> None:
     stream, runs = replace(QUICK, attempts=1), 0
 

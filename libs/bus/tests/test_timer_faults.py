@@ -70,6 +70,7 @@ async def test_ten_thousand_timers_survive_kills(redis_server: RedisServer, figu
     assert ordered[0] >= 0
 
 
+@pytest.mark.guarantee("G14")
 async def test_timers_survive_a_server_crash(redis_server: RedisServer) -> None:
     seen: list[str] = []
 
@@ -87,6 +88,7 @@ async def test_timers_survive_a_server_crash(redis_server: RedisServer) -> None:
     assert len(set(seen)) == 50
 
 
+@pytest.mark.guarantee("G14")
 async def test_cut_connections_double_no_timer(redis_url: str) -> None:
     async with bus_of("gateway", redis_url) as gateway, client_of(redis_url) as client:
         async with asyncio.TaskGroup() as tasks:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,21 +22,26 @@ from bus_peers import (
 from archive_bus import Bus, Delivery
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, JOBS_JOURNAL
+from archive_testkit.guarantees import Figure
 
 
-async def test_killed_worker_is_replaced(redis_url: str) -> None:
+@pytest.mark.guarantee("G2")
+async def test_killed_worker_is_replaced(redis_url: str, figure: Figure) -> None:
     async with bus_of("router", redis_url) as router, client_of(redis_url) as client:
         async with worker_on(redis_url, lease_s=1) as worker:
             await router.publish(CHAT, to=QUICK)
             await heard(worker, "began")
             worker.kill()
             await worker.wait()
+            killed = time.monotonic()
         router.subscribe(QUICK, {ChatRequested: publish_output})
         await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+        figure("done again after", (time.monotonic() - killed) / QUICK.lease.total_seconds(), "x lease")
         assert await client.xlen(CHAT_EVENTS.physical()) == 1
         assert (await client.xpending(QUICK.physical(), "router"))["pending"] == 0
 
 
+@pytest.mark.guarantee("G4")
 async def test_terminated_worker_hands_back(redis_url: str) -> None:
     attempts: list[int] = []
 
@@ -54,6 +60,7 @@ async def test_terminated_worker_hands_back(redis_url: str) -> None:
     assert set(attempts) == {1}
 
 
+@pytest.mark.guarantee("G4")
 async def test_repeated_drains_strand_nothing(redis_url: str) -> None:
     stream = replace(CHAT_REQUESTS, lease=timedelta(seconds=600))
     sent: list[str] = []
@@ -81,6 +88,7 @@ async def test_repeated_drains_strand_nothing(redis_url: str) -> None:
     assert len(seen) == len(set(seen))
 
 
+@pytest.mark.guarantee("G3")
 async def test_frozen_worker_loses_its_message(redis_url: str) -> None:
     async with bus_of("router", redis_url) as router, worker_on(redis_url, lease_s=1) as worker:
         await router.publish(CHAT, to=QUICK)
@@ -92,6 +100,7 @@ async def test_frozen_worker_loses_its_message(redis_url: str) -> None:
         await heard(worker, "cancelled")
 
 
+@pytest.mark.guarantee("G3")
 async def test_thawed_worker_has_no_effect(redis_url: str) -> None:
     seen: list[str] = []
 
@@ -120,6 +129,7 @@ async def test_thawed_worker_has_no_effect(redis_url: str) -> None:
     assert seen == ["m"]
 
 
+@pytest.mark.guarantee("G3")
 async def test_thawed_worker_starts_nothing_stale(redis_url: str) -> None:
     async with (
         bus_of("router", redis_url) as router,

@@ -22,6 +22,7 @@ INGEST = IngestDocument(job_id="j", document_id="d", blob="", filename="a.txt", 
 class Delivering:
     """Publishing, consumer groups, leases, drains, trimming."""
 
+    @pytest.mark.guarantee("G1")
     async def test_publish_before_start_is_handled(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
             await gateway.publish(CHAT, to=CHAT_REQUESTS)
@@ -34,6 +35,7 @@ class Delivering:
             router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
             await eventually(lambda: seen == ["m"])
 
+    @pytest.mark.guarantee("G6")
     async def test_same_id_publishes_once(self, backend: Backend) -> None:
         seen: list[str] = []
 
@@ -48,6 +50,7 @@ class Delivering:
             await eventually(lambda: "last" in seen)
         assert seen == ["one", "last"]
 
+    @pytest.mark.guarantee("G1")
     async def test_both_groups_get_everything(self, backend: Backend) -> None:
         seen: dict[str, list[str]] = {"librarian": [], "memory": []}
 
@@ -66,6 +69,7 @@ class Delivering:
             everything = sorted(str(number) for number in range(20))
             await eventually(lambda: sorted(seen["librarian"]) == sorted(seen["memory"]) == everything)
 
+    @pytest.mark.guarantee("G1")
     async def test_later_group_sees_earlier_publish(self, backend: Backend) -> None:
         early = replace(DOCUMENT_COMMANDS, consumers={"librarian": (IngestDocument,)})
         seen: list[str] = []
@@ -99,6 +103,7 @@ class Delivering:
             with pytest.raises(NotInMap):
                 await gateway.publish(GetLibraryStats(), to=CHAT_EVENTS)
 
+    @pytest.mark.guarantee("G16")
     async def test_any_unicode_survives(self, backend: Backend) -> None:
         text = "\x00 \x7f é ß Ω 中文 \u202e \ufeff \uffff 😀 \U0010ffff\r\n"
         seen: list[tuple[Origin, str]] = []
@@ -120,6 +125,7 @@ class Delivering:
                 await gateway.publish(CHAT, to=CHAT_REQUESTS, origin=Origin(tenant="\ud800"))
             await gateway.publish(CHAT, to=CHAT_REQUESTS)
 
+    @pytest.mark.guarantee("G2")
     async def test_vanished_consumer_is_replaced(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS)
         attempts: list[int] = []
@@ -135,6 +141,7 @@ class Delivering:
             router.subscribe(stream, {ChatRequested: handle})
             await eventually(lambda: attempts == [2])
 
+    @pytest.mark.guarantee("G2")
     async def test_claim_reaches_behind_busy_entries(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=60)
         async with backend.bus("gateway") as gateway, bare(backend) as one:
@@ -146,6 +153,7 @@ class Delivering:
             claimed = await one.claim(lane_of(stream, "router", "two"), count=1)
         assert [entry.id for entry in claimed] == [entries[-1].id]
 
+    @pytest.mark.guarantee("G3")
     async def test_long_handler_runs_once(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=0.4)
         runs: list[str] = []
@@ -163,6 +171,7 @@ class Delivering:
             await done.wait()
         assert len(runs) == 1
 
+    @pytest.mark.guarantee("G3")
     async def test_waiting_messages_keep_their_lease(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=0.5)
         runs: list[str] = []
@@ -180,6 +189,7 @@ class Delivering:
             await eventually(lambda: one.counters().get(("chat.requests", "done")) == 6)
         assert len(runs) == len(set(runs)) == 6
 
+    @pytest.mark.guarantee("G3")
     async def test_short_stall_loses_nothing(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=2.0)
         runs: list[str] = []
@@ -196,6 +206,7 @@ class Delivering:
             assert ("chat.requests", "lost_lease") not in router.counters()
         assert len(runs) == 1
 
+    @pytest.mark.guarantee("G3")
     async def test_stale_handler_publishes_nothing(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=1.0)
         began, refused = asyncio.Event(), asyncio.Event()
@@ -219,6 +230,7 @@ class Delivering:
             assert router.counters()["chat.requests", "refused"] == 1
         assert await backend.entries(CHAT_EVENTS.physical()) == []
 
+    @pytest.mark.guarantee("G3")
     async def test_stalled_loop_doubles_nothing(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=0.3)
         runs: list[str] = []
@@ -239,6 +251,7 @@ class Delivering:
             await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
         assert len(runs) == 1
 
+    @pytest.mark.guarantee("G3")
     async def test_lost_lease_cancels_handler(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=1.0)
         began, cancelled = asyncio.Event(), asyncio.Event()
@@ -261,6 +274,7 @@ class Delivering:
             assert await thief.ack(lane, [stolen.id]) == [Acked.DONE]
             assert router.counters()["chat.requests", "lost_lease"] == 1
 
+    @pytest.mark.guarantee("G3")
     async def test_stale_owner_can_do_nothing(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=0.0)
         old, new = lane_of(stream, "router", "old"), lane_of(stream, "router", "new")
@@ -278,6 +292,7 @@ class Delivering:
             assert (await transport.started(new, [entry.id]))[0].begun == 1
             assert await transport.ack(new, [entry.id]) == [Acked.DONE]
 
+    @pytest.mark.guarantee("G4")
     async def test_drained_messages_go_to_others(self, backend: Backend) -> None:
         began, again = asyncio.Event(), asyncio.Event()
         attempts: list[int] = []
@@ -301,6 +316,7 @@ class Delivering:
             await asyncio.wait_for(again.wait(), 10)
         assert attempts == [1, 1, 1, 1, 1]
 
+    @pytest.mark.guarantee("G4")
     async def test_draining_bus_takes_nothing_new(self, backend: Backend) -> None:
         began, release, second = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -326,6 +342,7 @@ class Delivering:
             assert not leaving.done()
             release.set()
 
+    @pytest.mark.guarantee("G8")
     async def test_trim_keeps_what_is_unacked(self, backend: Backend) -> None:
         stream = quick(DOCUMENT_COMMANDS, lease_s=60)
         librarian, memory = lane_of(stream, "librarian", "one"), lane_of(stream, "memory", "one")
@@ -344,6 +361,7 @@ class Delivering:
             await transport.trim(stream, "0")
             assert await backend.entries(stream.physical()) == []
 
+    @pytest.mark.guarantee("G8")
     async def test_trim_keeps_retention(self, backend: Backend) -> None:
         stream = replace(CHAT_REQUESTS, retention=timedelta(hours=1))
         lane = lane_of(stream, "router", "one")
@@ -353,6 +371,7 @@ class Delivering:
             await transport.ack(lane, [entry.id])
             assert await transport.trim(stream, "0") == 0
 
+    @pytest.mark.guarantee("G5")
     async def test_outage_in_handler_is_no_attempt(self, backend: Backend) -> None:
         attempts: list[int] = []
 

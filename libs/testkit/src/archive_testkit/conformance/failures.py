@@ -38,6 +38,7 @@ async def die_of(backend: Backend, stream: Stream, group: str, *, entries: int, 
 class Failing:
     """Attempts, back-off, dead letters, poison."""
 
+    @pytest.mark.guarantee("G5")
     async def test_failed_attempts_end_in_dead_letters(self, backend: Backend) -> None:
         needs(backend, Feature.REPLIES)
         attempts: list[int] = []
@@ -57,6 +58,7 @@ class Failing:
         assert (letter["cause.code"], letter["cause.cause"]) == ("attempts_exhausted", "ValueError: poison é")
         assert (letter["raw.type"], letter["raw.data"]) == (GetLibraryStats.type, "{}")
 
+    @pytest.mark.guarantee("G5")
     async def test_rejected_request_fails_typed(self, backend: Backend) -> None:
         needs(backend, Feature.REPLIES)
 
@@ -70,6 +72,7 @@ class Failing:
         assert caught.value.problem() == NOTHING
         assert [letter["cause.code"] for letter in await dead_of(backend, MEMORY_QUERIES, "memory")] == [NOTHING.code]
 
+    @pytest.mark.guarantee("G5")
     async def test_unreadable_entries_block_nobody(self, backend: Backend) -> None:
         needs(backend, Feature.FOREIGN_ENTRIES)
         seen: list[str] = []
@@ -94,6 +97,7 @@ class Failing:
         assert codes == ["undecodable", "unknown_type", "undecodable", "undecodable", "undecodable", "payload_error"]
         assert letters[0][b"raw.some"] == b"\xff\x00thing"
 
+    @pytest.mark.guarantee("G13")
     async def test_unreadable_request_is_answered(self, backend: Backend) -> None:
         needs(backend, Feature.REPLIES)
         needs(backend, Feature.FOREIGN_ENTRIES)
@@ -110,6 +114,7 @@ class Failing:
                 await call.next()
         assert caught.value.problem().code == "undecodable"
 
+    @pytest.mark.guarantee("G5")
     async def test_retry_delay_is_honoured(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=2.0)
         times: list[float] = []
@@ -126,6 +131,7 @@ class Failing:
         assert len(times) == 2
         assert times[1] - times[0] >= 0.69
 
+    @pytest.mark.guarantee("G5")
     async def test_long_retry_delay_is_not_cut(self, backend: Backend) -> None:
         stream = quick(CHAT_REQUESTS, lease_s=0.5)
         times: list[float] = []
@@ -142,6 +148,7 @@ class Failing:
             await eventually(lambda: len(times) == 2)
         assert times[1] - times[0] >= 1.79
 
+    @pytest.mark.guarantee("G5")
     async def test_retry_lets_others_pass(self, backend: Backend) -> None:
         seen: list[str] = []
 
@@ -157,6 +164,7 @@ class Failing:
             await eventually(lambda: len(seen) == 3)
         assert seen == ["slow", "fast", "slow"]
 
+    @pytest.mark.guarantee("G5")
     async def test_suspects_run_alone(self, backend: Backend) -> None:
         running: set[str] = set()
         beside: dict[str, set[str]] = {}
@@ -179,6 +187,7 @@ class Failing:
             await eventually(lambda: len(beside) == 10)
         assert beside["suspect-1"] == beside["suspect-2"] == set()
 
+    @pytest.mark.guarantee("G5")
     async def test_killer_is_buried_and_told(self, backend: Backend) -> None:
         needs(backend, Feature.REPLIES)
         ran: list[int] = []

@@ -26,6 +26,7 @@ class Requesting:
     def _replies(self, backend: Backend) -> None:
         needs(backend, Feature.REPLIES)
 
+    @pytest.mark.guarantee("G13")
     async def test_request_gets_typed_answer(self, backend: Backend) -> None:
         async def handle(delivery: Delivery[GetLibraryStats]) -> None:
             await delivery.reply(STATS)
@@ -34,11 +35,13 @@ class Requesting:
             memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: handle})
             assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
 
+    @pytest.mark.guarantee("G13")
     async def test_unanswered_request_times_out(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
             with pytest.raises(RequestTimeout):
                 await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=0.2)
 
+    @pytest.mark.guarantee("G13")
     async def test_expired_request_never_starts(self, backend: Backend) -> None:
         started: list[str] = []
 
@@ -53,6 +56,7 @@ class Requesting:
                 await eventually(lambda: memory.counters().get(("memory.queries", "expired")) == 1)
         assert started == []
 
+    @pytest.mark.guarantee("G13")
     async def test_deadline_travels_with_outputs(self, backend: Backend) -> None:
         deadlines: list[int] = []
 

@@ -28,6 +28,7 @@ class Delaying:
     def _timers(self, backend: Backend) -> None:
         needs(backend, Feature.TIMERS)
 
+    @pytest.mark.guarantee("G14")
     async def test_delayed_message_waits_its_time(self, backend: Backend) -> None:
         seen: dict[str, float] = {}
 
@@ -57,6 +58,7 @@ class Delaying:
             await router.publish(chat("m"), to=CHAT_REQUESTS, at=datetime(2000, 1, 1, tzinfo=UTC))
             await eventually(lambda: seen == ["m"])
 
+    @pytest.mark.guarantee("G14")
     async def test_delayed_id_counts_once(self, backend: Backend) -> None:
         seen: list[str] = []
 
@@ -75,6 +77,7 @@ class Delaying:
             await eventually(lambda: "last" in seen)
         assert seen == ["first", "last"]
 
+    @pytest.mark.guarantee("G14")
     async def test_timer_outlives_its_publisher(self, backend: Backend) -> None:
         seen: list[str] = []
 
