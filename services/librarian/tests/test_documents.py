@@ -321,6 +321,13 @@ def test_markdown_structure_is_kept() -> None:
     ]
 
 
+def test_markdown_comments_are_left_out() -> None:
+    hidden = "One.\n<!-- hidden -->\nTwo.\n\n<!-- begins\n\nhidden\n--> Three.\n\n"
+    text = f"{hidden}```\n<!-- shown -->\n```\nSee `<!-- this -->`.\n"
+    blocks = [block.text for block in read_markdown(text.encode()).blocks]
+    assert blocks == ["One.", "Two.", "Three.", "<!-- shown -->", "See `<!-- this -->`."]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
 def test_text_encodings_are_found(encoding: str) -> None:
     assert decode("Grüße – naïve café".encode(encoding)).text == "Grüße – naïve café"

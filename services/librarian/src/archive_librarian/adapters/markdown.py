@@ -14,6 +14,7 @@ _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+")
 _RULE = re.compile(r" {0,3}(?:[-*_][ \t]*){3,}$")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*$")
+_COMMENT = re.compile(r" {0,3}<!--")
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
 
 
@@ -50,11 +51,14 @@ class _Reader:
         self._blocks: list[Block] = []
         self._open: list[str] = []
         self._fence: str | None = None
+        self._comment = False
 
     def read(self, lines: list[str]) -> list[Block]:
         for line in lines:
             if self._fence is not None:
                 self._inside_fence(line, self._fence)
+            elif self._comment or _COMMENT.match(line):
+                self._inside_comment(line)
             else:
                 self._line(line)
         self._close()
@@ -65,6 +69,15 @@ class _Reader:
             self._fence = None
         elif line.strip():
             self._blocks.append(Block(line, kind=Kind.CODE))
+
+    def _inside_comment(self, line: str) -> None:
+        """Leave out what no reader of the page sees; what follows a comment on its last line is seen."""
+        _, ends, rest = line.partition("-->")
+        self._comment = not ends
+        if rest.strip():
+            self._line(rest)
+        else:
+            self._close()
 
     def _line(self, line: str) -> None:
         fence, heading, underline = _FENCE.match(line), _ATX.match(line), _UNDERLINE.match(line)
