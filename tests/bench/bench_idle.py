@@ -8,6 +8,7 @@ Usage: python tests/bench/bench_idle.py [--after 60]
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--after", type=float, default=60.0, metavar="S", help="seconds after ready (default 60)")
     args = parser.parse_args()
+    # Without it the end of this process would leave the system running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: dict[str, float] = {}
     table: list[dict[str, Any]] = []
     for mode, options in MODES.items():

@@ -10,6 +10,7 @@ Usage: python tests/bench/bench_search.py [--chunks 2000] [--queries 200] [--all
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -124,6 +125,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--all-in-one", action="store_true")
     args = parser.parse_args()
+    # Without it the end of this process would leave the system running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="bench-search-") as folder:
         options = ("--all-in-one",) if args.all_in_one else ()
         system = ArchiveSystem(Path(folder) / "home", options=options).start()
