@@ -34,13 +34,17 @@ def measure(options: tuple[str, ...], *, after_s: float) -> tuple[float, dict[st
             system.stop()
 
 
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Measure both modes, print a table, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--after", type=float, default=60.0, metavar="S", help="seconds after ready (default 60)")
     args = parser.parse_args()
     # Without it the end of this process would leave the system running.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     figures: dict[str, float] = {}
     table: list[dict[str, Any]] = []
     for mode, options in MODES.items():

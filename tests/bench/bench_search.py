@@ -118,6 +118,10 @@ def measure(system: ArchiveSystem, *, chunks: int, queries: int) -> dict[str, fl
     }
 
 
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Measure, print a table, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,7 +130,7 @@ def main() -> None:
     parser.add_argument("--all-in-one", action="store_true")
     args = parser.parse_args()
     # Without it the end of this process would leave the system running.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _end)
     with tempfile.TemporaryDirectory(prefix="bench-search-") as folder:
         options = ("--all-in-one",) if args.all_in_one else ()
         system = ArchiveSystem(Path(folder) / "home", options=options).start()
