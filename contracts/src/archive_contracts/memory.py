@@ -97,6 +97,20 @@ class MemoryForgotten(Message):
     memory_id: str
 
 
+class ForgetSession(Message):
+    """Remove all remembered turns of a session."""
+
+    type: ClassVar[str] = "memory.forget-session.v1"
+    session: str
+
+
+class SessionForgotten(Message):
+    """Nothing of a session is remembered any more. Also the reply to ForgetSession."""
+
+    type: ClassVar[str] = "memory.session-forgotten.v1"
+    session: str
+
+
 class MemoryStored(Message):
     """A turn was remembered."""
 
@@ -118,6 +132,26 @@ class GetDocument(Message):
 
     type: ClassVar[str] = "memory.get-document.v1"
     document_id: str
+
+
+class GetDocumentText(Message):
+    """The passages of a document in their order, those of some pages or all."""
+
+    type: ClassVar[str] = "memory.get-document-text.v1"
+    document_id: str
+    first_page: Annotated[int, Field(ge=1)] = 1
+    last_page: Annotated[int | None, Field(ge=1)] = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    offset: Annotated[int, Field(ge=0)] = 0
+
+
+class DocumentText(Message):
+    """Passages of a document; neighbours overlap, as their spans tell."""
+
+    type: ClassVar[str] = "memory.document-text.v1"
+    document: DocumentInfo
+    chunks: tuple[Chunk, ...]
+    total: Annotated[int, Field(description="Passages of these pages.", ge=0)] = 0
 
 
 class DocumentsFound(Message):

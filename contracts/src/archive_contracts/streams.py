@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from archive_contracts import agents, base, chat, control, documents, engine, jobs, keys, memory, tools
+from archive_contracts import agents, base, chat, control, conversations, documents, engine, jobs, keys, memory, tools
 from archive_contracts.base import Message
 
 MessageTypes = tuple[type[Message], ...]
@@ -84,7 +84,7 @@ CHAT_REQUESTS = Stream(
     name="chat.requests",
     about="Chats and completions to be routed to a lane.",
     messages=(chat.ChatRequested,),
-    producers=("gateway", "agent"),
+    producers=("gateway", "agent", "console"),
     consumers={"router": (chat.ChatRequested,)},
 )
 EMBEDDING_REQUESTS = Stream(
@@ -108,7 +108,7 @@ ENGINE_EVENTS = Stream(
     about="Heartbeats of engine workers: pool, models, capabilities, slots.",
     messages=(engine.EngineRegistered, engine.EngineLeft),
     producers=("engine",),
-    followers=("router", "gateway", "agent", "engine"),
+    followers=("router", "gateway", "agent", "engine", "console"),
     kind=Kind.BROADCAST,
     max_length=5_000,
 )
@@ -133,7 +133,7 @@ DOCUMENT_COMMANDS = Stream(
     name="documents.commands",
     about="Stored files to be turned into chunks.",
     messages=(documents.IngestDocument,),
-    producers=("gateway", "librarian"),
+    producers=("gateway", "librarian", "console"),
     consumers={"librarian": (documents.IngestDocument,), "memory": (documents.IngestDocument,)},
     lease=timedelta(seconds=20),
 )
@@ -165,17 +165,19 @@ MEMORY_QUERIES = Stream(
         memory.RecallMemories,
         memory.ListDocuments,
         memory.GetDocument,
+        memory.GetDocumentText,
         memory.GetLibraryStats,
         memory.ListMemories,
         memory.GetMemory,
     ),
-    producers=("gateway", "agent", "tool-runner", "librarian"),
+    producers=("gateway", "agent", "tool-runner", "librarian", "console"),
     consumers={
         "memory": (
             memory.SearchChunks,
             memory.RecallMemories,
             memory.ListDocuments,
             memory.GetDocument,
+            memory.GetDocumentText,
             memory.GetLibraryStats,
             memory.ListMemories,
             memory.GetMemory,
@@ -186,14 +188,14 @@ MEMORY_QUERIES = Stream(
 MEMORY_COMMANDS = Stream(
     name="memory.commands",
     about="Changes to what is remembered, answered when durable.",
-    messages=(memory.ForgetMemory, documents.DeleteDocument),
-    producers=("gateway",),
-    consumers={"memory": (memory.ForgetMemory, documents.DeleteDocument)},
+    messages=(memory.ForgetMemory, memory.ForgetSession, documents.DeleteDocument),
+    producers=("gateway", "console"),
+    consumers={"memory": (memory.ForgetMemory, memory.ForgetSession, documents.DeleteDocument)},
 )
 MEMORY_EVENTS = Stream(
     name="memory.events",
     about="What memory stored and forgot.",
-    messages=(memory.MemoryStored, memory.MemoryForgotten),
+    messages=(memory.MemoryStored, memory.MemoryForgotten, memory.SessionForgotten),
     producers=("memory",),
     followers=("external",),
     kind=Kind.BROADCAST,
@@ -203,7 +205,7 @@ AGENT_COMMANDS = Stream(
     name="agent.commands",
     about="Research questions and ReAct runs.",
     messages=(agents.RunResearch, agents.RunAgent),
-    producers=("gateway",),
+    producers=("gateway", "console"),
     consumers={"agent": (agents.RunResearch, agents.RunAgent)},
 )
 RUNS_JOURNAL = Stream(
@@ -211,7 +213,7 @@ RUNS_JOURNAL = Stream(
     about="One journal for each run; state is its fold.",
     messages=(agents.RunStarted, agents.RunModelReplied, agents.RunToolReturned, agents.RunFinished),
     producers=("agent",),
-    followers=("gateway",),
+    followers=("gateway", "console"),
     kind=Kind.JOURNAL,
     retention=timedelta(days=7),
 )
@@ -219,8 +221,8 @@ JOBS_JOURNAL = Stream(
     name="jobs.journal",
     about="One journal for each job: queued, progress, end.",
     messages=(jobs.JobQueued, jobs.JobProgressed, jobs.JobFinished),
-    producers=("gateway", "librarian", "memory"),
-    followers=("gateway",),
+    producers=("gateway", "librarian", "memory", "console"),
+    followers=("gateway", "console"),
     kind=Kind.JOURNAL,
     retention=timedelta(days=7),
 )
@@ -249,11 +251,30 @@ TOOL_EVENTS = Stream(
     kind=Kind.BROADCAST,
     max_length=500,
 )
+CONVERSATION_COMMANDS = Stream(
+    name="conversations.commands",
+    about="What people ask and are answered on the page, kept until they delete it.",
+    messages=(
+        conversations.RecordQuestion,
+        conversations.RecordAnswer,
+        conversations.RenameConversation,
+        conversations.DeleteConversation,
+    ),
+    producers=("console",),
+    consumers={
+        "console": (
+            conversations.RecordQuestion,
+            conversations.RecordAnswer,
+            conversations.RenameConversation,
+            conversations.DeleteConversation,
+        )
+    },
+)
 CONTROL = Stream(
     name="control",
     about="Cancellation, heard by every process.",
     messages=(control.CancelRequested,),
-    producers=("gateway", "agent"),
+    producers=("gateway", "agent", "console"),
     followers=("agent", "engine", "librarian", "memory", "router", "tool-runner"),
     kind=Kind.BROADCAST,
     max_length=1_000,
@@ -269,17 +290,20 @@ REPLIES = Stream(
         memory.ChunksFound,
         memory.MemoriesFound,
         memory.MemoryForgotten,
+        memory.SessionForgotten,
         memory.DocumentsFound,
+        memory.DocumentText,
         memory.LibraryStats,
         documents.DocumentDeleted,
+        conversations.ConversationSaved,
         agents.SourceFound,
         agents.AnswerDelta,
         agents.ResearchCompleted,
         agents.AgentCompleted,
         tools.ToolCompleted,
     ),
-    producers=("router", "engine", "memory", "agent", "tool-runner"),
-    followers=("gateway", "agent", "memory", "tool-runner", "librarian"),
+    producers=("router", "engine", "memory", "agent", "tool-runner", "console"),
+    followers=("gateway", "agent", "memory", "tool-runner", "librarian", "console"),
     kind=Kind.REPLIES,
     server=Server.STATE,
     max_length=20_000,
@@ -297,7 +321,7 @@ ANSWERS = Stream(
         agents.AgentCompleted,
     ),
     producers=("router", "engine", "agent"),
-    followers=("gateway",),
+    followers=("gateway", "console"),
     kind=Kind.LOG,
     server=Server.STATE,
     retention=timedelta(minutes=10),
@@ -332,6 +356,7 @@ STREAMS: Mapping[str, Stream] = {
         KEYS_JOURNAL,
         TOOL_COMMANDS,
         TOOL_EVENTS,
+        CONVERSATION_COMMANDS,
         CONTROL,
         REPLIES,
         ANSWERS,
@@ -339,7 +364,7 @@ STREAMS: Mapping[str, Stream] = {
     )
 }
 
-SERVICES = ("gateway", "router", "engine", "memory", "librarian", "agent", "tool-runner")
+SERVICES = ("gateway", "console", "router", "engine", "memory", "librarian", "agent", "tool-runner")
 """Every service of the map, in the order in which requests meet them."""
 
 TYPES: Mapping[str, type[Message]] = {

@@ -49,7 +49,7 @@ print("serving as", name, flush=True)
 server.serve_forever()
 """
 
-SERVICES = ("gateway", "router", "engine", "memory", "librarian", "agent", "tool_runner")
+SERVICES = ("gateway", "console", "router", "engine", "memory", "librarian", "agent", "tool_runner")
 
 
 @pytest.fixture

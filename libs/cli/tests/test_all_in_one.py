@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from archive_cli.plan import Choice, Site, parts
+from archive_cli.plan import SERVICES, Choice, Site, parts
 
 SETTINGS = """
 import os
@@ -37,13 +37,14 @@ def test_engines_read_their_own_environment(fake_services: Path, tmp_path: Path)
         state_url="",
         blobs_url="",
         gateway_port=1,
+        console_port=3,
         model_port=2,
     )
     listed = json.dumps(parts(Choice(all_in_one=True), site))
     env = os.environ | {"PYTHONPATH": str(fake_services), "ARCHIVE_ALL_IN_ONE": listed}
     command = [sys.executable, "-m", "archive_cli.all_in_one"]
     found = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert found.stdout.split() == ["small", "embed", "-", "-", "-", "-", "-", "-"], found.stderr
+    assert found.stdout.split() == ["small", "embed", *["-"] * len(SERVICES)], found.stderr
 
 
 def test_nothing_to_run_is_told() -> None:

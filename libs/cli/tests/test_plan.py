@@ -26,6 +26,7 @@ SITE = Site(
     state_url="redis://:b@127.0.0.1:2/0",
     blobs_url="file:///home/blobs",
     gateway_port=8080,
+    console_port=8090,
     model_port=9,
 )
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         NoSuchGroup,
         Operator,
         StreamReport,
-        TailEntry,
     )
     from archive_bus._answers import Answered
     from archive_bus._bus import Bus
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from archive_bus._lease import Lease, clock
+    from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
@@ -49,7 +49,7 @@ _HOMES = {
     "NoSuchGroup": "archive_bus._admin",
     "Operator": "archive_bus._admin",
     "StreamReport": "archive_bus._admin",
-    "TailEntry": "archive_bus._admin",
+    "TailEntry": "archive_bus._messages",
     "Bus": "archive_bus._bus",
     "Lease": "archive_bus._lease",
     "clock": "archive_bus._lease",

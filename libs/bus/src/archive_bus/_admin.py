@@ -4,8 +4,7 @@ Lag and pending differ: lag counts what no consumer of a group has read yet, pen
 """
 
 import time
-from collections.abc import AsyncIterator, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
@@ -13,9 +12,9 @@ from typing import Any, Self, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from archive_bus._errors import BusError, BusUnavailable
+from archive_bus._errors import BusError
+from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
 from archive_bus._writer import AWAY
-from archive_contracts.envelope import Envelope, EnvelopeError
 from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
 
 
@@ -81,18 +80,11 @@ class DeadLetter:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TailEntry:
-    """An entry of a followed stream; ``problem`` says why it is no envelope."""
-
-    id: str
-    envelope: Envelope | None
-    fields: Mapping[bytes, bytes]
-    problem: str = ""
-
-
 class Operator:
-    """An operator's connection to both roles. Enter it to connect."""
+    """An operator's connection to both roles. Enter it to connect.
+
+    ``messages`` looks at single entries.
+    """
 
     def __init__(self, bus_url: str, state_url: str) -> None:
         self._clients: dict[Server, Any] = {
@@ -101,6 +93,7 @@ class Operator:
             )
             for server, url in ((Server.BUS, bus_url), (Server.STATE, state_url))
         }
+        self.messages = Messages(self._clients)
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,7 +110,7 @@ class Operator:
         Raises:
             BusUnavailable: a server does not answer.
         """
-        with _reachable():
+        with reachable():
             keys = [key async for key in self._keys()]
             return [await self._report(key) for key in sorted(keys)]
 
@@ -164,7 +157,7 @@ class Operator:
 
     async def memory(self) -> dict[str, int]:
         """Return the bytes each role uses."""
-        with _reachable():
+        with reachable():
             return {
                 str(server): int((await client.info("memory"))["used_memory"])
                 for server, client in self._clients.items()
@@ -175,15 +168,15 @@ class Operator:
         client, key = self._clients[stream.server], stream.physical(partition)
         if after == "$":
             # Asked anew at each read, "$" would skip what comes between two of them.
-            with _reachable():
+            with reachable():
                 newest = await client.xrevrange(key, count=1)
             after = _text(newest[0][0]) if newest else "0-0"
         while True:
-            with _reachable():
+            with reachable():
                 reply = await client.xread({key: after}, count=100, block=1000)
             for raw_id, fields in reply[0][1] if reply else ():
                 after = raw_id.decode()
-                yield _tail_entry(after, fields)
+                yield tail_entry(after, fields)
 
     async def drop_group(self, stream: Stream, group: str, *, partition: str = "0") -> GroupReport:
         """Delete a consumer group with all it has not settled; its dead letters stay. Returns what it was.
@@ -194,7 +187,7 @@ class Operator:
             NoSuchGroup: the stream has no such group.
         """
         client, key = self._clients[Server.BUS], stream.physical(partition)
-        with _reachable():
+        with reachable():
             try:
                 found = [raw for raw in await client.xinfo_groups(key) if _text(raw["name"]) == group]
             except ResponseError:  # the stream does not exist
@@ -211,7 +204,7 @@ class Operator:
     ) -> list[DeadLetter]:
         """Return dead letters, newest first, all or those of a stream, a group, a cause's code."""
         found: list[DeadLetter] = []
-        with _reachable():
+        with reachable():
             async for raw in self._clients[Server.BUS].scan_iter(match="{*}:*:dead", count=1000, _type="stream"):
                 key, owner = _owner_of(raw.decode())
                 if (not stream or at(key)[0].name == stream) and (not group or owner == group):
@@ -236,13 +229,13 @@ class Operator:
         pipe = client.pipeline(transaction=True)
         pipe.xadd(letter.key, cast("Any", dict(letter.fields)))
         pipe.xdel(dead_letters(letter.key, letter.group), letter.id)
-        with _reachable():
+        with reachable():
             added, _ = await pipe.execute()
         return _text(added)
 
     async def drop(self, letter: DeadLetter) -> None:
         """Delete a dead letter."""
-        with _reachable():
+        with reachable():
             await self._clients[Server.BUS].xdel(dead_letters(letter.key, letter.group), letter.id)
 
     async def check(self) -> dict[str, str | None]:
@@ -255,21 +248,6 @@ class Operator:
             except (*AWAY, ResponseError) as error:
                 found[str(server)] = str(error)
         return found
-
-
-@contextmanager
-def _reachable() -> Generator[None, None, None]:
-    try:
-        yield
-    except AWAY as error:
-        raise BusUnavailable(f"the server is away: {error}") from error
-
-
-def _tail_entry(entry_id: str, fields: Mapping[bytes, bytes]) -> TailEntry:
-    try:
-        return TailEntry(entry_id, Envelope.from_fields(fields, entry_id=entry_id), fields)
-    except EnvelopeError as error:
-        return TailEntry(entry_id, None, fields, str(error))
 
 
 def _dead_letter(key: str, group: str, letter_id: str, fields: Mapping[bytes, bytes]) -> DeadLetter:

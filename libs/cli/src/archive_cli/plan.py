@@ -11,7 +11,7 @@ from pathlib import Path
 from archive_cli.engine_list import EngineEntry
 from archive_cli.errors import UsageError
 
-SERVICES = ("gateway", "router", "memory", "librarian", "agent", "tool-runner")
+SERVICES = ("gateway", "console", "router", "memory", "librarian", "agent", "tool-runner")
 POOLS = ("small", "embed")
 SINGLE = frozenset({"memory"})
 """Services with one writer for each partition: a second one would wait for ever."""
@@ -68,6 +68,7 @@ class Site:
     state_url: str
     blobs_url: str
     gateway_port: int
+    console_port: int
     model_port: int
     grace_s: float = 20.0
 
@@ -135,6 +136,12 @@ def service_env(name: str, *, choice: Choice, site: Site) -> dict[str, str]:
     match name:
         case "gateway":
             return {"GATEWAY_HOST": choice.host, "GATEWAY_PORT": str(site.gateway_port)}
+        case "console":
+            return {
+                "CONSOLE_HOST": choice.host,
+                "CONSOLE_PORT": str(site.console_port),
+                "CONSOLE_DIR": str(site.home / "console"),
+            }
         case "router":
             return {"ROUTER_ENGINES_FILE": str(site.home / "engines.yaml")}
         case "memory":
@@ -212,7 +219,7 @@ def _replicas(name: str, choice: Choice) -> list[str]:
 
 def _replica(name: str, service: str, choice: Choice, site: Site) -> Process:
     env = service_env(service, choice=choice, site=site)
-    wave = Wave.DOOR if service == "gateway" else Wave.SERVICE
+    wave = Wave.DOOR if service in {"gateway", "console"} else Wave.SERVICE
     return _service(service, wave=wave, name=name, env=env, choice=choice, site=site)
 
 

@@ -35,6 +35,7 @@ class RunInfo:
     bus_url: str
     state_url: str
     blobs_url: str
+    console_url: str = ""
     all_in_one: bool = False
     processes: tuple[ProcessInfo, ...] = ()
 

@@ -14,7 +14,7 @@ from archive_cli import __version__
 from archive_cli.child import rotate
 from archive_cli.engine_list import EngineEntry, difference
 from archive_cli.engine_store import key_of, load
-from archive_cli.errors import CliError, UsageError
+from archive_cli.errors import CliError, PortTakenError, UsageError
 from archive_cli.find import find_engines
 from archive_cli.home import Home
 from archive_cli.plan import Choice, Process, Site, Wave, added_engine, inherited, system
@@ -26,6 +26,7 @@ from archive_cli.valkey import Role, Server, new_server
 
 _POLL_S = 1.0
 _GRACE_S = 20.0
+CONSOLE_PORT = 8090
 
 
 @dataclass(slots=True)
@@ -33,13 +34,14 @@ class Addresses:
     """Ports held for this run, and the servers behind them; a server given by URL is not started."""
 
     gateway: Reservation
+    console: Reservation
     model: Reservation
     servers: list[Server] = field(default_factory=list[Server])
     held: list[Reservation] = field(default_factory=list[Reservation])
 
     def release(self) -> None:
         """Give every port back."""
-        for reservation in (self.gateway, self.model, *self.held):
+        for reservation in (self.gateway, self.console, self.model, *self.held):
             reservation.release()
 
 
@@ -150,7 +152,9 @@ class System:
             await asyncio.sleep(0.05)
 
     async def _welcome(self, info: RunInfo) -> None:
-        self._report.result({"state": "ready", "url": info.url, "home": info.home, "pid": info.pid})
+        self._report.result(
+            {"state": "ready", "url": info.url, "page": info.console_url, "home": info.home, "pid": info.pid}
+        )
         for line in welcome(info, took_s=time.time() - self._started_at, model=self._choice.model):
             self._report.say(line)
         if self._find:
@@ -162,7 +166,7 @@ class System:
         choice = self._choice
         gateway = reserve(choice.host, choice.port, purpose="gateway", option="--port N")
         model = reserve("127.0.0.1", choice.ports.get("model", 0), purpose="model server", option="--ports model=N")
-        addresses = Addresses(gateway, model)
+        addresses = Addresses(gateway, self._console_port(), model)
         wanted: tuple[tuple[Role, str], ...] = (("bus", "ARCHIVE_BUS_URL"), ("state", "ARCHIVE_STATE_URL"))
         for role, variable in wanted:
             if self._env.get(variable):
@@ -174,6 +178,14 @@ class System:
             addresses.servers.append(server)
         return addresses
 
+    def _console_port(self) -> Reservation:
+        """Hold the page's port: the one asked for, else the usual one while it is free."""
+        host, asked = self._choice.host, self._choice.ports.get("console")
+        if asked is None and self._choice.port:
+            with suppress(PortTakenError):
+                return reserve(host, CONSOLE_PORT, purpose="console", option="--ports console=N")
+        return reserve(host, asked or 0, purpose="console", option="--ports console=N")
+
     def _site(self, addresses: Addresses) -> Site:
         urls = {server.role: server.url for server in addresses.servers}
         return Site(
@@ -183,6 +195,7 @@ class System:
             state_url=urls.get("state") or self._env["ARCHIVE_STATE_URL"],
             blobs_url=self._env.get("ARCHIVE_BLOBS_URL") or (self._home.path / "blobs").as_uri(),
             gateway_port=addresses.gateway.port,
+            console_port=addresses.console.port,
             model_port=addresses.model.port,
             grace_s=_GRACE_S,
         )
@@ -190,6 +203,7 @@ class System:
     def _info(self, supervisor: Supervisor, site: Site) -> RunInfo:
         host = self._choice.host
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+        doors = {"gateway": site.gateway_port, "all-in-one": site.gateway_port, "console": site.console_port}
         return RunInfo(
             version=__version__,
             pid=os.getpid(),
@@ -197,12 +211,13 @@ class System:
             started_at=self._started_at,
             home=str(self._home.path),
             url=f"http://{shown}:{site.gateway_port}",
+            console_url=f"http://{shown}:{site.console_port}",
             bus_url=site.bus_url,
             state_url=site.state_url,
             blobs_url=site.blobs_url,
             all_in_one=self._choice.all_in_one,
             processes=tuple(
-                replace(process, port=site.gateway_port) if process.service in {"gateway", "all-in-one"} else process
+                replace(process, port=doors[process.service]) if process.service in doors else process
                 for process in supervisor.processes
             ),
         )
@@ -237,6 +252,7 @@ def welcome(info: RunInfo, *, took_s: float, model: bool = True) -> list[str]:
     return [
         "",
         f"Archive-AI is ready ({took_s:.1f} s).",
+        f"  page     {info.console_url}   chat, documents, and what goes on inside",
         f"  API      {info.url}/v1   for any OpenAI client; also {info.url}/research, /library/search, /chat",
         f"  data     {info.home}",
         f"  drop     {info.home}/Library-Drop   files put here are ingested",

@@ -10,7 +10,9 @@ from archive_contracts.chat import ChatCompleted
 from archive_contracts.documents import DeleteDocument, DocumentChunked, DocumentFailed, IngestDocument
 from archive_contracts.memory import (
     ForgetMemory,
+    ForgetSession,
     GetDocument,
+    GetDocumentText,
     GetLibraryStats,
     GetMemory,
     ListDocuments,
@@ -78,7 +80,10 @@ def _subscribe(bus: Bus, store: Store, settings: Settings) -> None:
     bus.subscribe(DOCUMENT_COMMANDS, {IngestDocument: documents.queue})
     bus.subscribe(DOCUMENT_CHUNKS, {DocumentChunked: documents.add}, concurrency=settings.batches_at_once, prefetch=1)
     bus.subscribe(DOCUMENT_EVENTS, {DocumentFailed: documents.failed})
-    bus.subscribe(MEMORY_COMMANDS, {DeleteDocument: documents.delete, ForgetMemory: turns.forget})
+    bus.subscribe(
+        MEMORY_COMMANDS,
+        {DeleteDocument: documents.delete, ForgetMemory: turns.forget, ForgetSession: turns.forget_session},
+    )
     bus.subscribe(CHAT_EVENTS, {ChatCompleted: turns.remember}, concurrency=4)
     bus.subscribe(
         MEMORY_QUERIES,
@@ -86,6 +91,7 @@ def _subscribe(bus: Bus, store: Store, settings: Settings) -> None:
             SearchChunks: library.search,
             ListDocuments: library.page,
             GetDocument: library.get,
+            GetDocumentText: library.text,
             GetLibraryStats: library.stats,
             RecallMemories: turns.recall,
             ListMemories: turns.page,

@@ -52,6 +52,12 @@ _INFO: Final = """
     SELECT id, filename, status, format, title, size, pages, chunks, bad_pages, job_id, blob, created_at, error
     FROM documents WHERE tenant = ?
 """
+_PASSAGE: Final = """
+    SELECT chunk_id, position, text, tokens, page_start, page_end, char_start, char_end, section, marks
+"""
+_ON_PAGES: Final = """
+    FROM chunks WHERE tenant = ? AND document = ? AND searchable = 1 AND page_end >= ? AND page_start <= ?
+"""
 _words: Final = TextIndex("chunk")
 
 
@@ -67,6 +73,24 @@ def page(connection: sqlite3.Connection, tenant: int, limit: int, offset: int) -
     rows = connection.execute(sql, (tenant, limit, offset)).fetchall()
     (total,) = connection.execute("SELECT count(*) FROM documents WHERE tenant = ?", (tenant,)).fetchone()
     return [_info(row) for row in rows], total
+
+
+def text(
+    connection: sqlite3.Connection,
+    tenant: int,
+    document_id: str,
+    pages: tuple[int, int | None],
+    window: tuple[int, int],
+) -> tuple[list[Chunk], int]:
+    """Return passages that touch the pages from the first to the last, in order, and how many there are.
+
+    ``window`` is (limit, offset).
+    """
+    first, last = pages
+    key = (tenant, document_id, first, last if last is not None else 2**62)
+    (total,) = connection.execute(f"SELECT count(*) {_ON_PAGES}", key).fetchone()
+    rows = connection.execute(f"{_PASSAGE} {_ON_PAGES} ORDER BY position LIMIT ? OFFSET ?", (*key, *window))
+    return [_chunk(row) for row in rows], total
 
 
 def queue(change: Change, info: DocumentInfo) -> None:
@@ -282,6 +306,23 @@ def _write(change: Change, info: DocumentInfo, vectors: int = 0, stored_bytes: i
             *(json.dumps(info.bad_pages), info.job_id, info.blob, error),
         ),
     )
+
+
+def _chunk(row: tuple[object, ...]) -> Chunk:
+    identity, position, text, tokens, page_start, page_end, char_start, char_end, section, marks = row
+    found = {
+        "id": identity,
+        "index": position,
+        "text": text,
+        "tokens": tokens,
+        "page_start": page_start,
+        "page_end": page_end,
+        "char_start": char_start,
+        "char_end": char_end,
+        "section": json.loads(str(section)),
+        "marks": json.loads(str(marks)),
+    }
+    return Chunk.model_validate(found)
 
 
 InfoRow = tuple[str, str, DocumentStatus, str, str, int, int, int, str, str, str, float, str | None]

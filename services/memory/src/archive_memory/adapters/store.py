@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 
-from archive_contracts.documents import DocumentChunked, DocumentFailed, DocumentInfo
+from archive_contracts.documents import Chunk, DocumentChunked, DocumentFailed, DocumentInfo
 from archive_contracts.memory import ChunkHit, LibraryStats, MemoryItem
 from archive_memory.adapters import documents, ledger, schema, turns
 from archive_memory.adapters.change import Change
@@ -127,6 +127,14 @@ class Store:
         """Return rows of the catalogue, newest first, and how many there are."""
         return await self._ask(tenant, ([], 0), lambda c, number: documents.page(c, number, limit, offset))
 
+    async def document_text(
+        self, tenant: str, document_id: str, *, pages: tuple[int, int | None], limit: int, offset: int
+    ) -> tuple[list[Chunk], int]:
+        """Return passages that touch the pages from the first to the last, in order, and how many there are."""
+        return await self._ask(
+            tenant, ([], 0), lambda c, number: documents.text(c, number, document_id, pages, (limit, offset))
+        )
+
     async def searchable_documents(self, tenant: str) -> int:
         """Return how many documents can be searched."""
         return await self._ask(tenant, 0, lambda c, number: documents.searchable_documents(c, number, (), ())[1])
@@ -193,6 +201,10 @@ class Store:
     async def forget_turn(self, tenant: str, message_id: str, memory_id: str) -> bool:
         """Remove a turn, its words and vectors. Return whether there was one."""
         return await self._once(tenant, message_id, lambda change: turns.forget(change, memory_id))
+
+    async def forget_session(self, tenant: str, message_id: str, session: str) -> bool:
+        """Remove all turns of a session. Return whether it had any."""
+        return await self._once(tenant, message_id, lambda change: turns.forget_session(change, session))
 
     async def stats(self, tenant: str) -> LibraryStats:
         """Return how much a tenant has."""

@@ -89,6 +89,15 @@ def forget(change: Change, memory_id: str) -> bool:
     return True
 
 
+def forget_session(change: Change, session: str) -> bool:
+    """Remove all turns of a session; return whether it had any."""
+    sql = "DELETE FROM turns WHERE tenant = ? AND session = ? RETURNING id, text"
+    gone = change.connection.execute(sql, (change.tenant, session)).fetchall()
+    _words.delete(change.connection, change.tenant, [(identity, body_of(text)) for identity, text in gone])
+    change.hide("turn", [identity for identity, _ in gone])
+    return bool(gone)
+
+
 def of_session(connection: sqlite3.Connection, tenant: int, session: str) -> list[int]:
     """Return the row numbers of a session's turns."""
     sql = "SELECT id FROM turns WHERE tenant = ? AND session = ?"

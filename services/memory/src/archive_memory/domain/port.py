@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from archive_contracts.documents import DocumentChunked, DocumentFailed, DocumentInfo
+from archive_contracts.documents import Chunk, DocumentChunked, DocumentFailed, DocumentInfo
 from archive_contracts.memory import ChunkHit, LibraryStats, MemoryItem
 from archive_memory.domain.catalogue import BatchOutcome, NewTurn
 from archive_memory.domain.windows import QueryVector, WindowVectors
@@ -36,6 +36,12 @@ class Catalogue(Protocol):
 
     async def get_document(self, tenant: str, document_id: str) -> DocumentInfo | None:
         """Return a row of the catalogue."""
+        ...
+
+    async def document_text(
+        self, tenant: str, document_id: str, *, pages: tuple[int, int | None], limit: int, offset: int
+    ) -> tuple[list[Chunk], int]:
+        """Return passages that touch the pages from the first to the last, in order, and how many there are."""
         ...
 
     async def list_documents(self, tenant: str, limit: int = 100, offset: int = 0) -> tuple[list[DocumentInfo], int]:
@@ -95,4 +101,8 @@ class Conversations(Protocol):
 
     async def forget_turn(self, tenant: str, message_id: str, memory_id: str) -> bool:
         """Remove a turn; False when there was none."""
+        ...
+
+    async def forget_session(self, tenant: str, message_id: str, session: str) -> bool:
+        """Remove all turns of a session; False when it had none."""
         ...

@@ -4,7 +4,9 @@ from archive_bus import Delivery
 from archive_contracts.memory import (
     ChunksFound,
     DocumentsFound,
+    DocumentText,
     GetDocument,
+    GetDocumentText,
     GetLibraryStats,
     ListDocuments,
     SearchChunks,
@@ -53,6 +55,19 @@ class Library:
             await delivery.fail(no_document(document_id))
         else:
             await delivery.reply(DocumentsFound(documents=(found,), total=1))
+
+    async def text(self, delivery: Delivery[GetDocumentText]) -> None:
+        """Answer with the passages of a document."""
+        query, tenant = delivery.message, delivery.envelope.tenant
+        found = await self._catalogue.get_document(tenant, query.document_id)
+        if found is None or found.status == "deleted":
+            await delivery.fail(no_document(query.document_id))
+            return
+        pages = (query.first_page, query.last_page)
+        chunks, total = await self._catalogue.document_text(
+            tenant, query.document_id, pages=pages, limit=query.limit, offset=query.offset
+        )
+        await delivery.reply(DocumentText(document=found, chunks=tuple(chunks), total=total))
 
     async def stats(self, delivery: Delivery[GetLibraryStats]) -> None:
         """Answer with how much there is."""

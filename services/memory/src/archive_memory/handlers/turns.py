@@ -8,12 +8,14 @@ from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.memory import (
     ForgetMemory,
+    ForgetSession,
     GetMemory,
     ListMemories,
     MemoriesFound,
     MemoryForgotten,
     MemoryStored,
     RecallMemories,
+    SessionForgotten,
 )
 from archive_contracts.streams import CHAT_EVENTS, MEMORY_EVENTS
 from archive_memory.domain.catalogue import NewTurn
@@ -96,6 +98,14 @@ class Turns:
             await delivery.reply(gone)
         else:
             await delivery.fail(_no_memory(memory_id))
+
+    async def forget_session(self, delivery: Delivery[ForgetSession]) -> None:
+        """Remove all turns of a session; one that has none is as forgotten as it can be."""
+        session = delivery.message.session
+        gone = SessionForgotten(session=session)
+        if await self._conversations.forget_session(delivery.envelope.tenant, delivery.envelope.id, session):
+            await delivery.publish(gone, to=MEMORY_EVENTS)
+        await delivery.reply(gone)
 
 
 def _no_memory(memory_id: str) -> Problem:

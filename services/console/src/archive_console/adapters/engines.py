@@ -1,0 +1,57 @@
+"""The engines and their models, as their heartbeats tell."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from archive_bus import Bus
+from archive_contracts.engine import EngineLeft, EngineRegistered
+from archive_contracts.streams import ENGINE_EVENTS
+
+BACKLOG = timedelta(seconds=10)
+MISSED_BEATS = 3
+
+
+class EngineWatch:
+    """Follows the heartbeats. ``clock`` is in seconds and does not go back."""
+
+    def __init__(self, bus: Bus, *, clock: Callable[[], float]) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._workers: dict[str, tuple[EngineRegistered, float]] = {}
+
+    async def follow(self) -> None:
+        """Keep the view up to date until cancelled."""
+        async for received in self._bus.follow(ENGINE_EVENTS, since=BACKLOG):
+            match received.message if received else None:
+                case EngineRegistered() as worker:
+                    self._workers[worker.worker] = (worker, self._clock())
+                case EngineLeft(worker=name):
+                    self._workers.pop(name, None)
+                case _:
+                    self._forget()
+
+    def workers(self) -> list[EngineRegistered]:
+        """Return the living workers by pool and name."""
+        self._forget()
+        return sorted((worker for worker, _ in self._workers.values()), key=lambda worker: (worker.pool, worker.worker))
+
+    def models(self) -> list[str]:
+        """Return the models that can chat."""
+        found = {
+            card.id
+            for worker in self.workers()
+            if worker.healthy and "chat" in worker.capabilities
+            for card in worker.models
+        }
+        return sorted(found)
+
+    def only_bundled(self) -> bool:
+        """Whether nobody answers chats but the model that comes with the system."""
+        chatting = {worker.engine for worker in self.workers() if "chat" in worker.capabilities}
+        return chatting <= {"bundled"}
+
+    def _forget(self) -> None:
+        now = self._clock()
+        for name, (worker, seen) in tuple(self._workers.items()):
+            if now - seen > worker.heartbeat_s * MISSED_BEATS:
+                del self._workers[name]

@@ -1,0 +1,106 @@
+"""The HTTP server: uvicorn on a socket of its own."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from archive_telemetry import SettingError
+
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own, and tells this server when to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class HttpServer:
+    """Serves an application. ``url`` is known once it listens; ``drain_s`` bounds how long requests may go on."""
+
+    def __init__(self, app: ASGIApp, *, host: str, port: int, drain_s: float) -> None:
+        self._host = host
+        self._port = port
+        self.url = ""
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=max(1, int(drain_s)),
+                backlog=BACKLOG,
+            )
+        )
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncGenerator[None, None]:
+        """Listen; on leaving accept nothing more and let what runs finish.
+
+        Raises:
+            SettingError: the address cannot be used.
+        """
+        listening = self._bind()
+        self.url = _url(listening)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._server.serve(sockets=[listening]))
+                await self._server.listening.wait()
+                try:
+                    yield
+                finally:
+                    self._server.should_exit = True
+        finally:
+            with contextlib.suppress(OSError):
+                listening.close()
+            self.url = ""
+
+    def _bind(self) -> socket.socket:
+        """Return a socket that replicas on this machine share: the kernel spreads connections over them."""
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            # With the protocol spelled out, asyncio turns Nagle's delay off for what is accepted here.
+            bound = socket.socket(family, kind, protocol)
+            try:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                bound.bind(address)
+            except OSError:
+                bound.close()
+                raise
+        except OSError as error:
+            raise SettingError(
+                f"the console cannot listen on {self._host}:{self._port}: {error.strerror}",
+                next_step="set CONSOLE_HOST to an address of this machine and CONSOLE_PORT to a free port, or 0",
+            ) from error
+        bound.setblocking(False)
+        return bound
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listening.family == socket.AF_INET6 else f"http://{host}:{port}"

@@ -1,0 +1,103 @@
+"""Wiring of the console."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from archive_blobs import open_blobs
+from archive_bus import Bus, BusOptions, Operator, connect
+from archive_console.adapters.answering import Answering
+from archive_console.adapters.engines import EngineWatch
+from archive_console.adapters.live import Live
+from archive_console.adapters.pages import PdfPages
+from archive_console.adapters.secret import load_secret
+from archive_console.adapters.server import HttpServer
+from archive_console.adapters.store import ConversationStore
+from archive_console.adapters.templates import Templates
+from archive_console.domain.door import Signer
+from archive_console.handlers import Keeper
+from archive_console.routes.desk import Desk, Door
+from archive_console.routes.entry import Entry
+from archive_console.settings import Settings
+from archive_contracts.conversations import DeleteConversation, RecordAnswer, RecordQuestion, RenameConversation
+from archive_contracts.streams import CONVERSATION_COMMANDS
+from archive_telemetry import App, log_context, tracer_for
+
+NAME = "console"
+
+
+def build(settings: Settings) -> App:
+    """Return the console, wired and not yet started."""
+    blobs = open_blobs(settings.blobs_url)
+    bus = connect(
+        settings.bus_url,
+        settings.state_url,
+        BusOptions(service=NAME, grace_s=settings.grace_s * 0.4, tracer=tracer_for(NAME), bind=log_context),
+        blobs=blobs,
+    )
+    store = ConversationStore(settings.dir)
+    answers = Answering(bus, store, timeout_s=settings.answer_timeout_s)
+    engines = EngineWatch(bus, clock=time.monotonic)
+    live, pages = Live(), PdfPages(blobs)
+    desk = Desk(
+        bus=bus,
+        operator=Operator(settings.bus_url, settings.state_url),
+        blobs=blobs,
+        conversations=store,
+        answers=answers,
+        live=live,
+        engines=engines,
+        pages=pages,
+        templates=Templates(),
+        door=Door(key=settings.key, tenant=settings.tenant, signer=Signer(load_secret(settings.dir))),
+        max_upload=int(settings.max_upload_mb * 2**20),
+        ready={"bus": bus.check},
+    )
+    server = HttpServer(Entry(desk), host=settings.host, port=settings.port, drain_s=settings.grace_s * 0.5)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None, None]:
+        async with store, desk.operator, bus, asyncio.TaskGroup() as tasks:
+            live.use(tasks)
+            _subscribe(bus, Keeper(store))
+            background = tasks.create_task(_work(answers, engines))
+            async with server.serving():
+                yield
+                desk.draining.set()
+            background.cancel()
+            live.stop()
+        pages.close()
+
+    return App(
+        name=NAME,
+        lifespan=lifespan,
+        ready=desk.ready,
+        live=bus.live,
+        health_host=settings.health_host,
+        health_port=settings.health_port,
+        info=lambda: {"url": server.url},
+    )
+
+
+async def _work(answers: Answering, engines: EngineWatch) -> None:
+    """Keep answers and the view of the engines until cancelled.
+
+    An answer that is cut off here is read on after a restart.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(engines.follow())
+        await answers.resume(tasks)
+
+
+def _subscribe(bus: Bus, keeper: Keeper) -> None:
+    bus.subscribe(
+        CONVERSATION_COMMANDS,
+        {
+            RecordQuestion: keeper.keep,
+            RecordAnswer: keeper.keep,
+            RenameConversation: keeper.keep,
+            DeleteConversation: keeper.keep,
+        },
+        concurrency=1,
+    )

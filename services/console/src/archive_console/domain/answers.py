@@ -1,0 +1,114 @@
+"""An answer as it grows: a fold of the messages that make it up."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from archive_contracts.agents import (
+    AgentCompleted,
+    AnswerDelta,
+    ResearchCompleted,
+    RunModelReplied,
+    RunToolReturned,
+    Source,
+    SourceFound,
+    Step,
+)
+from archive_contracts.base import Failed, Message, Problem
+from archive_contracts.chat import ChatCompleted, ChatDelta
+from archive_contracts.conversations import TurnStatus
+
+STOPPED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is known of an answer so far."""
+
+    status: TurnStatus = "running"
+    text: str = ""
+    engine: str = ""
+    sources: tuple[Source, ...] = ()
+    steps: tuple[Step, ...] = ()
+    error: Problem | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status != "running"
+
+    def after(self, message: Message) -> "Answer":
+        """Return the answer after one more message; what comes after the end changes nothing."""
+        if self.ended:
+            return self
+        match message:
+            case ChatDelta(body=body):
+                return replace(self, text=self.text + text_of(body))
+            case AnswerDelta(text=text):
+                return replace(self, text=self.text + text)
+            case SourceFound(source=source):
+                return replace(self, sources=(*self.sources, source))
+            case RunModelReplied() | RunToolReturned():
+                return replace(self, steps=_stepped(self.steps, message))
+            case _:
+                return self._ended(message)
+
+    def _ended(self, message: Message) -> "Answer":
+        match message:
+            case ChatCompleted():
+                text = message.text or self.text
+                return replace(self, status="done", text=text, engine=message.engine)
+            case ResearchCompleted():
+                text, sources = message.answer or self.text, message.sources or self.sources
+                ended = replace(self, status="done", text=text, sources=sources, engine=message.engine)
+                return ended if message.success else ended.failed(message.error)
+            case AgentCompleted():
+                text, steps = message.answer or self.text, message.steps or self.steps
+                ended = replace(self, status="done", text=text, steps=steps, engine=message.engine)
+                return ended if message.success else ended.failed(message.error)
+            case Failed(problem=problem):
+                return self.failed(problem)
+            case _:
+                return self
+
+    def failed(self, problem: Problem | None) -> "Answer":
+        """Return the answer as it ended badly; one that was stopped keeps what had come."""
+        if problem and problem.code == STOPPED:
+            return replace(self, status="stopped")
+        unknown = Problem(code="failed", message="The answer failed.", next_step="Ask again.")
+        return replace(self, status="failed", error=problem or unknown)
+
+
+def text_of(body: str) -> str:
+    """Return the text that a chunk of a streamed chat adds to its first choice; nothing for what is none."""
+    try:
+        chunk = cast("dict[str, Any]", json.loads(body))
+        choices = cast("list[dict[str, Any]]", chunk.get("choices") or [])
+        delta = cast("dict[str, Any]", (choices[0].get("delta") if choices else None) or {})
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+        return ""
+    content = delta.get("content")
+    return content if isinstance(content, str) else ""
+
+
+def _stepped(steps: tuple[Step, ...], event: RunModelReplied | RunToolReturned) -> tuple[Step, ...]:
+    """Return the steps of a run after one more event of its journal."""
+    known = {step.step_number: step for step in steps}
+    step = known.get(event.step, Step(step_number=event.step))
+    if isinstance(event, RunToolReturned):
+        step = step.model_copy(update={"action": event.tool, "observation": event.observation})
+    else:
+        step = step.model_copy(update=_thought(event.text))
+    return tuple(step for _, step in sorted((known | {event.step: step}).items()))
+
+
+def _thought(text: str) -> dict[str, str]:
+    try:
+        said = cast("dict[str, Any]", json.loads(text))
+        found = {name: said.get(name, "") for name in ("thought", "action", "action_input")}
+    except (ValueError, AttributeError):
+        return {"thought": text}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in found.items()
+    }

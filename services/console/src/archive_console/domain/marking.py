@@ -1,0 +1,80 @@
+"""Finding a cited sentence in a text that was laid out differently, and splitting a text around it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from archive_contracts.documents import Chunk
+
+_WORD = re.compile(r"\w+", re.UNICODE)
+SHORTEST = 3
+"""Words that a part of a sentence must have to be marked for the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a text; ``marked`` is what the reader came for."""
+
+    text: str
+    marked: bool = False
+
+
+def find(text: str, sentence: str) -> tuple[int, int] | None:
+    """Return where a sentence stands in a text, as (start, end) offsets; None when it does not.
+
+    Words are compared without case, and nothing else: line breaks, hyphens and spaces differ between the text of a page
+    and the text that was extracted from it. When the whole is not found, its longest run of words from the beginning
+    stands for it.
+    """
+    wanted = [word.group().casefold() for word in _WORD.finditer(sentence)]
+    spans = [(word.group().casefold(), word.start(), word.end()) for word in _WORD.finditer(text)]
+    if not wanted or not spans:
+        return None
+    best = (0, 0)
+    for start in (index for index, (word, _, _) in enumerate(spans) if word == wanted[0]):
+        length = _common(spans[start : start + len(wanted)], wanted)
+        if length > best[1]:
+            best = (start, length)
+        if length == len(wanted):
+            break
+    start, length = best
+    if length < min(len(wanted), SHORTEST):
+        return None
+    end = spans[start + length - 1][2]
+    closing = re.match(r"[.!?…\"'”’)\]]*", text[end:])
+    return spans[start][1], end + (closing.end() if closing and length == len(wanted) else 0)
+
+
+def _common(spans: Sequence[tuple[str, int, int]], wanted: Sequence[str]) -> int:
+    length = 0
+    for (word, _, _), other in zip(spans, wanted, strict=False):
+        if word != other:
+            break
+        length += 1
+    return length
+
+
+def split(text: str, sentence: str) -> list[Piece]:
+    """Return a text in pieces, the sentence as a marked one where it is found."""
+    found = find(text, sentence) if sentence else None
+    if found is None:
+        return [Piece(text)]
+    start, end = found
+    pieces = [Piece(text[:start]), Piece(text[start:end], marked=True), Piece(text[end:])]
+    return [piece for piece in pieces if piece.text]
+
+
+def joined(chunks: Sequence[Chunk]) -> str:
+    """Return the text that overlapping passages come from, each part of it once.
+
+    Spans are offsets in the text of the whole document; passages are in their order.
+    """
+    parts: list[str] = []
+    reached = -1
+    for chunk in chunks:
+        if reached < 0 or chunk.char_start >= reached:
+            parts.append(chunk.text if reached < 0 else f"\n\n{chunk.text}")
+        elif chunk.char_end > reached:
+            parts.append(chunk.text[reached - chunk.char_start :])
+        reached = max(reached, chunk.char_end)
+    return "".join(parts)

@@ -1,0 +1,100 @@
+"""What every route works with."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from archive_blobs import Blobs
+from archive_bus import Bus, Operator
+from archive_console.domain.answers import Answer
+from archive_console.domain.conversations import Turn
+from archive_console.domain.door import Signer
+from archive_console.domain.ports import Change, Conversations, Pages
+from archive_contracts.engine import EngineRegistered
+
+Check = Callable[[], Awaitable[str | None]]
+
+
+class Answers(Protocol):
+    """Asks on behalf of people, and keeps what comes."""
+
+    async def save(self, tenant: str, change: Change) -> None:
+        """Make a change durable. Raises BusError."""
+        ...
+
+    async def ask(
+        self, tenant: str, conversation: str, turn: Turn, *, before: Sequence[Turn], supersedes: str = ""
+    ) -> None:
+        """Keep a question and send it on its way. Raises BusError."""
+        ...
+
+    async def stop(self, tenant: str, turn_id: str) -> None:
+        """Ask whoever works on an answer to stop. Raises BusError."""
+        ...
+
+    def watch(self, tenant: str, turn: Turn) -> AsyncIterator[Answer]:
+        """Yield an answer as it grows. Raises NoSuchLog."""
+        ...
+
+
+class Watching(Protocol):
+    """Looks once for all pages that watch the same."""
+
+    def watch(
+        self, key: Hashable, look: Callable[[], Awaitable[str]], *, every_s: float, ping_s: float
+    ) -> AsyncIterator[str | None]:
+        """Yield news, and None when there was none for a while."""
+        ...
+
+
+class Engines(Protocol):
+    """The engines as their heartbeats tell."""
+
+    def workers(self) -> list[EngineRegistered]:
+        """Return the living workers."""
+        ...
+
+    def models(self) -> list[str]:
+        """Return the models that can chat."""
+        ...
+
+    def only_bundled(self) -> bool:
+        """Whether nobody but the bundled model answers chats."""
+        ...
+
+
+class Renderer(Protocol):
+    """Renders templates by name."""
+
+    def render(self, name: str, values: Mapping[str, object]) -> str:
+        """Return a page or a part of one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """How people come in. Without ``key`` everybody on this machine is let in."""
+
+    key: str
+    tenant: str
+    signer: Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The console's parts, as routes see them. ``max_upload`` is in bytes."""
+
+    bus: Bus
+    operator: Operator
+    blobs: Blobs
+    conversations: Conversations
+    answers: Answers
+    live: Watching
+    engines: Engines
+    pages: Pages
+    templates: Renderer
+    door: Door
+    max_upload: int
+    ready: Mapping[str, Check]
+    draining: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,0 +1,219 @@
+"""Documents: dropping files, watching them become searchable, looking at them."""
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from starlette.datastructures import UploadFile
+from starlette.responses import Response, StreamingResponse
+
+from archive_blobs import BlobRef
+from archive_bus import BusError, JournalConflict
+from archive_console.domain.errors import BadForm, NotThere
+from archive_console.domain.marking import joined
+from archive_console.routes.asking import document, documents, passages
+from archive_console.routes.events import PING_S, event, ping, streamed
+from archive_console.routes.visit import Visit
+from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument, document_id
+from archive_contracts.jobs import Job, JobFinished, JobProgressed, JobQueued, fold
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS
+
+MOST_FILES = 100
+ON_A_PAGE = 50
+LOOK_S = 0.7
+PIECE = 64 * 1024
+WIDTHS = (480, 960, 1600)
+SAMPLE_NAME = "welcome-to-archive-ai.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A document, and its job while that runs."""
+
+    document: DocumentInfo
+    job: Job | None
+
+
+async def show_documents(visit: Visit) -> Response:
+    """Show the library."""
+    return visit.page("documents.html", **await _listed(visit))
+
+
+async def watch_documents(visit: Visit) -> Response:
+    """Send the list whenever it changes."""
+    return streamed(_watched(visit))
+
+
+async def _watched(visit: Visit) -> AsyncIterator[str]:
+    page, words = visit.number("page", 0), visit.word("q")
+
+    async def look() -> str:
+        try:
+            return visit.html("document_rows.html", **await _listed(visit))
+        except BusError as error:
+            return visit.html("away.html", problem=error.problem())
+
+    key = ("documents", visit.tenant, page, words, visit.session.nonce)
+    async for html in visit.desk.live.watch(key, look, every_s=LOOK_S, ping_s=PING_S):
+        if visit.desk.draining.is_set():
+            return
+        yield ping() if html is None else event("fragment", html)
+
+
+async def _listed(visit: Visit) -> dict[str, object]:
+    words = visit.word("q").casefold()
+    page = visit.number("page", 0, most=100_000)
+    found = await documents(visit, limit=1000 if words else ON_A_PAGE, offset=0 if words else page * ON_A_PAGE)
+    listed = [info for info in found.documents if words in f"{info.filename} {info.title}".casefold()]
+    rows = [Row(info, await _job(visit, info)) for info in listed[:ON_A_PAGE]]
+    more = len(listed) > ON_A_PAGE if words else (page + 1) * ON_A_PAGE < found.total
+    return {"rows": rows, "total": found.total, "page": page, "more": more, "words": visit.word("q")}
+
+
+async def _job(visit: Visit, info: DocumentInfo) -> Job | None:
+    """Return the job of a document that is on its way."""
+    return _folded(info.job_id, await _journal(visit, info.job_id)) if info.status == "queued" else None
+
+
+async def _journal(visit: Visit, job_id: str) -> list[JobQueued | JobProgressed | JobFinished]:
+    received = await visit.desk.bus.journal(JOBS_JOURNAL, job_id)
+    if received and received[0].envelope.tenant != visit.tenant:
+        return []
+    messages = (entry.message for entry in received)
+    return [message for message in messages if isinstance(message, JobQueued | JobProgressed | JobFinished)]
+
+
+def _folded(job_id: str, events: list[JobQueued | JobProgressed | JobFinished]) -> Job:
+    return fold(job_id, events)
+
+
+async def upload(visit: Visit) -> Response:
+    """Store files and queue their ingestion."""
+    form = await visit.form(most_files=MOST_FILES)
+    files = [value for value in form.getlist("file") if isinstance(value, UploadFile) and value.filename]
+    if not files:
+        raise BadForm("No file was chosen.", next_step="Choose one, or drop it anywhere on the page.")
+    if empty := [file.filename for file in files if not file.size]:
+        raise BadForm(f"The file {empty[0]!r} is empty.", next_step="Choose one with content.")
+    for file in files:
+        ref = await visit.desk.blobs.put(_content(file))
+        await _queue(visit, ref, name=file.filename or "document", kind=file.content_type or "")
+    await form.close()
+    return visit.to("/documents")
+
+
+async def _content(file: UploadFile) -> AsyncIterator[bytes]:
+    while piece := await file.read(PIECE):
+        yield piece
+
+
+async def _queue(visit: Visit, ref: BlobRef, *, name: str, kind: str = "") -> None:
+    job, identity = secrets.token_hex(16), document_id(visit.tenant, ref.sha256)
+    filename = name.replace("\\", "/").rpartition("/")[2][-255:] or "document"
+    queued = JobQueued(job_id=job, kind="ingest", document_id=identity, filename=filename, tenant=visit.tenant)
+    await visit.desk.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=visit.origin, timeout=2.0)
+    command = IngestDocument(
+        job_id=job, document_id=identity, blob=str(ref), filename=filename, size=ref.size, content_type=kind
+    )
+    await visit.desk.bus.publish(command, to=DOCUMENT_COMMANDS, origin=visit.origin, timeout=2.0)
+
+
+async def add_sample(visit: Visit) -> Response:
+    """Ingest a page about the system itself, for people who have no file at hand."""
+    await visit.form()
+    ref = await visit.desk.blobs.put(visit.html("sample.md").encode())
+    await _queue(visit, ref, name=SAMPLE_NAME)
+    return visit.to("/documents")
+
+
+async def cancel(visit: Visit) -> Response:
+    """Stop the job of a document."""
+    await visit.form()
+    info = await document(visit)
+    for _ in range(5):
+        events = await _journal(visit, info.job_id)
+        if not events or _folded(info.job_id, events).ended:
+            break
+        await visit.desk.bus.cancel(info.job_id, reason="cancelled by its owner", origin=visit.origin)
+        ending = JobFinished(job_id=info.job_id, status="cancelled")
+        try:
+            # Only onto the journal that was read: a job that ends this very moment has ended by itself.
+            await visit.desk.bus.append(
+                ending, to=JOBS_JOURNAL, entity=info.job_id, origin=visit.origin, expected=len(events)
+            )
+            break
+        except JournalConflict:
+            continue
+    return visit.to("/documents")
+
+
+async def reprocess(visit: Visit) -> Response:
+    """Read a document again from its stored bytes."""
+    await visit.form()
+    info = await document(visit)
+    if not info.blob:
+        raise NotThere("The bytes of this document are not kept.", next_step="Upload it again.")
+    await _queue(visit, BlobRef.parse(info.blob), name=info.filename)
+    return visit.to("/documents")
+
+
+async def delete(visit: Visit) -> Response:
+    """Remove a document with its chunks and vectors."""
+    await visit.form()
+    gone = DeleteDocument(document_id=visit.request.path_params["document"])
+    await visit.desk.bus.request(gone, DocumentDeleted, to=MEMORY_COMMANDS, origin=visit.origin, timeout=10.0)
+    return visit.to("/documents")
+
+
+async def show_source(visit: Visit) -> Response:
+    """Show a document at a page, with a cited sentence marked."""
+    info = await document(visit)
+    page = max(1, min(visit.number("page", 1), max(1, info.pages)))
+    found = await passages(visit, info.id, first=page, last=page if info.format == "pdf" else None)
+    sentence = await _sentence(visit)
+    size, boxes = (0.0, 0.0), ()
+    if info.format == "pdf" and info.status in {"ready", "partial"}:
+        size, boxes = await visit.desk.pages.boxes(info.blob, page, sentence)
+    return visit.page(
+        "document.html",
+        document=info,
+        shown=page,
+        sentence=sentence,
+        source=visit.request.path_params.get("chunk", ""),
+        text=joined(found.chunks),
+        size=size,
+        boxes=boxes,
+        widths=WIDTHS,
+        turn=visit.word("turn"),
+    )
+
+
+async def _sentence(visit: Visit) -> str:
+    """Return the sentence that an answer's source points to."""
+    chunk = visit.request.path_params.get("chunk", "")
+    if not chunk:
+        return visit.word("mark")[:2000]
+    found = await visit.desk.conversations.turn(visit.tenant, visit.word("turn")) if visit.word("turn") else None
+    sources = found[1].sources if found else ()
+    return next((source.sentence for source in sources if source.chunk_id == chunk), "")
+
+
+async def draw_page(visit: Visit) -> Response:
+    """Send a page of a PDF as a picture."""
+    info = await document(visit)
+    width = min(WIDTHS, key=lambda offered: abs(offered - visit.number("width", WIDTHS[1])))
+    picture = await visit.desk.pages.picture(info.blob, visit.request.path_params["page"], width=width)
+    # The id of a document is that of its content: the picture of a page never changes.
+    headers = {"cache-control": "private, max-age=86400, immutable"}
+    return Response(picture.png, media_type="image/png", headers=headers)
+
+
+async def download(visit: Visit) -> Response:
+    """Send the bytes of a document as they were uploaded; never to be shown by the browser."""
+    info = await document(visit)
+    content = await visit.desk.blobs.open(BlobRef.parse(info.blob))
+    name = "".join(
+        char if char.isascii() and char.isprintable() and char not in '"\\' else "_" for char in info.filename
+    )
+    headers = {"content-disposition": f'attachment; filename="{name}"', "content-length": str(info.size)}
+    return StreamingResponse(content, media_type="application/octet-stream", headers=headers)

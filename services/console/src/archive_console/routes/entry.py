@@ -1,0 +1,135 @@
+"""The ASGI application: the door that every request comes through, and that every error leaves by."""
+
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from archive_blobs import BlobError
+from archive_bus import BusError
+from archive_console.domain.door import Session, check_names
+from archive_console.domain.errors import ConsoleError, NotLoggedIn, Refused
+from archive_console.routes.desk import Desk
+from archive_console.routes.session import COOKIE
+from archive_console.routes.table import OPEN, OPERATORS, SESSION, build_router
+from archive_console.routes.visit import Visit
+from archive_contracts.base import Problem
+from archive_telemetry import get_logger
+
+log = get_logger(__name__)
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Entry:
+    """Lets people in, or says why not; what goes wrong becomes a page that says what to do."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._router = build_router(desk)
+        # Everybody on this machine shares one session while there is no key; its forms outlive a restart.
+        self._everybody = Session(tenant=desk.door.tenant, operator=True, nonce="everybody", until=2**53)
+        self._nobody = Session(tenant="", operator=False, nonce="nobody", until=2**53)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        scope["path"] = scope["path"].rstrip("/") or "/"
+        reply = _Reply(send)
+        scope[SESSION] = self._nobody
+        try:
+            self._admit(scope)
+            await self._router(scope, receive, reply)
+        except Exception as error:  # the edge of the process: whatever it is, the person gets a page
+            if not reply.started:
+                await self._refuse(error, scope, receive, reply)
+            elif not isinstance(error, BusError):
+                log.warning("a page broke off", path=scope["path"], exc_info=error)
+
+    def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        door, path = self._desk.door, scope["path"]
+        origin = headers.get("origin") if scope["method"] != "GET" else None
+        check_names(headers.get("host"), origin, open_door=not door.key and path not in {"/livez", "/readyz"})
+        if not door.key:
+            scope[SESSION] = self._everybody
+            return
+        cookie = Request(scope).cookies.get(COOKIE, "")
+        session = door.signer.open(cookie, now=time.time()) if cookie else None
+        if session is None and not path.startswith(OPEN):
+            raise NotLoggedIn("Please log in.", next_step="Use the key of GATEWAY_API_KEY.")
+        scope[SESSION] = session or self._nobody
+        if path.startswith(OPERATORS) and not scope[SESSION].operator:
+            raise Refused("This page is for operators.", next_step="Log in with a key of the scope 'operator'.")
+
+    async def _refuse(self, error: Exception, scope: Scope, receive: Receive, reply: "_Reply") -> None:
+        problem = problem_of(error)
+        if problem.status >= 500:
+            trace = error if problem.code == "internal_error" else None
+            log.error("page failed", exc_info=trace, code=problem.code, error=problem.message, path=scope["path"])
+        request = Request(scope, receive)
+        visit = Visit(self._desk, request, scope[SESSION])
+        if isinstance(error, NotLoggedIn) and scope["method"] == "GET" and not visit.partial:
+            await RedirectResponse("/login", status_code=303)(scope, receive, reply)
+            return
+        name = "notice.html" if visit.partial else "error.html"
+        response = visit.page(name, problem.status, problem=problem)
+        if visit.partial:
+            response.headers["hx-retarget"] = "#notice"
+            response.headers["hx-reswap"] = "innerHTML"
+        if problem.retry_after_s is not None:
+            response.headers["retry-after"] = str(int(problem.retry_after_s + 0.5))
+        await response(scope, receive, reply)
+
+
+class _Reply:
+    """The way out: adds what every answer carries, and knows whether one began."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(raw=message["headers"])
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+        await self._send(message)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what a person is told about an exception; of an unforeseen one, nothing but that it happened."""
+    if isinstance(error, ConsoleError):
+        return error.problem
+    if isinstance(error, BusError):
+        return error.problem()
+    if isinstance(error, BlobError):
+        return Problem(code=error.code, message=error.message, next_step=error.next_step, status=503)
+    if isinstance(error, HTTPException):
+        return Problem(
+            code="not_found",
+            message="There is no such page.",
+            next_step="Go back to the start.",
+            status=error.status_code,
+        )
+    return Problem(
+        code="internal_error",
+        message="The page failed.",
+        next_step="Look into the log of the console for the cause.",
+        status=500,
+    )

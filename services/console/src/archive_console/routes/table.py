@@ -1,0 +1,71 @@
+"""Which address is served by what."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from archive_console.routes import chat, documents, files, probes, session, system
+from archive_console.routes.desk import Desk
+from archive_console.routes.visit import Visit
+
+Handler = Callable[[Visit], Awaitable[Response]]
+SESSION = "archive.session"
+OPEN = ("/login", "/static/", "/livez", "/readyz")
+"""What is shown to people who have not come in yet."""
+OPERATORS = "/system"
+
+_GET: tuple[tuple[str, Handler], ...] = (
+    ("/", chat.new_chat),
+    ("/chat/{conversation}", chat.show_chat),
+    ("/chat/{conversation}/export.{form}", chat.export),
+    ("/turns/{turn}/events", chat.follow),
+    ("/documents", documents.show_documents),
+    ("/documents/events", documents.watch_documents),
+    ("/documents/{document}", documents.show_source),
+    ("/documents/{document}/source/{chunk}", documents.show_source),
+    ("/documents/{document}/pages/{page:int}.png", documents.draw_page),
+    ("/documents/{document}/file", documents.download),
+    ("/system", system.show),
+    ("/system/streams/{stream}", system.show_stream),
+    ("/system/streams/{stream}/messages/{entry}", system.show_message),
+    ("/system/dead/{letter}", system.show_letter),
+    ("/system/{part}", system.show),
+    ("/system/{part}/events", system.watch),
+    ("/login", session.login_form),
+    ("/static/{version}/{name}", files.serve),
+    ("/livez", probes.livez),
+    ("/readyz", probes.readyz),
+)
+_POST: tuple[tuple[str, Handler], ...] = (
+    ("/chat", chat.ask),
+    ("/chat/{conversation}/turns", chat.ask),
+    ("/chat/{conversation}/rename", chat.rename),
+    ("/chat/{conversation}/delete", chat.delete),
+    ("/turns/{turn}/retry", chat.retry),
+    ("/turns/{turn}/stop", chat.stop),
+    ("/documents", documents.upload),
+    ("/documents/sample", documents.add_sample),
+    ("/documents/{document}/cancel", documents.cancel),
+    ("/documents/{document}/reprocess", documents.reprocess),
+    ("/documents/{document}/delete", documents.delete),
+    ("/system/dead/replay", system.replay),
+    ("/system/dead/drop", system.drop),
+    ("/login", session.login),
+    ("/logout", session.logout),
+)
+
+
+def build_router(desk: Desk) -> Router:
+    """Return the addresses of the console."""
+    routes = [Route(path, _served(desk, handler), methods=["GET"]) for path, handler in _GET]
+    routes += [Route(path, _served(desk, handler), methods=["POST"]) for path, handler in _POST]
+    return Router(routes, redirect_slashes=False)
+
+
+def _served(desk: Desk, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        return await handler(Visit(desk, request, request.scope[SESSION]))
+
+    return serve

@@ -1,0 +1,120 @@
+"""One request: who asks, what was sent, and how it is answered."""
+
+import time
+from typing import Any
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import Message
+
+from archive_bus import Origin
+from archive_console.domain.door import Session
+from archive_console.domain.errors import BadForm, Refused, TooLarge
+from archive_console.routes.desk import Desk
+
+PART_BYTES = 1 << 20
+FRAMING = 64 * 1024
+"""Bytes that boundaries and headers may add to the files of an upload."""
+
+
+class Visit:
+    """A request of a person who was let in."""
+
+    def __init__(self, desk: Desk, request: Request, session: Session) -> None:
+        self.desk = desk
+        self.request = request
+        self.session = session
+
+    @property
+    def tenant(self) -> str:
+        """Whose page this is."""
+        return self.session.tenant
+
+    @property
+    def origin(self) -> Origin:
+        """Where messages of this request come from."""
+        return Origin(tenant=self.tenant)
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of a page is wanted, not a whole one."""
+        return "hx-request" in self.request.headers
+
+    def word(self, name: str, otherwise: str = "") -> str:
+        """Return a parameter of the address."""
+        return self.request.query_params.get(name, otherwise)
+
+    def number(self, name: str, otherwise: int, *, most: int = 1_000_000) -> int:
+        """Return a parameter that is a whole number from 0; what is none counts as left out."""
+        given = self.word(name)
+        return min(int(given), most) if given.isdecimal() and len(given) < 10 else otherwise
+
+    def page(self, name: str, status: int = 200, /, **values: Any) -> Response:
+        """Return a page."""
+        return HTMLResponse(self.html(name, **values), status_code=status)
+
+    def html(self, name: str, /, **values: Any) -> str:
+        """Return what a template makes of values and of what every page needs."""
+        return self.desk.templates.render(name, self._common() | values)
+
+    def to(self, address: str) -> Response:
+        """Send the person on to another page, which a reload does not send again."""
+        if self.partial:
+            return Response(status_code=204, headers={"hx-redirect": address})
+        return RedirectResponse(address, status_code=303)
+
+    async def form(self, *, most_files: int = 0) -> FormData:
+        """Return the form that was sent, once it has proved to be ours.
+
+        Raises:
+            Refused: it is not of this session.
+            BadForm: it cannot be understood.
+            TooLarge: its files are over the limit.
+        """
+        limit = (self.desk.max_upload if most_files else PART_BYTES) + FRAMING
+        bounded = _bounded(self.request, limit)
+        try:
+            form = await bounded.form(max_files=most_files, max_fields=200, max_part_size=PART_BYTES)
+        except HTTPException as error:
+            raise BadForm(f"The form cannot be read: {error.detail}", next_step="Send it again.") from None
+        expected = self.desk.door.signer.form_token(self.session)
+        if form.get("form") != expected:
+            raise Refused("This form is of an older session.", next_step="Load the page again, then send it again.")
+        return form
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "path": self.request.url.path,
+            "form_token": self.desk.door.signer.form_token(self.session),
+            "session": self.session,
+            "locked": bool(self.desk.door.key),
+            "now": time.time(),
+        }
+
+
+def text(form: FormData, name: str, *, most: int = 100_000) -> str:
+    """Return a field of a form without the white space around it. Raises BadForm when it is too long or a file."""
+    value = form.get(name, "")
+    if isinstance(value, UploadFile) or len(value) > most:
+        raise BadForm(f"The field {name!r} is too long.", next_step=f"Keep it below {most} characters.")
+    return value.strip()
+
+
+def _bounded(request: Request, limit: int) -> Request:
+    """Return the request with a body that ends in TooLarge at the limit."""
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise TooLarge(
+                f"This is more than the limit of {limit / 1e6:.0f} MB.",
+                next_step="Send less at once, or raise CONSOLE_MAX_UPLOAD_MB.",
+            )
+        return message
+
+    return Request(request.scope, receive)

@@ -1,0 +1,48 @@
+"""The console's settings, read once from the environment."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from archive_console.domain.door import is_loopback
+
+
+class Settings(BaseSettings):
+    """``CONSOLE_*`` and what all services share."""
+
+    model_config = SettingsConfigDict(env_prefix="CONSOLE_", frozen=True, populate_by_name=True)
+
+    bus_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="ARCHIVE_BUS_URL")
+    state_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="ARCHIVE_STATE_URL")
+    blobs_url: str = Field(validation_alias="ARCHIVE_BLOBS_URL")
+    health_host: str = Field(default="127.0.0.1", validation_alias="ARCHIVE_HEALTH_HOST")
+    health_port: int = Field(default=0, validation_alias="ARCHIVE_HEALTH_PORT")
+    grace_s: float = Field(default=20.0, validation_alias="ARCHIVE_GRACE_S")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8090, ge=0, le=65535)
+    """0 takes a free one."""
+    dir: Path
+    """Where conversations and the secret of the sessions lie."""
+    api_key: SecretStr | None = Field(default=None, validation_alias="GATEWAY_API_KEY")
+    """The gateway's key opens this door too. Without it, anybody on this machine is let in and nobody else."""
+    tenant: str = "default"
+    max_upload_mb: float = Field(default=200.0, gt=0)
+    answer_timeout_s: float = Field(default=600.0, gt=0)
+    """How long an answer may take, to its last word."""
+
+    @property
+    def key(self) -> str:
+        """The key that people log in with, or nothing."""
+        return self.api_key.get_secret_value().strip() if self.api_key else ""
+
+    @model_validator(mode="after")
+    def _closed_to_the_world(self) -> Self:
+        if not self.key and not is_loopback(self.host):
+            raise ValueError(
+                f"CONSOLE_HOST is {self.host!r}, which other machines can reach, and there is no GATEWAY_API_KEY; "
+                "set GATEWAY_API_KEY, or CONSOLE_HOST to 127.0.0.1"
+            )
+        return self

@@ -1,0 +1,132 @@
+"use strict";
+// The page works without this. What it adds: answers that grow, lists that stay up to date, files that can be dropped
+// anywhere, times in the reader's zone, Enter to send.
+
+const open = new Map();
+
+function fragments(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    const at = new Date(time.dateTime);
+    time.title = at.toLocaleString();
+    const today = at.toDateString() === new Date().toDateString();
+    time.textContent = today ? at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+      : at.toLocaleDateString([], { day: "numeric", month: "short", year: "numeric" });
+  }
+}
+
+function nearBottom() {
+  return window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
+}
+
+// Puts each part where its id says. What the reader has opened, or types into, stays as it is.
+function place(html) {
+  const stay = nearBottom() && document.querySelector(".talk");
+  for (const part of Array.from(fragments(html).children)) {
+    const old = part.id && document.getElementById(part.id);
+    if (!old || (old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))) continue;
+    const focused = old.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : "";
+    old.querySelectorAll("details[open]").forEach((details, index) => {
+      const twin = part.querySelectorAll("details")[index];
+      if (twin) twin.open = true;
+    });
+    old.replaceWith(part);
+    ready(part);
+    if (focused) document.getElementById(focused)?.focus();
+  }
+  if (stay) window.scrollTo({ top: document.body.scrollHeight });
+}
+
+function follow(element) {
+  const address = element.dataset.stream;
+  if (open.has(element)) return;
+  const source = new EventSource(address);
+  open.set(element, source);
+  source.addEventListener("answer", (event) => place(event.data));
+  source.addEventListener("fragment", (event) => place(event.data));
+  source.addEventListener("done", (event) => { source.close(); open.delete(element); place(event.data); });
+}
+
+function ready(root) {
+  const all = (selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
+  all("[data-stream]").forEach(follow);
+  all(".copy").forEach((button) => { button.hidden = false; });
+  localTimes(root);
+  if (window.htmx && root !== document) window.htmx.process(root);
+}
+
+for (const [element, source] of open) if (!element.isConnected) { source.close(); open.delete(element); }
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = document.querySelector(`#${CSS.escape(button.dataset.copy)} [data-text]`)?.innerText ?? "";
+  try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; } catch { button.textContent = "Select and copy by hand"; }
+});
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+}, true);
+
+document.addEventListener("keydown", (event) => {
+  const box = event.target;
+  if (box.id === "text" && event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    if (box.value.trim()) box.form.requestSubmit();
+  } else if (event.key === "/" && !event.target.matches("input, textarea, select")) {
+    event.preventDefault();
+    document.getElementById("text")?.focus();
+  } else if (event.key === "Escape") {
+    document.querySelectorAll(".menu[open]").forEach((menu) => { menu.open = false; });
+  }
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.target.id === "composer" && event.detail.successful) {
+    event.target.querySelector("textarea").value = "";
+    document.querySelector(".welcome")?.remove();
+  }
+});
+document.addEventListener("htmx:afterSwap", () => { ready(document); window.scrollTo({ top: document.body.scrollHeight }); });
+document.addEventListener("htmx:sendError", () => notice("The console does not answer.", "See whether it runs, then try again."));
+
+function notice(message, next) {
+  const box = document.createElement("div");
+  box.className = "problem";
+  box.append(Object.assign(document.createElement("strong"), { textContent: message }), ` ${next}`);
+  document.getElementById("notice").replaceChildren(box);
+}
+
+let dragged = 0;
+const zone = document.querySelector(".dropzone");
+const carriesFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+const upload = document.body.dataset.upload;
+if (upload) {
+  document.addEventListener("dragenter", (event) => { if (carriesFiles(event)) { dragged += 1; zone.hidden = false; } });
+  document.addEventListener("dragleave", (event) => { if (carriesFiles(event) && --dragged <= 0) { dragged = 0; zone.hidden = true; } });
+  document.addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
+  document.addEventListener("drop", async (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    dragged = 0;
+    zone.hidden = true;
+    const form = new FormData();
+    form.append("form", document.body.dataset.form);
+    for (const file of event.dataTransfer.files) form.append("file", file);
+    const reply = await fetch(upload, { method: "POST", body: form, headers: { "HX-Request": "true" } }).catch(() => null);
+    if (reply && reply.ok) window.location.assign("/documents");
+    else if (reply) document.getElementById("notice").replaceChildren(fragments(await reply.text()));
+    else notice("The files could not be sent.", "See whether the console runs, then drop them again.");
+  });
+}
+
+for (const sidebar of document.querySelectorAll(".sidebar")) if (window.matchMedia("(max-width: 48rem)").matches) sidebar.open = false;
+ready(document);
+if (document.querySelector(".turn") && !location.hash.includes("composer")) window.scrollTo({ top: document.body.scrollHeight });
+document.getElementById("marked")?.scrollIntoView({ block: "center" });
