@@ -1,4 +1,4 @@
-"""What a route decision costs in CPU time: ``python tests/bench/bench_route.py`` prints a table and writes .bench/route.json.
+"""What a route decision costs in CPU time: a table, and .bench/route.json for programs.
 
 A decision is what the router does between a request and its job without the bus: hash the prompt's beginnings, filter,
 score, pick, name the fallbacks. Twenty engines as twenty pools, and as one pool of twenty workers.
