@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from archive_contracts.base import Message, Model
+from archive_contracts.base import Message, Model, Problem
 from archive_contracts.chat import Capability, ChatRequested
 
 Tier = Literal["fast", "balanced", "powerful", "expert"]
@@ -32,6 +32,7 @@ class Resumption(Model):
     text: str
     completion_tokens: int = 0
     head: Annotated[str, Field(description="The first chunk, whose id and creation time the rest repeats.")] = ""
+    told: Annotated[int, Field(description="Replies that were sent, behind which the rest goes on.", ge=0)] = 0
 
 
 class GenerateRequested(Message):
@@ -51,6 +52,7 @@ class GenerateRequested(Message):
     directed_until: Annotated[
         int, Field(description="Milliseconds since the epoch until which the worker's slot is waited for.")
     ] = 0
+    refused: Annotated[Problem | None, Field(description="That an engine was too busy, for when no other can.")] = None
     parameters: Parameters | None = None
     resumption: Resumption | None = None
 

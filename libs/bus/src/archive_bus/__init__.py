@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         StreamReport,
     )
     from archive_bus._answers import Answered
-    from archive_bus._bus import Bus
+    from archive_bus._bus import Bus, Subscription
     from archive_bus._calls import Call
     from archive_bus._connect import connect
     from archive_bus._delivery import Delivery, Handler, Origin, Received
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Retry,
         Verdict,
     )
+    from archive_bus._gate import Gate
     from archive_bus._lease import Lease, clock
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions
@@ -51,6 +52,8 @@ _HOMES = {
     "StreamReport": "archive_bus._admin",
     "TailEntry": "archive_bus._messages",
     "Bus": "archive_bus._bus",
+    "Subscription": "archive_bus._bus",
+    "Gate": "archive_bus._gate",
     "Lease": "archive_bus._lease",
     "clock": "archive_bus._lease",
     "BusOptions": "archive_bus._options",
@@ -100,6 +103,7 @@ __all__ = [
     "Due",
     "Entry",
     "Feed",
+    "Gate",
     "GroupReport",
     "Handler",
     "JournalConflict",
@@ -122,6 +126,7 @@ __all__ = [
     "Retry",
     "Starts",
     "StreamReport",
+    "Subscription",
     "TailEntry",
     "Timers",
     "Transport",

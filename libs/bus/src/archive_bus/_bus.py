@@ -5,7 +5,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,6 +23,7 @@ from archive_bus._consumer import Consumer
 from archive_bus._delivery import Delivery, Handler, Origin, Received, Run
 from archive_bus._errors import BusError, BusUnavailable, NotInMap
 from archive_bus._following import Follower
+from archive_bus._gate import Gate
 from archive_bus._handling import HandlerRun, Work
 from archive_bus._lease import Lease
 from archive_bus._options import BusOptions
@@ -40,6 +41,19 @@ from archive_contracts.streams import CONTROL, Server, Stream
 A = TypeVar("A", bound=Message)
 
 STALE_LOOP_S = 30.0
+
+
+class Subscription:
+    """The handling of one partition, which ends with the bus, or earlier when it is closed."""
+
+    def __init__(self, end: Callable[[], Awaitable[None]]) -> None:
+        self._end: Callable[[], Awaitable[None]] | None = end
+
+    async def close(self) -> None:
+        """Take nothing new, let what runs finish within the grace, hand the rest back; once."""
+        end, self._end = self._end, None
+        if end:
+            await end()
 
 
 class Bus:
@@ -102,10 +116,12 @@ class Bus:
         partition: str = "0",
         concurrency: int = 16,
         prefetch: int | None = None,
-    ) -> None:
+        slots: Gate | None = None,
+    ) -> Subscription:
         """Handle messages of a stream in this service's group of the map, up to ``concurrency`` at a time.
 
         ``prefetch`` bounds how many are read at once; 1 makes a lane's worker take a job only with a free slot.
+        ``slots`` is a gate that others enter too: what they take is not there for this subscription.
 
         Raises:
             NotInMap: the map does not name this service as a consumer of these types.
@@ -131,11 +147,21 @@ class Bus:
             lane=lane,
             transport=self._transport,
             work=Work(handlers=handlers, run=run, refuse=self._refuse, payloads=self._payloads),
+            gate=slots or Gate(concurrency),
             concurrency=concurrency,
         )
         self._consumers.append(consumer)
         self._timekeeper.watch(stream, partition)
-        self._background.append(self._tasks.create_task(consumer.serve(prefetch=prefetch or concurrency)))
+        serving = self._tasks.create_task(consumer.serve(prefetch=prefetch or concurrency))
+        self._background.append(serving)
+
+        async def end() -> None:
+            self._consumers.remove(consumer)
+            await consumer.drain(self._options.grace_s)
+            serving.cancel()
+            self._background.remove(serving)
+
+        return Subscription(end)
 
     @contextmanager
     def _context(self, stream: Stream, envelope: Envelope) -> Generator[str, None, None]:

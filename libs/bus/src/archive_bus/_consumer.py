@@ -31,13 +31,13 @@ ANSWER_S = 0.4
 class Consumer:
     """Handles the entries of one lane, at most ``concurrency`` at a time."""
 
-    def __init__(self, *, lane: Lane, transport: Transport, work: Work, concurrency: int) -> None:
+    def __init__(self, *, lane: Lane, transport: Transport, work: Work, gate: Gate, concurrency: int) -> None:
         self.lane = lane
         self._lease_s = lane.stream.lease.total_seconds()
         self.progressed = time.monotonic()
         self._transport = transport
         self._concurrency = concurrency
-        self._gate = Gate(concurrency)
+        self._gate = gate
         self._settlers = Settlers(
             start=Coalescer[str, Starts](self._count_starts), ack=Coalescer[str, Acked](self._send_acks)
         )

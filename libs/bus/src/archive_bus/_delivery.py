@@ -190,6 +190,10 @@ class Delivery(Generic[M]):
         self._told += 1
         return self._bus.reply(message, origin=self.origin, seq=self._told, last=False, lease=self.lease)
 
+    def go_on_behind(self, told: int) -> None:
+        """Place the next reply behind so many that were sent over the message which led to this one."""
+        self._told = max(self._told, told)
+
     async def interrupted(self) -> bool:
         """Whether an earlier run had begun to answer and did not end: repeating it would double what the caller has."""
         # Not the attempt tells: a run that a drain or an outage cut short is not counted, but its caller heard it.
