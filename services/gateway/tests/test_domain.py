@@ -158,6 +158,10 @@ def test_errors_wear_the_face_of_their_address() -> None:
     problem = Problem(code="c", message="M.", next_step="N.", status=503)
     assert json.loads(error_body(problem, "/v1/x"))["error"]["type"] == "server_error"
     assert json.loads(error_body(problem, "/v10")) == {"detail": "M.", "code": "c", "next_step": "N."}
-    assert error_headers(problem) == [(b"retry-after", b"2")]
+    assert error_headers(problem) == [
+        (b"retry-after", b"2"),
+        (b"retry-after-ms", b"2000"),
+        (b"x-should-retry", b"true"),
+    ]
     assert error_headers(Problem(code="c", message="M", status=400)) == []
     assert error_headers(Problem(code="c", message="M", status=401)) == [(b"www-authenticate", b"Bearer")]

@@ -18,7 +18,8 @@ CHUNK = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","cho
 
 async def test_probes_tell_the_truth(gateway: Any) -> None:
     health = await gateway.http.get("/health/")
-    assert health.json() == {
+    found = health.json()
+    assert {name: found[name] for name in ("status", "service", "checks", "engines", "models")} == {
         "status": "healthy",
         "service": "archive-gateway",
         "checks": {"bus": None, "blobs": None},

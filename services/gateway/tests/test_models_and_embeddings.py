@@ -90,11 +90,24 @@ async def test_floats_come_when_asked(gateway: Any, embedder: Any) -> None:
     assert reply.json()["data"] == [{"object": "embedding", "index": 0, "embedding": [0.0, 0.5, -1.0]}]
 
 
+async def test_token_arrays_are_embedded_as_text(gateway: Any, embedder: Any) -> None:
+    pairs: list[tuple[Any, tuple[str, ...]]] = [
+        ([9906, 1917], ("Hello world",)),
+        ([[9906], [1917]], ("Hello", " world")),
+    ]
+    for given, texts in pairs:
+        reply = await gateway.http.post("/v1/embeddings", json={"model": "embed", "input": given})
+        assert reply.status_code == 200
+        assert embedder[-1].texts == texts
+
+
 @pytest.mark.parametrize(
     ("given", "code"),
     [
-        ([1, 2, 3], "token_arrays_not_supported"),
-        ([[1, 2], [3]], "token_arrays_not_supported"),
+        ([2**30], "invalid_token"),
+        ([[1, 2], [100_300]], "invalid_token"),
+        ([1, -2], "invalid_value"),
+        ([[]], "invalid_value"),
         ("", "invalid_value"),
         ([], "invalid_value"),
         (["a", ""], "invalid_value"),

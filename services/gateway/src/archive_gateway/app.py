@@ -14,9 +14,11 @@ from archive_gateway.adapters.attendance import StreamAttendance
 from archive_gateway.adapters.cancels import Canceller
 from archive_gateway.adapters.engines import EngineFollower
 from archive_gateway.adapters.keys import KeyFollower
+from archive_gateway.adapters.machine import MachineFigures
 from archive_gateway.adapters.outages import ServerWatch
 from archive_gateway.adapters.quota import SharedQuota
 from archive_gateway.adapters.server import HttpServer
+from archive_gateway.adapters.tokens import Cl100kTexts
 from archive_gateway.adapters.uploads import MultipartUploads
 from archive_gateway.adapters.usage import UsageLedger
 from archive_gateway.domain.door import Guard
@@ -58,6 +60,7 @@ def build(settings: Settings) -> App:
     usage = UsageLedger(settings.bus_url, sheet)
     quota = SharedQuota(settings.state_url, clock=time.monotonic)
     attendance = StreamAttendance(settings.state_url)
+    figures = MachineFigures(settings.bus_url)
     watch = ServerWatch(bus.check, clock=time.monotonic)
     ready: dict[str, Check] = {"bus": watch.check, "blobs": _blobs_check(blobs)}
     desk = Desk(
@@ -76,6 +79,8 @@ def build(settings: Settings) -> App:
         keys=keys,
         usage=usage,
         attendance=attendance,
+        tokens=Cl100kTexts(),
+        figures=figures,
         ready=ready,
         live=bus.live,
     )
@@ -97,6 +102,7 @@ def build(settings: Settings) -> App:
             await quota.close()
             await usage.close()
             await attendance.close()
+            await figures.close()
             for task in running:
                 task.cancel()
 

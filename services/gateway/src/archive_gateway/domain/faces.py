@@ -48,8 +48,12 @@ def error_headers(problem: Problem) -> list[tuple[bytes, bytes]]:
         wait = 2.0
     if wait is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(wait))).encode()))
-    if problem.status == 504:
-        # The whole deadline is spent already; a client that repeats by itself would spend it three times.
+        headers.append((b"retry-after-ms", str(max(1, math.ceil(wait * 1000))).encode()))
+    if problem.status in {429, 503}:
+        headers.append((b"x-should-retry", b"true"))
+    elif problem.status in {408, 409, 500, 502, 504}:
+        # Every engine was tried that could be, or the deadline is spent, or a repetition would fail alike; a client
+        # that repeats by itself would multiply our retries by its own.
         headers.append((b"x-should-retry", b"false"))
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -82,6 +82,44 @@ class Patron:
     prompt_chars: int
 
 
+class TokenTexts(Protocol):
+    """Reads arrays of tokens."""
+
+    async def texts(self, arrays: Sequence[Sequence[int]]) -> tuple[str, ...]:
+        """Return the text of each array. Raises BadRequest for a number that is no token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """How busy the machine is; a MB is 2**20 bytes."""
+
+    cpu_percent: float
+    memory_percent: float
+    memory_used_mb: float
+    memory_total_mb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """The stream of completed exchanges: its length and its newest entry."""
+
+    length: int
+    last_id: str
+
+
+class Figures(Protocol):
+    """What the originals' monitors ask for."""
+
+    def machine(self) -> Machine:
+        """Return how busy the machine has been since the last look."""
+        ...
+
+    async def activity(self) -> Activity | None:
+        """Return what memory listens to, None when the server does not say."""
+        ...
+
+
 class Attendance(Protocol):
     """Which resumable streams somebody listens to, at whichever gateway. Never raises: it is a courtesy."""
 

@@ -29,7 +29,7 @@ PROBES = (
         summary="Say whether the gateway can do its work",
         tag="probes",
         scope=None,
-        answer=probes.Health,
+        answer=probes.FullHealth,
     ),
     Endpoint(
         method="GET",

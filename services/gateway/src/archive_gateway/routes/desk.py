@@ -1,11 +1,12 @@
 """What every route has at hand."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from archive_bus import Bus
-from archive_gateway.domain.ports import Attendance, Cancels, Engines, Keys, Uploads, Usage
+from archive_gateway.domain.ports import Attendance, Cancels, Engines, Figures, Keys, TokenTexts, Uploads, Usage
 from archive_gateway.routes.asking import Asking
 from archive_gateway.routes.metering import Metering
 
@@ -39,6 +40,9 @@ class Desk:
     keys: Keys
     usage: Usage
     attendance: Attendance
+    tokens: TokenTexts
+    figures: Figures
     ready: Mapping[str, Check]
     live: Callable[[], str | None]
+    began: float = field(default_factory=time.monotonic)
     draining: asyncio.Event = field(default_factory=asyncio.Event)

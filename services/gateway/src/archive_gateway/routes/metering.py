@@ -1,7 +1,7 @@
 """What a request may use, and what it did use."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from archive_gateway.routes.visit import Ticket
 
 ANSWER_TOKENS = 256
 """What an answer is taken to need when its request does not say."""
+RATE_S = 60.0
 LONGER_S = 30.0
 """How much longer than its request a place in flight is kept for it."""
 
@@ -89,6 +90,7 @@ class Metering:
         self._sheet = sheet
         self._running: Counter[str] = Counter()
         self.turned_away: Counter[str] = Counter()
+        self._answered: deque[tuple[float, int]] = deque(maxlen=10_000)
 
     @property
     def running(self) -> int:
@@ -122,12 +124,21 @@ class Metering:
             counts = meter.counts()
             if reservation:
                 self._quota.settle(reservation, tokens=counts.total_tokens if counts else 0)
+            if counts:
+                self._answered.append((time.monotonic(), counts.completion_tokens))
             if counts and not meter.handed_on:
                 self._sheet.book(Account(_today(), ticket.tenant, caller.key, meter.model), counts)
 
     def book(self, tenant: str, key: str, model: str, used: Counts) -> None:
         """Book what a stream used that another process began."""
         self._sheet.book(Account(_today(), tenant, key, model), used)
+
+    def tokens_a_second(self) -> float:
+        """Return how many tokens were answered a second, over the last minute."""
+        now = time.monotonic()
+        while self._answered and self._answered[0][0] < now - RATE_S:
+            self._answered.popleft()
+        return round(sum(tokens for _, tokens in self._answered) / RATE_S, 1)
 
     def _leave(self, key: str) -> None:
         self._running[key] -= 1

@@ -46,12 +46,13 @@ class Ticket:
 class Visit:
     """One request: its ticket, its path and query, its body."""
 
-    __slots__ = ("body_limit", "receive", "scope", "ticket")
+    __slots__ = ("_body", "body_limit", "receive", "scope", "ticket")
 
     def __init__(self, scope: Scope, receive: Receive, *, body_limit: int) -> None:
         self.scope = scope
         self.receive = receive
         self.body_limit = body_limit
+        self._body: bytes | None = None
         self.ticket: Ticket = scope[TICKET]
 
     @property
@@ -94,7 +95,10 @@ class Visit:
 
     async def raw(self) -> bytes:
         """Return the body. Raises TooLarge, ClientLeft."""
-        return await whole(self.receive, limit=self.body_limit, announced=self.ticket.headers.get(b"content-length"))
+        if self._body is None:
+            announced = self.ticket.headers.get(b"content-length")
+            self._body = await whole(self.receive, limit=self.body_limit, announced=announced)
+        return self._body
 
     async def body(self, model: type[M]) -> M:
         """Return the body as a model. Raises BadRequest, TooLarge, ClientLeft."""

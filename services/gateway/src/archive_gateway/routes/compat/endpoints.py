@@ -1,6 +1,6 @@
 """What of the originals' APIs is answered here."""
 
-from archive_gateway.routes.compat import agent, chat, library, memories, research
+from archive_gateway.routes.compat import agent, chat, library, memories, monitor, research, smart
 from archive_gateway.routes.table import Endpoint
 
 COMPAT = (
@@ -107,5 +107,44 @@ COMPAT = (
         tag="memories",
         answer=memories.MemoryDeleted,
         errors=(404, 504),
+    ),
+    Endpoint(
+        method="POST",
+        path="/smart",
+        handler=smart.smart,
+        summary="Answer a conversation with the model that suits it",
+        tag="assistant",
+        scope="inference",
+        body=smart.SmartRequest,
+        answer=smart.SmartAnswer,
+        several=smart.SmartFailure,
+        events={"": smart.SmartPiece},
+        description="A failure of the engines is told by `status`, with HTTP 200, as the original does.",
+    ),
+    Endpoint(
+        method="GET",
+        path="/providers/health",
+        handler=smart.providers_health,
+        summary="Say which engines answer",
+        tag="engines",
+        scope=None,
+        answer=smart.ProvidersHealth,
+    ),
+    Endpoint(
+        method="GET",
+        path="/guardrails/metrics",
+        handler=smart.guardrails_metrics,
+        summary="Say how busy this gateway is",
+        tag="engines",
+        scope=None,
+        answer=smart.GuardrailsMetrics,
+    ),
+    Endpoint(
+        method="GET",
+        path="/metrics",
+        handler=monitor.metrics,
+        summary="Figures of the machine, the memory and the engines",
+        tag="probes",
+        answer=monitor.SystemMetrics,
     ),
 )

@@ -28,7 +28,7 @@ async def create_chat_completion(desk: Desk, visit: Visit) -> ASGIApp:
     if mark := mark_of(visit):
         return await resumed(desk, visit, *mark)
     asked = chat_asked(await visit.raw(), desk.metering.guardrails, session=session_of(visit))
-    return ChatAnswer(desk, visit, asked)
+    return ChatAnswer(desk, visit, _as_wished(visit, asked))
 
 
 async def create_completion(desk: Desk, visit: Visit) -> ASGIApp:
@@ -36,7 +36,17 @@ async def create_completion(desk: Desk, visit: Visit) -> ASGIApp:
     if mark := mark_of(visit):
         return await resumed(desk, visit, *mark)
     asked = completion_asked(await visit.raw(), desk.metering.guardrails, session=session_of(visit))
-    return ChatAnswer(desk, visit, asked)
+    return ChatAnswer(desk, visit, _as_wished(visit, asked))
+
+
+def _as_wished(visit: Visit, asked: Asked) -> Asked:
+    """Return the request with what its headers say of how it may be served."""
+    headers, wishes = visit.ticket.headers, dict[str, object]()
+    if headers.get(b"x-archive-continue") == b"1":
+        wishes["continuation"] = True
+    if headers.get(b"x-archive-priority") == b"batch":
+        wishes["priority"] = "batch"
+    return replace(asked, request=asked.request.model_copy(update=wishes)) if wishes else asked
 
 
 def session_of(visit: Visit) -> str:

@@ -12,18 +12,20 @@ from archive_gateway.domain.guardrails import Guardrails
 from archive_gateway.routes.visit import parse
 
 
-class _Head(BaseModel):
+class Open(BaseModel):
+    """A body of which only a part is read here."""
+
     model_config = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": True})
 
 
-class ContentPart(_Head):
+class ContentPart(Open):
     """A part of a message: text, an image, sound."""
 
     type: str
     text: str = ""
 
 
-class ChatMessage(_Head):
+class ChatMessage(Open):
     """One message of a conversation."""
 
     role: str
@@ -42,7 +44,7 @@ class ChatMessage(_Head):
         return isinstance(self.content, list) and any("image" in part.type for part in self.content)
 
 
-class ResponseFormat(_Head):
+class ResponseFormat(Open):
     """How the answer has to look."""
 
     type: str = "text"
@@ -51,7 +53,7 @@ class ResponseFormat(_Head):
 Count = Annotated[int | None, Field(ge=0)]
 
 
-class ChatHead(_Head):
+class ChatHead(Open):
     """A chat completion request. Fields that are not listed reach the engine untouched."""
 
     model: Annotated[str, Field(min_length=1, description="A model of `/v1/models`, or `auto`.")]
@@ -83,7 +85,7 @@ class ChatHead(_Head):
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
 
-class CompletionHead(_Head):
+class CompletionHead(Open):
     """A text completion request. Fields that are not listed reach the engine untouched."""
 
     model: Annotated[str, Field(min_length=1, description="A model of `/v1/models`, or `auto`.")]

@@ -1,20 +1,24 @@
 """Embeddings."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field
 from starlette.types import ASGIApp
 
 from archive_bus import BusError
+from archive_contracts.chat import Usage
 from archive_contracts.engine import Embedded, EmbedRequested
 from archive_contracts.streams import EMBEDDING_REQUESTS
-from archive_gateway.domain.errors import BadRequest
 from archive_gateway.domain.vectors import VectorError, each, rows
 from archive_gateway.routes.answers import Json
+from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
+from archive_gateway.routes.metering import Demand
 from archive_gateway.routes.visit import Visit
 
 MOST_TEXTS = 2048
+MOST_TOKENS = 300_000
+"""Tokens of one text."""
 
 
 def _not_empty(text: str) -> str:
@@ -24,30 +28,22 @@ def _not_empty(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_not_empty)]
+Token = Annotated[int, Field(ge=0, lt=2**31)]
+Tokens = Annotated[list[Token], Field(min_length=1, max_length=MOST_TOKENS)]
 
 
 class EmbeddingRequest(BaseModel):
-    """Texts to be turned into vectors. Arrays of tokens are refused: their vocabulary is the client's own."""
+    """Texts to be turned into vectors. Arrays of tokens are read as cl100k, and embedded as the text they stand for."""
 
     model: Annotated[str, Field(min_length=1)]
-    input: Text | Annotated[list[Text] | list[int] | list[list[int]], Field(min_length=1, max_length=MOST_TEXTS)]
+    input: (
+        Text
+        | Annotated[list[Text] | list[Tokens], Field(min_length=1, max_length=MOST_TEXTS)]
+        | Annotated[Tokens, Field(min_length=1)]
+    )
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int | None, Field(ge=1)] = None
     user: str | None = None
-
-    def texts(self) -> tuple[str, ...]:
-        """Return the texts. Raises BadRequest for tokens."""
-        if isinstance(self.input, str):
-            return (self.input,)
-        texts = tuple(item for item in self.input if isinstance(item, str))
-        if len(texts) < len(self.input):
-            raise BadRequest(
-                "Arrays of tokens cannot be embedded here: the engines have vocabularies of their own.",
-                next_step="Send the text itself, as a string or an array of strings.",
-                param="input",
-                code="token_arrays_not_supported",
-            )
-        return texts
 
 
 class Embedding(BaseModel):
@@ -77,14 +73,14 @@ class EmbeddingList(BaseModel):
 async def create_embedding(desk: Desk, visit: Visit) -> ASGIApp:
     """Turn texts into vectors."""
     wanted = await visit.body(EmbeddingRequest)
-    texts = wanted.texts()
-    found = await desk.asking.ask(
-        EmbedRequested(texts=texts, model=wanted.model, dimensions=wanted.dimensions),
-        Embedded,
-        to=EMBEDDING_REQUESTS,
-        origin=visit.origin,
-        timeout=desk.limits.request_s,
-    )
+    texts = await _texts(desk, wanted)
+    chars, timeout = sum(map(len, texts)), desk.limits.request_s
+    desk.metering.guardrails.check_sizes(prompt_chars=chars, answer_tokens=0, choices=1)
+    demand = Demand(model=wanted.model, prompt_chars=chars, answer_tokens=0, timeout_s=timeout)
+    request = EmbedRequested(texts=texts, model=wanted.model, dimensions=wanted.dimensions)
+    async with desk.metering.admitted(visit.ticket, demand) as meter, while_connected(visit.receive):
+        found = await desk.asking.ask(request, Embedded, to=EMBEDDING_REQUESTS, origin=visit.origin, timeout=timeout)
+        meter.done(found.model, Usage(prompt_tokens=found.tokens, total_tokens=found.tokens))
     try:
         vectors = rows(found, texts=len(texts))
     except VectorError as error:
@@ -97,4 +93,17 @@ async def create_embedding(desk: Desk, visit: Visit) -> ASGIApp:
         model=found.model,
         usage=EmbeddingUsage(prompt_tokens=found.tokens, total_tokens=found.tokens),
     )
-    return Json(answer, headers=((b"x-archive-engine", found.engine.encode("latin-1", "replace")),))
+    named = (b"x-archive-engine", found.engine.encode("latin-1", "replace"))
+    return Json(answer, headers=(named, *meter.headers))
+
+
+async def _texts(desk: Desk, wanted: EmbeddingRequest) -> tuple[str, ...]:
+    match wanted.input:
+        case str(text):
+            return (text,)
+        case [int(), *_] as tokens:
+            return await desk.tokens.texts([tokens])
+        case [list(), *_] as arrays:
+            return await desk.tokens.texts(arrays)
+        case texts:
+            return tuple(cast("list[str]", texts))

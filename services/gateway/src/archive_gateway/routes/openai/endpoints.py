@@ -1,6 +1,6 @@
 """What of OpenAI's API is answered here."""
 
-from archive_gateway.routes.openai import chat, chat_body, embeddings, models, shapes, streams
+from archive_gateway.routes.openai import chat, chat_body, embeddings, models, rerank, shapes, streams
 from archive_gateway.routes.table import Endpoint
 
 _ENGINE = {
@@ -78,5 +78,17 @@ OPENAI = (
         headers={"x-archive-stream": "The id of the stream."},
         errors=(404,),
         description="Continues after `Last-Event-ID`, else from the beginning; 204 when nothing follows any more.",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/rerank",
+        handler=rerank.rerank,
+        summary="Order documents by a query, where a lane can",
+        tag="openai",
+        scope="inference",
+        body=rerank.RerankRequest,
+        answer=rerank.RerankAnswer,
+        headers=_ENGINE,
+        errors=(404, 422, 429, 502, 504),
     ),
 )

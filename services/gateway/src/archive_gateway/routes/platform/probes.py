@@ -23,6 +23,23 @@ class Health(BaseModel):
     models: int = 0
 
 
+class AsyncMemory(BaseModel):
+    """How memory listens, in the original's words."""
+
+    enabled: bool = True
+    start_from_latest: bool = False
+    last_id: str
+    stream_length: int
+
+
+class FullHealth(Health):
+    """The same with what the original's page reads: its first engine, and how memory listens."""
+
+    vorpal_url: str = ""
+    vorpal_model: str = ""
+    async_memory: AsyncMemory | None = None
+
+
 class Welcome(BaseModel):
     """Where to go from here."""
 
@@ -36,8 +53,19 @@ async def health(desk: Desk, visit: Visit) -> ASGIApp:
     """Say whether the gateway can do its work, and with how many engines."""
     checks = await _checks(desk)
     offers = desk.engines.offers()
-    engines = sum(member.worker.healthy for member in desk.engines.members())
-    return _verdict(checks, engines=engines, models=len(offers))
+    healthy = [member.worker for member in desk.engines.members() if member.worker.healthy]
+    first = next((worker for worker in healthy if "chat" in worker.capabilities), None)
+    activity = await desk.figures.activity()
+    body = FullHealth(
+        status=_word(checks),
+        checks=checks,
+        engines=len(healthy),
+        models=len(offers),
+        vorpal_url=first.base_url if first else "",
+        vorpal_model=first.models[0].id if first and first.models else "",
+        async_memory=AsyncMemory(last_id=activity.last_id, stream_length=activity.length) if activity else None,
+    )
+    return Json(body, status=503 if any(checks.values()) else 200)
 
 
 async def livez(desk: Desk, visit: Visit) -> ASGIApp:
@@ -69,7 +97,9 @@ async def _ask(check: Check) -> str | None:
         return f"no answer within {CHECK_S:g} s"
 
 
-def _verdict(checks: dict[str, str | None], *, engines: int = 0, models: int = 0) -> ASGIApp:
-    wrong = any(checks.values())
-    body = Health(status="unhealthy" if wrong else "healthy", checks=checks, engines=engines, models=models)
-    return Json(body, status=503 if wrong else 200)
+def _verdict(checks: dict[str, str | None]) -> ASGIApp:
+    return Json(Health(status=_word(checks), checks=checks), status=503 if any(checks.values()) else 200)
+
+
+def _word(checks: dict[str, str | None]) -> Literal["healthy", "unhealthy"]:
+    return "unhealthy" if any(checks.values()) else "healthy"
