@@ -32,14 +32,15 @@ class Cancels:
 
     @contextmanager
     def scope(self, *targets: str) -> Generator[anyio.CancelScope, None, None]:
-        """Run a block that ends when one of the targets is cancelled."""
+        """Run a block that ends when one of the targets is cancelled; the same one may be named twice."""
+        named = frozenset(targets)
         with anyio.CancelScope() as scope:
-            for target in targets:
+            for target in named:
                 self._scopes.setdefault(target, set()).add(scope)
             try:
                 yield scope
             finally:
-                for target in targets:
+                for target in named:
                     self._scopes[target].discard(scope)
                     if not self._scopes[target]:
                         del self._scopes[target]

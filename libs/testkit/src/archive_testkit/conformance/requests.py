@@ -124,7 +124,8 @@ class Requesting:
         outcome: list[bool] = []
 
         async def handle(delivery: Delivery[ChatRequested]) -> None:
-            with delivery.cancellable() as scope:
+            # A run is often named by its message: naming it twice must end the block no worse.
+            with delivery.cancellable(delivery.envelope.id, delivery.envelope.id) as scope:
                 began.set()
                 await asyncio.sleep(60)
             outcome.append(scope.cancelled_caught)
