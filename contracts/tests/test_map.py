@@ -1,11 +1,13 @@
 """The map agrees with itself, with the committed schemas, and with what messages promise."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archive_contracts import streams
+from archive_contracts.chat import ChatCompleted
 from archive_contracts.schemas import asyncapi, generated
 from archive_contracts.streams import SERVICES, STREAMS, TYPES, Kind, Stream, at
 
@@ -60,3 +62,18 @@ def test_asyncapi_refers_to_what_it_defines() -> None:
 def test_stream_without_groups_needs_a_length(kind: Kind) -> None:
     with pytest.raises(ValueError, match="give it a max_length"):
         Stream(name="news", about="News.", messages=(), producers=("gateway",), kind=kind)
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=str)
+def test_ordered_stream_has_its_key_in_each_message(stream: Stream) -> None:
+    if stream.key:
+        assert all(stream.key in model.model_fields for model in stream.messages)
+    assert stream.key or not stream.ordered
+
+
+def test_partition_of_a_key_is_stable() -> None:
+    ordered = replace(STREAMS["chat.events"], partitions=8, key="session")
+    sessions = ("default", "a", "é", "")
+    turns = [ChatCompleted(engine="e", pool="p", model="m", session=session) for session in sessions]
+    assert [ordered.partition_of(each) for each in turns] == ["7", "3", "6", "0"]
+    assert [STREAMS["chat.events"].partition_of(each) for each in turns] == ["0"] * 4

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from zlib import crc32
 
 from archive_contracts import agents, base, chat, control, conversations, documents, engine, jobs, keys, memory, tools
 from archive_contracts.base import Message
@@ -47,7 +48,8 @@ class Stream:
 
     ``consumers`` maps a group to the types it handles; the group's other types are acknowledged unread. ``retention``
     is how long an entry is kept after every group has acknowledged it. ``lease`` is how long a silent consumer keeps a
-    message; a living one renews it. After ``attempts`` failed runs a message goes to the dead letters of its group.
+    message; a living one renews it. With more than one of ``partitions`` the messages of one ``key``, a field that each
+    of them has, keep their order. After ``attempts`` failed runs a message goes to the dead letters of its group.
     """
 
     name: str
@@ -69,6 +71,19 @@ class Stream:
         """Refuse a stream that nobody acknowledges and nothing bounds: its server would trim it to nothing at once."""
         if self.kind in {Kind.BROADCAST, Kind.REPLIES} and not self.max_length:
             raise ValueError(f"stream {self.name!r} has no group that acknowledges; give it a max_length")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether messages of one key are handled one after the other, in the order in which they were published."""
+        return self.partitions > 1
+
+    def key_of(self, message: Message) -> str:
+        """Return what a message is ordered by; nothing on a stream that is not ordered."""
+        return str(getattr(message, self.key)) if self.ordered else ""
+
+    def partition_of(self, message: Message) -> str:
+        """Return the partition that a message belongs to: CRC-32 of its key, modulo the number of partitions."""
+        return str(crc32(self.key_of(message).encode(errors="replace")) % self.partitions) if self.ordered else "0"
 
     def physical(self, partition: str | int = 0) -> str:
         """Return the key in Redis; topic and partition share the hash tag, so that all keys of a partition do too."""

@@ -38,7 +38,7 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 async def test_every_script_is_tested_here() -> None:
     delivery = "ack append bury claim extend publish reap release reply started trim"
-    features = "delay end_log move_due"
+    features = "adopt delay end_log move_due own present take"
     assert set(SCRIPTS) == {*delivery.split(), *features.split()}
 
 
@@ -208,3 +208,55 @@ async def test_delay_keeps_once_and_moves_when_due(client: Any) -> None:
     late = await run(client, "delay", [timers, parcels, f"{STREAM}:seen:c"], 1, HOUR, 0, 1, "c", "type", "t")
     assert late == -1
     assert (await client.zrange(timers, 0, -1), await client.hkeys(parcels)) == ([b"b"], [b"b"])
+
+
+async def test_own_gives_growing_tokens(client: Any) -> None:
+    keys = [f"{STREAM}:g:owner", f"{STREAM}:g:fence"]
+    first = await run(client, "own", keys, "me", HOUR)
+    assert await run(client, "own", keys, "me", HOUR) == first > 0
+    assert await run(client, "own", keys, "other", HOUR) == 0
+    assert await run(client, "own", keys, "other", 0) == 0
+    assert await run(client, "own", keys, "me", 0) == 0
+    assert await run(client, "own", keys, "other", HOUR) > first
+    assert 0 < await client.pttl(keys[0]) <= HOUR
+
+
+async def test_present_forgets_the_silent(client: Any) -> None:
+    members = f"{STREAM}:g:members"
+    assert await run(client, "present", [members], "a", HOUR) == [b"a"]
+    await client.zadd(members, {"silent": 1})
+    assert await run(client, "present", [members], "b", HOUR) == [b"a", b"b"]
+    assert await run(client, "present", [members], "a", 0) == [b"b"]
+
+
+async def test_take_reads_for_the_owner_only(client: Any) -> None:
+    owner = f"{STREAM}:g:owner"
+    await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
+    entry = await client.xadd(STREAM, {"n": 1})
+    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", 10) is None
+    await client.set(owner, "me:5")
+    assert await run(client, "take", [STREAM, owner], "me:4", "g", "me", 10) is None
+    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", 10) == [[[entry, [b"n", b"1"]]], entry]
+    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", 10) == [[], entry]
+
+
+async def test_adopt_leaves_what_is_parked(client: Any) -> None:
+    owner, parked = f"{STREAM}:g:owner", f"{STREAM}:g:parked"
+    theirs, resting, due, later = await deliver(client, 4, consumer="other")
+    await client.xclaim(STREAM, "g", "-", 0, [resting], idle=10)
+    await client.xclaim(STREAM, "g", "-", 0, [due], idle=HOUR)
+    await client.xclaim(STREAM, "g", "-", 0, [later], idle=HOUR)
+    await client.zadd(parked, {later: 9e15})
+    keys, args = [STREAM, owner, parked], ("me:5", "g", "me", "-", 60_000, "0-0", 10)
+    assert await run(client, "adopt", keys, *args) is None
+    await client.set(owner, "me:5")
+    looked_at, taken, waiting, last = await run(client, "adopt", keys, *args)
+    assert (looked_at, last) == (4, later.encode())
+    assert [entry[0].decode() for entry in taken] == [theirs, due]
+    assert [entry[0].decode() for entry in waiting] == [resting, later]
+    assert {name: who for name, (who, _) in (await pending(client)).items()} == {
+        theirs: "me",
+        resting: "-",
+        due: "me",
+        later: "-",
+    }

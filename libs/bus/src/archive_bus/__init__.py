@@ -39,10 +39,15 @@ if TYPE_CHECKING:
     from archive_bus._lease import Lease, clock
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions
+    from archive_bus._owners import Adopted, Owner, Owners, Taken
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
 
 _HOMES = {
+    "Adopted": "archive_bus._owners",
+    "Owner": "archive_bus._owners",
+    "Owners": "archive_bus._owners",
+    "Taken": "archive_bus._owners",
     "Answered": "archive_bus._answers",
     "DeadLetter": "archive_bus._admin",
     "GroupReport": "archive_bus._admin",
@@ -91,6 +96,7 @@ _HOMES = {
 
 __all__ = [
     "Acked",
+    "Adopted",
     "AnswerLogs",
     "Answered",
     "Bus",
@@ -118,6 +124,8 @@ __all__ = [
     "NotInMap",
     "Operator",
     "Origin",
+    "Owner",
+    "Owners",
     "PayloadError",
     "Received",
     "Reject",
@@ -128,6 +136,7 @@ __all__ = [
     "StreamReport",
     "Subscription",
     "TailEntry",
+    "Taken",
     "Timers",
     "Transport",
     "Verdict",

@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -27,6 +28,9 @@ from archive_bus._gate import Gate
 from archive_bus._handling import HandlerRun, Work
 from archive_bus._lease import Lease
 from archive_bus._options import BusOptions
+from archive_bus._ordered import OrderedConsumer
+from archive_bus._owners import Owner
+from archive_bus._partitions import Partitions
 from archive_bus._payload import Payloads
 from archive_bus._replies import ReplyReader
 from archive_bus._sending import Sender
@@ -77,7 +81,7 @@ class Bus:
         self._answers = Answers(transport, self._payloads)
         self._callers = Callers(transport)
         self._cancels = Cancels(transport)
-        self._consumers: list[Consumer] = []
+        self._consumers: list[Consumer | Partitions] = []
 
     async def __aenter__(self) -> Self:
         await self._transport.start()
@@ -113,7 +117,7 @@ class Bus:
         stream: Stream,
         handlers: Mapping[type[Message], Handler[Any]],
         *,
-        partition: str = "0",
+        partition: str = "",
         concurrency: int = 16,
         prefetch: int | None = None,
         slots: Gate | None = None,
@@ -121,7 +125,8 @@ class Bus:
         """Handle messages of a stream in this service's group of the map, up to ``concurrency`` at a time.
 
         ``prefetch`` bounds how many are read at once; 1 makes a lane's worker take a job only with a free slot.
-        ``slots`` is a gate that others enter too: what they take is not there for this subscription.
+        ``slots`` is a gate that others enter too: what they take is not there for this subscription. Of a stream that
+        is ordered by key this process reads its share of the partitions.
 
         Raises:
             NotInMap: the map does not name this service as a consumer of these types.
@@ -129,30 +134,43 @@ class Bus:
         allowed = stream.consumers.get(self.service, ())
         if foreign := [model.type for model in handlers if model not in allowed]:
             raise NotInMap(f"{self.service} is no consumer of {', '.join(foreign)} on {stream.name}")
-        lane = Lane(stream=stream, partition=partition, group=self.service, consumer=self.process)
-
-        async def run(envelope: Envelope, message: Message, run: HandlerRun) -> None:
-            with self._context(stream, envelope) as traceparent:
-                told = await self._answers.told(envelope) if run.redelivered else 0
-                facts = Run(
-                    attempt=run.attempt,
-                    redelivered=run.redelivered,
-                    traceparent=traceparent,
-                    told=told,
-                    lease=run.lease,
-                )
-                await handlers[type(message)](Delivery(self, envelope, message, run=facts))
-
+        lane = Lane(stream=stream, partition=partition or "0", group=self.service, consumer=self.process)
+        gate = slots or Gate(concurrency)
+        prefetch = prefetch or concurrency
+        if stream.ordered and not partition:
+            return self._begin(self._sharing(lane, handlers, gate, concurrency), prefetch)
         consumer = Consumer(
             lane=lane,
             transport=self._transport,
-            work=Work(handlers=handlers, run=run, refuse=self._refuse, payloads=self._payloads),
-            gate=slots or Gate(concurrency),
+            work=self._work(stream, handlers),
+            gate=gate,
             concurrency=concurrency,
         )
+        self._timekeeper.watch(stream, lane.partition)
+        return self._begin(consumer, prefetch)
+
+    def _sharing(
+        self, lane: Lane, handlers: Mapping[type[Message], Handler[Any]], gate: Gate, concurrency: int
+    ) -> Partitions:
+        """Return the sharing of an ordered stream; its partitions run beside each other, through one gate."""
+
+        def build(lane: Lane, owner: Owner) -> OrderedConsumer:
+            return OrderedConsumer(
+                lane=lane,
+                transport=self._transport,
+                work=self._work(lane.stream, handlers, fence=owner.fence),
+                gate=gate,
+                concurrency=concurrency,
+                owner=owner,
+            )
+
+        for partition in range(lane.stream.partitions):
+            self._timekeeper.watch(lane.stream, str(partition))
+        return Partitions(lane, self._transport, build, grace_s=self._options.grace_s)
+
+    def _begin(self, consumer: Consumer | Partitions, prefetch: int) -> Subscription:
+        serving = self._tasks.create_task(consumer.serve(prefetch=prefetch))
         self._consumers.append(consumer)
-        self._timekeeper.watch(stream, partition)
-        serving = self._tasks.create_task(consumer.serve(prefetch=prefetch or concurrency))
         self._background.append(serving)
 
         async def end() -> None:
@@ -162,6 +180,22 @@ class Bus:
             self._background.remove(serving)
 
         return Subscription(end)
+
+    def _work(self, stream: Stream, handlers: Mapping[type[Message], Handler[Any]], *, fence: int = 0) -> Work:
+        async def run(envelope: Envelope, message: Message, run: HandlerRun) -> None:
+            with self._context(stream, envelope) as traceparent:
+                told = await self._answers.told(envelope) if run.redelivered else 0
+                facts = Run(
+                    attempt=run.attempt,
+                    redelivered=run.redelivered,
+                    traceparent=traceparent,
+                    told=told,
+                    fence=fence,
+                    lease=run.lease,
+                )
+                await handlers[type(message)](Delivery(self, envelope, message, run=facts))
+
+        return Work(handlers=handlers, run=run, refuse=self._refuse, payloads=self._payloads)
 
     @contextmanager
     def _context(self, stream: Stream, envelope: Envelope) -> Generator[str, None, None]:
@@ -183,7 +217,7 @@ class Bus:
         message: Message,
         *,
         to: Stream,
-        partition: str = "0",
+        partition: str = "",
         origin: Origin | None = None,
         id: str | None = None,  # noqa: A002 - CloudEvents' own word
         timeout: float | None = None,
@@ -258,7 +292,7 @@ class Bus:
         answer: type[A],
         *,
         to: Stream,
-        partition: str = "0",
+        partition: str = "",
         origin: Origin | None = None,
         timeout: float = 10.0,
         lease: Lease | None = None,
@@ -283,7 +317,7 @@ class Bus:
         message: Message,
         *,
         to: Stream,
-        partition: str = "0",
+        partition: str = "",
         origin: Origin | None = None,
         timeout: float = 10.0,
         publish_within: float | None = None,
@@ -384,7 +418,7 @@ class Bus:
     def live(self) -> str | None:
         """Return which consume loop has stopped, or None; a server that is away stops none."""
         now = time.monotonic()
-        for consumer in self._consumers:
+        for consumer in (each for subscribed in self._consumers for each in subscribed.consumers):
             busy = consumer.in_flight > 0
             if not busy and now - consumer.progressed > STALE_LOOP_S:
                 return f"the loop of {consumer.lane.key} has not moved for {now - consumer.progressed:.0f} s"
@@ -392,8 +426,7 @@ class Bus:
 
     def counters(self) -> Mapping[tuple[str, str], int]:
         """Return counts since the start by (stream, what): done, retried, dead, expired, lost_lease, handed_back."""
-        return {
-            (consumer.lane.stream.name, what): count
-            for consumer in self._consumers
-            for what, count in consumer.counts.items()
-        }
+        counts: Counter[tuple[str, str]] = Counter()
+        for consumer in self._consumers:
+            counts.update({(consumer.lane.stream.name, what): count for what, count in consumer.counts.items()})
+        return counts

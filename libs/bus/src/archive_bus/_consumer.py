@@ -48,6 +48,11 @@ class Consumer:
         self._pump: asyncio.Task[None] | None = None
 
     @property
+    def consumers(self) -> Sequence["Consumer"]:
+        """Whose loops have to move for this one to be alive."""
+        return (self,)
+
+    @property
     def counts(self) -> Counter[str]:
         """What became of messages since the start."""
         return self._handling.counts
@@ -63,12 +68,15 @@ class Consumer:
             self._settlers.start.run_in(tasks)
             self._settlers.ack.run_in(tasks)
             self._tasks = tasks
-            self._pump = tasks.create_task(self._transport.pump(self.lane, self._feed, prefetch=prefetch))
+            self._pump = tasks.create_task(self._read(prefetch))
             tasks.create_task(self._every(self._scan_s(), self._claim))
             tasks.create_task(self._every(self._lease_s / 3, self._renew))
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
             tasks.create_task(self._every(TRIM_S, self._trim))
             tasks.create_task(self._every(REAP_S, self._reap))
+
+    async def _read(self, prefetch: int) -> None:
+        await self._transport.pump(self.lane, self._feed, prefetch=prefetch)
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing new, let what runs finish within the grace, hand the rest back."""

@@ -126,7 +126,7 @@ class Delivery(Generic[M]):
         message: Message,
         *,
         to: Stream,
-        partition: str = "0",
+        partition: str = "",
         reply: bool = False,
         delay: timedelta | None = None,
     ) -> str:
@@ -163,7 +163,7 @@ class Delivery(Generic[M]):
         return await self._bus.journal(stream, entity)
 
     async def request(
-        self, message: Message, answer: type[A], *, to: Stream, partition: str = "0", timeout: float = 10.0
+        self, message: Message, answer: type[A], *, to: Stream, partition: str = "", timeout: float = 10.0
     ) -> A:
         """Ask another service, inside this message's deadline; raises as Bus.request."""
         origin = _without_caller(self.origin)
@@ -172,7 +172,7 @@ class Delivery(Generic[M]):
         )
 
     def open(
-        self, message: Message, *, to: Stream, partition: str = "0", timeout: float = 10.0
+        self, message: Message, *, to: Stream, partition: str = "", timeout: float = 10.0
     ) -> AbstractAsyncContextManager[Call]:
         """Ask another service for many replies, inside this message's deadline; as Bus.open."""
         origin = _without_caller(self.origin)

@@ -113,7 +113,8 @@ class Handling:
         held.settled = True
         outcome = await self._settlers.ack.put(held.entry.id)
         # What was settled before, while nobody else could have it, was settled by a first copy of this command.
-        return outcome is Acked.DONE or (outcome is Acked.BEFORE and clock() < held.until)
+        held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and clock() < held.until)
+        return held.over
 
     async def _execute(self, held: Held, envelope: Envelope, message: Message) -> None:
         starting = held.starting = self._settlers.start.put(held.entry.id)
@@ -181,7 +182,7 @@ class Handling:
             "type": envelope.type if envelope else "",
             "attempts": str(held.attempt),
         }
-        await self._transport.bury(self._lane, held.entry, facts)
+        held.over = await self._transport.bury(self._lane, held.entry, facts)
 
 
 def _why(starts: Starts) -> str:

@@ -29,11 +29,14 @@ class Held:
     """One entry between its read and its settlement, and the lease on it.
 
     ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
-    way, and renewing it would undo that; ``lost``: another consumer has it, or may have it at any time. ``attempt`` is
-    0 until it runs; ``spent``: it has failed as often as it may.
+    way, and renewing it would undo that; ``over``: it is settled for good; ``lost``: another consumer has it, or may
+    have it at any time. ``attempt`` is 0 until it runs; ``spent``: it has failed as often as it may.
     """
 
-    __slots__ = ("_keeper", "attempt", "begun", "entry", "lost", "settled", "spent", "starting", "task", "until")
+    __slots__ = (
+        *("_keeper", "attempt", "begun", "entry", "lost", "over"),
+        *("settled", "spent", "starting", "task", "until"),
+    )
 
     def __init__(self, entry: Entry, keeper: Keeper, *, lease_s: float) -> None:
         self._keeper = keeper
@@ -45,6 +48,7 @@ class Held:
         self.begun = False
         self.settled = False
         self.spent = False
+        self.over = False
         self.lost = False
 
     async def confirm(self, *, renew: bool = False) -> None:

@@ -55,7 +55,8 @@ class Sender:
         """Publish once for each id. Returns the message id; raises as Bus.publish."""
         if type(message) not in to.messages:
             raise NotInMap(f"{to.name} does not carry {message.type}")
-        envelope = await self._seal(message, origin, message_id)
+        partition = partition or to.partition_of(message)
+        envelope = await self._seal(message, origin, message_id, subject=to.key_of(message))
         if self._tracer is None:
             await self._publish(to, partition, envelope, timeout, lease, due)
             return envelope.id
@@ -150,12 +151,13 @@ class Sender:
             kept = logs.add(key, envelope, timeout=patience, lease=lease)
         return Either(heard, kept) if heard else kept
 
-    async def _seal(self, message: Message, origin: Origin, message_id: str | None) -> Envelope:
+    async def _seal(self, message: Message, origin: Origin, message_id: str | None, *, subject: str = "") -> Envelope:
         return Envelope(
             id=message_id or secrets.token_hex(16),
             type=message.type,
             source=self._options.service,
             time=stamp(),
+            subject=subject,
             traceparent=origin.traceparent or traceparent_of(),
             tracestate=origin.tracestate,
             correlation=origin.correlation,

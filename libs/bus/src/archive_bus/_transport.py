@@ -8,6 +8,7 @@ from typing import Protocol
 
 from archive_bus._errors import PayloadError
 from archive_bus._lease import Lease
+from archive_bus._owners import Owners
 from archive_bus._transport_parts import AnswerLogs, Timers
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server, Stream
@@ -87,6 +88,11 @@ class Transport(Protocol):
     @property
     def answers(self) -> AnswerLogs:
         """Logs of streamed answers."""
+        ...
+
+    @property
+    def owners(self) -> Owners:
+        """Who reads which partition of an ordered stream."""
         ...
 
     @property

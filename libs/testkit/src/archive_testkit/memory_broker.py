@@ -14,6 +14,9 @@ from archive_contracts.streams import Server, Stream, dead_letters
 from archive_testkit.memory_log import Fields, Group, Held, Id, Log, id_of, text_of
 
 DEDUP_WINDOW_S = 3600.0
+
+Owned = tuple[str, int, float]
+"""Who owns a partition for a group: the process, its fencing token and the end of its lease."""
 NOBODY = "-"
 NEVER_S = float("-inf")
 
@@ -34,6 +37,8 @@ class Broker:
         self._seen: dict[str, tuple[str, float]] = {}
         self._marks: dict[tuple[Server, str], float] = {}
         self.timers: defaultdict[str, list[Timer]] = defaultdict(list)
+        self.owned: dict[str, Owned] = {}
+        self.members: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._waiters: list[asyncio.Future[None]] = []
         self._away: set[Server] = set()
         self._queued: list[tuple[Server, Callable[[], bool], asyncio.Future[bool]]] = []
@@ -71,7 +76,7 @@ class Broker:
 
     def pending(self, stream: Stream, group: str, *, partition: str = "0") -> dict[str, str]:
         """Return the consumer that holds each unsettled entry of a group."""
-        found = self._group(stream.physical(partition), group)
+        found = self.group(stream.physical(partition), group)
         return {text_of(entry): held.consumer for entry, held in found.pending.items()} if found else {}
 
     def drop(self, key: str) -> None:
@@ -137,7 +142,7 @@ class Broker:
 
     def claim(self, lane: Lane, *, count: int) -> list[Entry]:
         """Give a consumer entries that have been idle for the lease."""
-        log, group = self.log(lane.key), self._group(lane.key, lane.group)
+        log, group = self.log(lane.key), self.group(lane.key, lane.group)
         if log is None or group is None:
             return []
         now, lease = self._clock(), lane.stream.lease.total_seconds()
@@ -151,7 +156,7 @@ class Broker:
 
     def started(self, lane: Lane, ids: Sequence[str]) -> list[Starts]:
         """Count executions that begin."""
-        group = self._group(lane.key, lane.group) or Group()
+        group = self.group(lane.key, lane.group) or Group()
         counts: list[Starts] = []
         for entry in map(id_of, ids):
             if group.owns(lane.consumer, entry):
@@ -163,7 +168,7 @@ class Broker:
 
     def ack(self, lane: Lane, ids: Sequence[str]) -> list[Acked]:
         """Settle what a consumer still owns."""
-        group = self._group(lane.key, lane.group) or Group()
+        group = self.group(lane.key, lane.group) or Group()
         outcome: list[Acked] = []
         for entry in map(id_of, ids):
             if group.owns(lane.consumer, entry):
@@ -175,7 +180,7 @@ class Broker:
 
     def extend(self, lane: Lane, ids: Sequence[str]) -> list[str]:
         """Renew what a consumer still owns; return what it lost."""
-        group = self._group(lane.key, lane.group) or Group()
+        group = self.group(lane.key, lane.group) or Group()
         lost: list[str] = []
         for entry in ids:
             if group.owns(lane.consumer, id_of(entry)):
@@ -186,7 +191,7 @@ class Broker:
 
     def release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, begun: int, failed: int) -> None:
         """Count, and let entries that a consumer owns be claimed after a delay."""
-        group, now = self._group(lane.key, lane.group) or Group(), self._clock()
+        group, now = self.group(lane.key, lane.group) or Group(), self._clock()
         for entry in map(id_of, ids):
             if group.owns(lane.consumer, entry):
                 group.pending[entry] = Held(NOBODY, since=NEVER_S, parked=now + delay_s)
@@ -195,7 +200,7 @@ class Broker:
 
     def unbegun(self, lane: Lane) -> list[str]:
         """Return what a consumer holds without ever having begun it."""
-        group = self._group(lane.key, lane.group) or Group()
+        group = self.group(lane.key, lane.group) or Group()
         return [
             text_of(entry)
             for entry, held in group.pending.items()
@@ -204,7 +209,7 @@ class Broker:
 
     def bury(self, lane: Lane, entry: str, letter: Fields) -> bool:
         """Move an entry that a consumer owns to the dead letters."""
-        group = self._group(lane.key, lane.group)
+        group = self.group(lane.key, lane.group)
         if group is None or not group.owns(lane.consumer, id_of(entry)):
             return False
         self.add(dead_letters(lane.key, lane.group), letter)
@@ -276,7 +281,8 @@ class Broker:
             return None
         return log
 
-    def _group(self, key: str, group: str) -> Group | None:
+    def group(self, key: str, group: str) -> Group | None:
+        """Return a group of a stream."""
         log = self.log(key)
         return log.groups.get(group) if log else None
 

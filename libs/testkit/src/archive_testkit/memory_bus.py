@@ -8,13 +8,27 @@ from functools import partial
 from typing import Any, TypeVar
 
 from archive_blobs import Blobs
-from archive_bus import Acked, AnswerLogs, Bus, BusOptions, BusUnavailable, Entry, Feed, Lane, Lease, Starts, Timers
+from archive_bus import (
+    Acked,
+    AnswerLogs,
+    Bus,
+    BusOptions,
+    BusUnavailable,
+    Entry,
+    Feed,
+    Lane,
+    Lease,
+    Owners,
+    Starts,
+    Timers,
+)
 from archive_bus import wire as wire_of
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Server, Stream
 from archive_testkit.memory_answers import MemoryAnswerLogs
 from archive_testkit.memory_broker import Broker
 from archive_testkit.memory_log import heard_in_time, in_time
+from archive_testkit.memory_owners import MemoryOwners
 from archive_testkit.memory_timers import MemoryTimers
 
 R = TypeVar("R")
@@ -38,6 +52,7 @@ class MemoryTransport:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.answers: AnswerLogs = MemoryAnswerLogs(broker, _Written)
+        self.owners: Owners = MemoryOwners(broker)
         self.timers: Timers = MemoryTimers(broker)
 
     async def start(self) -> None:

@@ -33,23 +33,23 @@ class Settling:
             # find a free one, so the scan goes on where the last one stopped.
             start, since = self._scanned.pop(place, "0-0"), clock()
             args = (lane.group, lane.consumer, NOBODY, _lease_ms(lane), start, count)
-            following, rows = await self._settle("claim", _keys(lane), args) or (b"0-0", ())
+            following, rows = await self._settle("claim", lane_keys(lane), args) or (b"0-0", ())
             if following != b"0-0":
                 self._scanned[place] = following.decode()
             if rows or following == b"0-0":
-                return [Entry(name.decode(), _pairs(fields), redelivered=True, since=since) for name, fields in rows]
+                return [Entry(name.decode(), pairs(fields), redelivered=True, since=since) for name, fields in rows]
         return ()
 
     async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
         """Count executions that begin."""
         self._runs += 1
         args = (lane.group, lane.consumer, f"{lane.consumer}.{self._runs}", *ids)
-        counts = await self._settle("started", _keys(lane)[:2], args)
+        counts = await self._settle("started", lane_keys(lane)[:2], args)
         return [Starts(begun, failed) for begun, failed in counts or [(-1, 0)] * len(ids)]
 
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge what is still owned."""
-        outcome = await self._settle("ack", _keys(lane)[:2], (lane.group, lane.consumer, *ids))
+        outcome = await self._settle("ack", lane_keys(lane)[:2], (lane.group, lane.consumer, *ids))
         return [Acked(done) for done in outcome] if outcome is not None else [Acked.TAKEN] * len(ids)
 
     async def extend(self, lane: Lane, ids: Sequence[str]) -> Sequence[str]:
@@ -68,7 +68,7 @@ class Settling:
     async def _release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, unbegun: int, failed: int) -> None:
         delay = int(delay_s * 1000)
         args = (lane.group, lane.consumer, NOBODY, _lease_ms(lane), delay, unbegun, failed, *ids)
-        await self._settle("release", _keys(lane), args)
+        await self._settle("release", lane_keys(lane), args)
 
     async def unbegun(self, lane: Lane) -> Sequence[str]:
         """Return what the consumer holds without ever having begun it."""
@@ -77,7 +77,7 @@ class Settling:
         if not rows:
             return ()
         held = [row[0].decode() for row in rows]
-        begun = await settled(self._connections.settler.send("HMGET", _keys(lane)[1], *held), gone=())
+        begun = await settled(self._connections.settler.send("HMGET", lane_keys(lane)[1], *held), gone=())
         return [entry_id for entry_id, count in zip(held, begun, strict=True) if count is None]
 
     async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
@@ -87,7 +87,7 @@ class Settling:
             fields += [f"cause.{name}", value]
         for name, value in entry.fields.items():
             fields += [b"raw." + name, value]
-        keys = [*_keys(lane), dead_letters(lane.key, lane.group)]
+        keys = [*lane_keys(lane), dead_letters(lane.key, lane.group)]
         reply = await self._settle("bury", keys, [lane.group, lane.consumer, entry.id, *fields])
         return reply is not None
 
@@ -105,11 +105,12 @@ class Settling:
         return await settled(self._connections.settler.script(script, keys, args), gone=None)
 
 
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the fields of an entry from the flat list that a script returns."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _keys(lane: Lane) -> list[str]:
+def lane_keys(lane: Lane) -> list[str]:
     """Return the stream, its attempts and what is parked of it."""
     place = f"{lane.key}:{lane.group}"
     return [lane.key, f"{place}:attempts", f"{place}:parked"]

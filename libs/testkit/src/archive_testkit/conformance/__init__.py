@@ -8,12 +8,13 @@ from archive_testkit.conformance.answers import Answering
 from archive_testkit.conformance.backend import Backend, Feature, MemoryBackend
 from archive_testkit.conformance.delivery import Delivering
 from archive_testkit.conformance.failures import Failing
+from archive_testkit.conformance.ordering import Ordering
 from archive_testkit.conformance.records import Recording
 from archive_testkit.conformance.requests import Requesting
 from archive_testkit.conformance.timers import Delaying
 
 
-class BusConformance(Delivering, Failing, Requesting, Recording, Answering, Delaying):
+class BusConformance(Delivering, Failing, Requesting, Recording, Answering, Delaying, Ordering):
     """All of it."""
 
 

@@ -25,6 +25,7 @@ class Feature(StrEnum):
     BROADCASTS = "broadcasts"
     ANSWER_LOGS = "answer logs"
     TIMERS = "timers"
+    ORDER = "order by key"
     FOREIGN_ENTRIES = "foreign entries"
     """Anybody can write fields of any name and any bytes."""
 

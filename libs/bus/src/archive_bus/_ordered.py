@@ -1,0 +1,138 @@
+"""What the owner of an ordered partition does with it: one entry of a key at a time, the keys beside each other."""
+
+import asyncio
+from collections.abc import Sequence
+
+from archive_bus._consumer import Consumer
+from archive_bus._errors import BusUnavailable
+from archive_bus._gate import Gate
+from archive_bus._handling import Work
+from archive_bus._held import Held
+from archive_bus._lines import Lines
+from archive_bus._owners import Owner
+from archive_bus._transport import Entry, Lane, Transport
+
+MOST_WAITING = 256
+"""Entries in hand beyond those that run; behind a key that is tried again, so many successors may wait."""
+PAUSE_S = 0.1
+KEY = b"subject"
+
+
+class OrderedConsumer(Consumer):
+    """Handles the entries of one partition as long as its owner owns it.
+
+    An entry that is tried again, or handed back in an outage, keeps its place: its successors wait, other keys go on.
+    """
+
+    def __init__(
+        self, *, lane: Lane, transport: Transport, work: Work, gate: Gate, concurrency: int, owner: Owner
+    ) -> None:
+        super().__init__(lane=lane, transport=transport, work=work, gate=gate, concurrency=concurrency)
+        self.owner = owner
+        self.owned_until = 0.0
+        self._adopted = False
+        self._lines = Lines()
+        self._room = asyncio.Event()
+
+    async def _read(self, prefetch: int) -> None:
+        owners = self._transport.owners
+        while True:
+            try:
+                self._adopted = self._adopted or await self._adopt()
+                taken = await owners.take(self.lane, self.owner, most=prefetch) if self._adopted else None
+                if taken is None:
+                    return  # replaced: who shares the partitions out will notice, too
+                if taken.entries:
+                    await self._feed(taken.entries)
+                else:
+                    await owners.changed(self.lane, since=taken.reached)
+            except BusUnavailable:
+                await asyncio.sleep(PAUSE_S)
+
+    async def _adopt(self) -> bool:
+        """Take over what earlier owners left, in its order, before anything new is read."""
+        found = await self._transport.owners.adopt(self.lane, self.owner)
+        if found is None:
+            return False
+        for entry in found.parked:
+            self._lines.arrive(_key_of(entry), entry.id)
+        self._line_up(found.taken)
+        return True
+
+    async def _feed(self, entries: Sequence[Entry]) -> None:
+        if self._draining:
+            if entries:
+                await self._hand_back([entry.id for entry in entries], begun=False)
+            return
+        self._line_up(entries)
+        while len(self._held) >= self._concurrency + MOST_WAITING and not self._draining:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _claim(self) -> None:
+        if self._adrift:
+            await self._return_adrift()
+        if self._draining or not self._adopted:
+            return
+        # Also with full hands: what fills them may be waiting for the very entry that comes back now.
+        claimed = await self._transport.claim(self.lane, count=self._concurrency)
+        self._line_up([entry for entry in claimed if entry.id not in self._held])
+        await self._pass_over()
+
+    async def renew(self, entries: Sequence[Held]) -> None:
+        """Renew leases; none outlasts the right to the partition, whose next owner takes all messages at once."""
+        await super().renew(entries)
+        for held in entries:
+            held.until = min(held.until, self.owned_until)
+
+    async def _pass_over(self) -> None:
+        """Let a line go on whose first entry was settled without us: by an operator, or with the stream."""
+        absent = [entry_id for entry_id in self._lines.first() if entry_id not in self._held]
+        if not absent:
+            return
+        pending = await self._transport.owners.pending(self.lane, absent)
+        for entry_id, waits in zip(absent, pending, strict=True):
+            if not waits and entry_id not in self._held:
+                self._next(entry_id)
+
+    def _line_up(self, entries: Sequence[Entry]) -> None:
+        # All of them first: of two entries of one key the later must not find itself alone.
+        turns: list[Held] = []
+        for entry in entries:
+            held = self._held[entry.id] = Held(entry, self, lease_s=self._lease_s)
+            held.until = min(held.until, self.owned_until)
+            if self._lines.arrive(_key_of(entry), entry.id):
+                turns.append(held)
+        for held in turns:
+            self._tasks.create_task(self._begin(held))
+
+    async def _begin(self, held: Held) -> None:
+        await self._gate.enter()
+        if self._draining or held.lost:
+            self._gate.leave()
+            self._held.pop(held.entry.id, None)
+            return
+        held.begun = True
+        held.task = asyncio.current_task()
+        await self._handle(held)
+        self._room.set()
+        if held.over:
+            self._next(held.entry.id)
+
+    def _next(self, entry_id: str) -> None:
+        following = self._lines.settled(entry_id)
+        if following and (held := self._held.get(following)):
+            self._tasks.create_task(self._begin(held))
+
+    def abandon(self) -> None:
+        """Stop at once: another process owns the partition, and all that is in hand here."""
+        self._draining = True
+        self._room.set()
+        if self._pump:
+            self._pump.cancel()
+        for held in tuple(self._held.values()):
+            held.lose()
+
+
+def _key_of(entry: Entry) -> str:
+    return entry.fields.get(KEY, b"").decode(errors="replace")

@@ -1,0 +1,113 @@
+"""Owners of ordered partitions that are killed or frozen, and a server that loses the stream."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from bus_peers import bus_of, client_of, eventually
+
+from archive_bus import Bus, Delivery
+from archive_contracts.chat import ChatCompleted
+from archive_contracts.streams import CHAT_EVENTS
+from archive_testkit.guarantees import Figure
+from archive_testkit.servers import RedisServer
+
+OWNER = Path(__file__).parent / "apps" / "owner.py"
+STREAM = replace(CHAT_EVENTS, partitions=8, key="session", lease=timedelta(seconds=1))
+KEYS = [f"key-{number}" for number in range(24)]
+EACH = 40
+
+Told = list[tuple[str, int, int]]
+"""Key, number and fencing token of each handled message, in the order in which they were told."""
+
+
+def turn(session: str, number: int) -> ChatCompleted:
+    return ChatCompleted(engine="e", pool="p", model="m", session=session, text=str(number))
+
+
+@contextlib.asynccontextmanager
+async def owner(url: str, told: Told) -> AsyncGenerator[Process, None]:
+    """Run an owner and collect what it tells."""
+    process = await asyncio.create_subprocess_exec(sys.executable, str(OWNER), url, "1", stdout=PIPE)
+    assert process.stdout
+
+    async def listen(lines: asyncio.StreamReader) -> None:
+        while line := await lines.readline():
+            key, number, fence = line.decode().split()
+            told.append((key, int(number), int(fence)))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(listen(process.stdout))
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def publish_all(bus: Bus) -> None:
+    for number in range(EACH):
+        for key in KEYS:
+            await bus.publish(turn(key, number), to=STREAM)
+        await asyncio.sleep(0.05)
+
+
+def effects(told: Told) -> Iterator[tuple[str, list[int]]]:
+    """Yield what each key's store has accepted: it refuses a token below the highest it has seen."""
+    accepted: defaultdict[str, list[int]] = defaultdict(list)
+    highest: defaultdict[str, int] = defaultdict(int)
+    for key, number, fence in told:
+        if fence >= highest[key]:
+            highest[key] = fence
+            accepted[key].append(number)
+    yield from accepted.items()
+
+
+@pytest.mark.guarantee("G12")
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+async def test_lost_owner_inverts_no_key(redis_server: RedisServer, blow: signal.Signals, figure: Figure) -> None:
+    told: Told = []
+    url = redis_server.url
+    async with bus_of("engine", url) as publisher, owner(url, told), owner(url, told) as victim:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(publish_all(publisher))
+            await eventually(lambda: len({fence for _, _, fence in told}) >= 2 and len(told) > 200, within=40)
+            victim.send_signal(blow)
+        await eventually(lambda: {(key, number) for key, number, _ in told} >= _everything(), within=60)
+    inverted = sum(b < a for _, numbers in effects(told) for a, b in pairwise(numbers))
+    figure("inversions", inverted)
+    figure("run twice", len(told) / (EACH * len(KEYS)) * 100 - 100, "%")
+    assert inverted == 0
+
+
+def _everything() -> set[tuple[str, int]]:
+    return {(key, number) for key in KEYS for number in range(EACH)}
+
+
+async def test_deleted_partition_goes_on(redis_url: str) -> None:
+    seen: list[str] = []
+    hold = asyncio.Event()
+
+    async def handle(delivery: Delivery[ChatCompleted]) -> None:
+        seen.append(delivery.message.text)
+        await hold.wait()
+
+    async with bus_of("memory", redis_url) as memory, client_of(redis_url) as client:
+        memory.subscribe(STREAM, {ChatCompleted: handle})
+        for number in range(3):
+            await memory.publish(turn("one", number), to=STREAM)
+        await eventually(lambda: seen == ["0"])
+        await client.delete(STREAM.physical(STREAM.partition_of(turn("one", 0))))
+        hold.set()
+        await memory.publish(turn("one", 3), to=STREAM)
+        await eventually(lambda: seen[-1] == "3")
