@@ -101,19 +101,19 @@ async def test_token_arrays_are_embedded_as_text(gateway: Any, embedder: Any) ->
         assert embedder[-1].texts == texts
 
 
-@pytest.mark.parametrize(
-    ("given", "code"),
-    [
-        ([2**30], "invalid_token"),
-        ([[1, 2], [100_300]], "invalid_token"),
-        ([1, -2], "invalid_value"),
-        ([[]], "invalid_value"),
-        ("", "invalid_value"),
-        ([], "invalid_value"),
-        (["a", ""], "invalid_value"),
-        (None, "invalid_value"),
-    ],
-)
+BAD_INPUT: list[tuple[object, str]] = [
+    ([2**30], "invalid_token"),
+    ([[1, 2], [100_300]], "invalid_token"),
+    ([1, -2], "invalid_value"),
+    ([[]], "invalid_value"),
+    ("", "invalid_value"),
+    ([], "invalid_value"),
+    (["a", ""], "invalid_value"),
+    (None, "invalid_value"),
+]
+
+
+@pytest.mark.parametrize(("given", "code"), BAD_INPUT)
 async def test_bad_input_is_refused(gateway: Any, given: object, code: str) -> None:
     reply = await gateway.http.post("/v1/embeddings", json={"model": "embed", "input": given})
     error = reply.json()["error"]
