@@ -173,3 +173,8 @@ def test_pages_are_filled_between_their_marks(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+
+
+def test_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / schemas.README).write_text("Nothing is generated here.\n")
+    assert generated(tmp_path)[tmp_path / schemas.README] == "Nothing is generated here.\n"

@@ -15,7 +15,9 @@ from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested, Usag
 from archive_contracts.keys import KeyLimits
 from archive_contracts.streams import CHAT_REQUESTS
 from archive_gateway.adapters.quota import SCRIPT, SharedQuota
+from archive_gateway.adapters.usage import UsageLedger
 from archive_gateway.domain.quota import LocalQuota, Reservation, duration, needed
+from archive_gateway.domain.usage import Account, Counts, UsageSheet
 
 ROOT = {"authorization": "Bearer root"}
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -128,6 +130,22 @@ async def test_cut_stream_is_metered(closed: Any, engine: asyncio.Event) -> None
             await asyncio.sleep(0.02)
     assert (found[0]["cut"], found[0]["estimated"], found[0]["model"]) == (1, 1, "m")
     assert found[0]["completion_tokens"] >= 1
+
+
+async def test_writes_at_once_lose_no_usage(redis_url: str) -> None:
+    sheet = UsageSheet()
+    ledger = UsageLedger(redis_url, sheet)
+    days = [f"2026-01-{day:02d}" for day in range(1, 10)]
+
+    async def use(day: str) -> None:
+        sheet.book(Account(day, "t", "k", "m"), Counts(requests=1))
+        await ledger.flush()
+
+    await asyncio.gather(*(use(day) for day in days))
+    used = await ledger.read("t", days)
+    await ledger.close()
+    assert [account.day for account in used] == days
+    assert {counts.requests for counts in used.values()} == {1}
 
 
 async def test_usage_survives_the_gateway(start: Any, engine: Any) -> None:

@@ -2,9 +2,12 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from unittest.mock import ANY
 
 import pytest
 
+from archive_contracts.base import Problem
+from archive_contracts.jobs import Job
 from archive_librarian.adapters.watch import Claim, WatchedFolder
 from archive_librarian.domain.watching import (
     Done,
@@ -16,6 +19,7 @@ from archive_librarian.domain.watching import (
     destination,
     is_candidate,
     numbered,
+    outcome_of,
     settled,
 )
 
@@ -107,6 +111,24 @@ async def test_outcome_decides_the_place(tmp_path: Path, outcome: Outcome, place
     assert (tmp_path / place).read_text() == "one"
     assert not any((tmp_path / ".work").iterdir())
     assert await folder.settle(inbox.claims[0].job, outcome) is None
+
+
+PROBLEM = Problem(code="encrypted", message="The PDF is protected.", next_step="Remove the password.")
+
+
+@pytest.mark.parametrize(
+    ("job", "outcome"),
+    [
+        (Job(id="j", status="running"), None),
+        (Job(id="j", status="done"), Done()),
+        (Job(id="j", status="partial"), Done()),
+        (Job(id="j", status="done", duplicate=True), Duplicate()),
+        (Job(id="j", status="failed", error=PROBLEM), REFUSED),
+        (Job(id="j", status="cancelled"), Failed("cancelled", "The job was cancelled.", ANY)),
+    ],
+)
+def test_end_of_job_decides_the_outcome(job: Job, outcome: Outcome | None) -> None:
+    assert outcome_of(job) == outcome
 
 
 async def test_failure_is_explained(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class UsageLedger:
         self._script = self._redis.register_script(_SCRIPT)
         self._sheet = sheet
         self._pages: deque[_Page] = deque()
+        self._writing = asyncio.Lock()
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -56,6 +57,11 @@ class UsageLedger:
 
     async def flush(self) -> bool:
         """Write what there is; False: the server is away and the rest is kept for the next time."""
+        # Each write takes its page away when it is done: of two at once, one would take a page that nobody wrote.
+        async with self._writing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         self._pages.extend(_pages(self._sheet.take()))
         while self._pages:
             page = self._pages[0]
