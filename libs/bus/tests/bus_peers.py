@@ -12,12 +12,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from archive_bus import Bus, BusOptions, Delivery, connect
+from archive_bus import Bus, BusOptions, Delivery, Limits, connect
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
 from archive_testkit.servers import RedisServer
 
+UNLIMITED = Limits()
 CHAT = ChatRequested(body="{}", model="m")
 STATS = LibraryStats(documents=1, chunks=2, vectors=3, memories=4)
 COMPLETED = ChatCompleted(engine="e", pool="p", model="m")
@@ -25,8 +26,11 @@ KEPT = replace(CHAT_REQUESTS, retention=timedelta(hours=1))
 QUICK = replace(CHAT_REQUESTS, lease=timedelta(seconds=1))
 
 
-def bus_of(service: str, url: str, *, state: str = "", grace_s: float = 2.0) -> Bus:
-    return connect(url, state or url, BusOptions(service=service, grace_s=grace_s))
+def bus_of(
+    service: str, url: str, *, state: str = "", grace_s: float = 2.0, limits: Limits = UNLIMITED, patience_s: float = 30
+) -> Bus:
+    options = BusOptions(service=service, grace_s=grace_s, limits=limits, patience_s=patience_s)
+    return connect(url, state or url, options)
 
 
 def client_of(url: str) -> Any:

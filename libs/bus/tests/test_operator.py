@@ -3,8 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from bus_peers import eventually
 from redis.asyncio import Redis
 
 from archive_bus import (
@@ -16,15 +19,18 @@ from archive_bus import (
     NoSuchGroup,
     Operator,
     Reject,
+    Retry,
     TailEntry,
     connect,
 )
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
+from archive_contracts.documents import IngestDocument
 from archive_contracts.jobs import JobQueued
-from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL
+from archive_contracts.streams import CHAT_REQUESTS, DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_testkit.servers import free_port
 
+INGEST = IngestDocument(job_id="j", document_id="d", blob="", filename="a.txt", size=1)
 CHAT = ChatRequested(body="{}", model="m")
 
 
@@ -111,6 +117,57 @@ async def test_replayed_letter_is_handled(redis_url: str, operator: Operator) ->
         async with asyncio.timeout(10):
             while seen != ["0"]:
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.guarantee("G5")
+async def test_replay_reaches_the_failed_group_only(redis_url: str, operator: Operator) -> None:
+    failing = True
+    seen: dict[str, list[str]] = {"librarian": [], "memory": []}
+
+    async def read(delivery: Delivery[IngestDocument]) -> None:
+        if failing:
+            raise Reject(Problem(code="bad", message="bad"))
+        seen["librarian"].append(delivery.message.document_id)
+
+    async def index(delivery: Delivery[IngestDocument]) -> None:
+        seen["memory"].append(delivery.message.document_id)
+
+    async with bus_of("librarian", redis_url) as librarian, bus_of("memory", redis_url) as memory:
+        librarian.subscribe(DOCUMENT_COMMANDS, {IngestDocument: read})
+        memory.subscribe(DOCUMENT_COMMANDS, {IngestDocument: index})
+        for number in range(5):
+            message = INGEST.model_copy(update={"document_id": str(number)})
+            await librarian.publish(message, to=DOCUMENT_COMMANDS)
+        await eventually(lambda: librarian.counters().get(("documents.commands", "dead")) == 5)
+        await eventually(lambda: len(seen["memory"]) == 5)
+        failing = False
+        letters = sorted(await operator.dead_letters(), key=lambda letter: letter.at)
+        one, two = await asyncio.gather(operator.replay_all(letters), operator.replay_all(letters))
+        assert one + two == 5
+        with pytest.raises(NoSuchDeadLetter):
+            await operator.replay(letters[0])
+        await eventually(lambda: memory.counters().get(("documents.commands", "done")) == 5)
+        await eventually(lambda: len(seen["librarian"]) == 5)
+    assert sorted(seen["librarian"]) == sorted(seen["memory"]) == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.guarantee("G5")
+async def test_replayed_letter_gets_its_attempts_anew(redis_url: str, operator: Operator) -> None:
+    attempts: list[int] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        attempts.append(delivery.attempt)
+        raise Retry("no", delay_s=0.0)
+
+    async with bus_of("router", redis_url) as router:
+        router.subscribe(replace(CHAT_REQUESTS, lease=timedelta(seconds=1)), {ChatRequested: handle})
+        await router.publish(CHAT, to=CHAT_REQUESTS)
+        await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 1)
+        (letter,) = await operator.dead_letters()
+        await operator.replay(letter)
+        await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 2)
+        assert len(await operator.dead_letters()) == 1
+    assert attempts == [1, 2, 3, 4, 5] * 2
 
 
 async def test_dropped_letter_is_gone(redis_url: str, operator: Operator) -> None:

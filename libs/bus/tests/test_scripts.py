@@ -39,18 +39,60 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 async def test_every_script_is_tested_here() -> None:
     delivery = "ack append bury claim extend publish reap release reply started trim"
     features = "adopt delay end_log move_due own present take"
-    assert set(SCRIPTS) == {*delivery.split(), *features.split()}
+    operating = "backlog drop_group replay"
+    assert set(SCRIPTS) == {*delivery.split(), *features.split(), *operating.split()}
 
 
 @pytest.mark.guarantee("G6")
 async def test_publish_adds_once(client: Any) -> None:
-    assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, "type", "t") is None
+    assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, 10, "type", "t") is None
     assert not await client.exists(STREAM, SEEN)
     await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
-    first = await run(client, "publish", [STREAM, SEEN], 0, HOUR, "type", "t")
-    assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, "type", "t") == [0, first[1]]
+    first = await run(client, "publish", [STREAM, SEEN], 0, HOUR, 10, "type", "t")
+    assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, 10, "type", "t") == [0, first[1]]
     assert first[0] == await client.xlen(STREAM) == 1
     assert 0 < await client.pttl(SEEN) <= HOUR
+
+
+async def test_publish_counts_what_waits(client: Any) -> None:
+    ids = await deliver(client, 3)
+    assert await run(client, "publish", [STREAM, SEEN], 0, HOUR, 3, "type", "t") == [-2, b"g", 3]
+    await client.xack(STREAM, "g", *ids)
+    assert (await run(client, "publish", [STREAM, SEEN], 0, HOUR, 3, "type", "t"))[0] == 1
+    assert (await run(client, "publish", [STREAM, f"{SEEN}2"], 0, HOUR, 1, "type", "t"))[0] == -2
+    assert await client.xlen(STREAM) == 4
+
+
+async def test_backlog_counts_lag_and_pending(client: Any) -> None:
+    assert await run(client, "backlog", [STREAM], "-") == []
+    one, _ = await deliver(client, 2)
+    await client.xadd(STREAM, {"n": 9})
+    (row,) = await run(client, "backlog", [STREAM], "-")
+    assert row[:4] == [b"g", 1, 2, one.encode()]
+    assert 0 <= row[4] < 60_000
+    assert row[5:] == [1, 0]
+    await client.xgroup_create(STREAM, "new", id="0")
+    assert (await run(client, "backlog", [STREAM], "-"))[1] == [b"new", 3, 0, one.encode(), -1, 0, 0]
+
+
+async def test_replay_moves_once(client: Any) -> None:
+    letter = await client.xadd(DEAD, {"cause.code": "c", "raw.type": "t", "raw.data": b"\xff"})
+    added, gone = await run(client, "replay", [STREAM, DEAD], "g", letter, "9-9")
+    assert gone is None
+    assert await run(client, "replay", [STREAM, DEAD], "g", letter) == [None]
+    assert await client.xrange(STREAM) == [(added, {b"type": b"t", b"data": b"\xff", b"only": b"g"})]
+    assert await client.xlen(DEAD) == 0
+
+
+async def test_drop_group_is_remembered(client: Any) -> None:
+    keys = [*ALL, "{s:0}:dropped"]
+    assert await run(client, "drop_group", keys, "g") is None
+    await deliver(client, 2)
+    await client.xadd(STREAM, {"n": 9})
+    assert await run(client, "drop_group", keys, "other") is None
+    assert await run(client, "drop_group", keys, "g") == 3
+    assert await client.xinfo_groups(STREAM) == []
+    assert await client.smembers(keys[-1]) == {b"g"}
 
 
 async def test_append_expects_a_length(client: Any) -> None:
@@ -67,13 +109,13 @@ async def test_late_outputs_are_refused(client: Any) -> None:
     await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
     now = (await client.time())[0] * 1000
     late, early = now - 1000, now + 60_000
-    assert await run(client, "publish", [STREAM, SEEN], late, HOUR, "type", "t") == -1
+    assert await run(client, "publish", [STREAM, SEEN], late, HOUR, 10, "type", "t") == -1
     assert await run(client, "append", [STREAM, SEEN], late, HOUR, HOUR, -1, "type", "t") == -1
     assert await run(client, "reply", [STREAM], late, 10, "*", "type", "t") == -1
     assert await run(client, "end_log", [STREAM], late, HOUR, "type", "t") == -1
     assert await client.xlen(STREAM) == 0
-    assert (await run(client, "publish", [STREAM, SEEN], early, HOUR, "type", "t"))[0] == 1
-    assert (await run(client, "publish", [STREAM, SEEN], late, HOUR, "type", "t"))[0] == 0
+    assert (await run(client, "publish", [STREAM, SEEN], early, HOUR, 10, "type", "t"))[0] == 1
+    assert (await run(client, "publish", [STREAM, SEEN], late, HOUR, 10, "type", "t"))[0] == 0
     assert await run(client, "reply", [STREAM], early, 10, "*", "type", "t") is not None
     assert await run(client, "reply", ["{none:0}"], early, 10, "*", "type", "t") is None
 

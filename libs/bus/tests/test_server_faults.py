@@ -18,7 +18,7 @@ from bus_peers import (
     restart,
 )
 
-from archive_bus import Bus, BusUnavailable, Delivery, Reject
+from archive_bus import Bus, BusUnavailable, Busy, Delivery, Reject
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
@@ -157,7 +157,7 @@ async def test_full_memory_blocks_no_consumer(redis_server: RedisServer) -> None
         await client.config_set("maxmemory", 1)
         release.set()
         await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
-        with pytest.raises(BusUnavailable, match="refuses"):
+        with pytest.raises(Busy, match="memory"):
             await gateway.publish(CHAT, to=QUICK)
         await client.config_set("maxmemory", 0)
         dead = f"{QUICK.physical()}:router:dead"

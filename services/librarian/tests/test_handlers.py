@@ -32,6 +32,7 @@ from archive_librarian.adapters.workers import Extractor
 from archive_librarian.domain.batches import CHUNKS_A_BATCH, Read, batches
 from archive_librarian.domain.chunker import ChunkOptions
 from archive_telemetry import App
+from archive_testkit.deaths import kill_all_runs
 
 TEXT = b"The gates of the harbour shut at nine.\n"
 
@@ -189,6 +190,17 @@ async def test_unexpected_error_ends_the_job(
         await gateway.upload(TEXT, "a.txt")
         job = await gateway.job()
     assert (job.status, job.error and job.error.code) == ("failed", "internal_error")
+
+
+@pytest.mark.usefixtures("memory")
+async def test_deadly_document_ends_the_job(start: Callable[..., App], gateway: Gateway, redis_url: str) -> None:
+    await gateway.upload(TEXT, "a.txt")
+    await kill_all_runs(redis_url, DOCUMENT_COMMANDS, "librarian")
+    async with start().lifespan():
+        job = await gateway.job()
+        event = (await gateway.failed())["job-1"]
+    assert (job.status, job.error and job.error.code) == ("failed", "internal_error")
+    assert event.problem == job.error
 
 
 def assert_cancelled(job: Job) -> None:

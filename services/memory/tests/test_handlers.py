@@ -61,6 +61,7 @@ from archive_memory.handlers import documents, embedding
 from archive_memory.handlers import turns as turning
 from archive_memory.settings import Settings
 from archive_telemetry import App
+from archive_testkit.deaths import kill_all_runs
 
 A = TypeVar("A", bound=Message)
 WINDOW = 8
@@ -407,6 +408,15 @@ async def test_unexpected_error_ends_the_job(app: Start, client: Client, monkeyp
     monkeypatch.setattr(embedding, "vectors_of", broken)
     async with app().lifespan():
         await client.send(batch(FACTS[1]))
+        job = await client.job()
+    assert (job.status, job.error and job.error.code) == ("failed", "internal_error")
+
+
+@pytest.mark.usefixtures("served")
+async def test_deadly_batch_ends_the_job(app: Start, client: Client, redis_url: str) -> None:
+    await client.send(batch(FACTS[1]))
+    await kill_all_runs(redis_url, DOCUMENT_CHUNKS, "memory")
+    async with app().lifespan():
         job = await client.job()
     assert (job.status, job.error and job.error.code) == ("failed", "internal_error")
 

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
         StreamReport,
     )
     from archive_bus._answers import Answered
+    from archive_bus._backlog import Backlog
     from archive_bus._bus import Bus, Subscription
     from archive_bus._calls import Call
     from archive_bus._connect import connect
-    from archive_bus._delivery import Delivery, Handler, Origin, Received
+    from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Received
     from archive_bus._errors import (
         BusError,
         BusUnavailable,
+        Busy,
         JournalConflict,
         LeaseLost,
         NoSuchLog,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from archive_bus._gate import Gate
     from archive_bus._lease import Lease, clock
     from archive_bus._messages import TailEntry
-    from archive_bus._options import BusOptions
+    from archive_bus._options import BusOptions, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
@@ -48,11 +50,15 @@ _HOMES = {
     "Owner": "archive_bus._owners",
     "Owners": "archive_bus._owners",
     "Taken": "archive_bus._owners",
+    "OnDead": "archive_bus._delivery",
+    "NoSuchGroup": "archive_bus._admin",
+    "Backlog": "archive_bus._backlog",
+    "Limits": "archive_bus._options",
+    "Busy": "archive_bus._errors",
     "Answered": "archive_bus._answers",
     "DeadLetter": "archive_bus._admin",
     "GroupReport": "archive_bus._admin",
     "NoSuchDeadLetter": "archive_bus._admin",
-    "NoSuchGroup": "archive_bus._admin",
     "Operator": "archive_bus._admin",
     "StreamReport": "archive_bus._admin",
     "TailEntry": "archive_bus._messages",
@@ -99,10 +105,12 @@ __all__ = [
     "Adopted",
     "AnswerLogs",
     "Answered",
+    "Backlog",
     "Bus",
     "BusError",
     "BusOptions",
     "BusUnavailable",
+    "Busy",
     "Call",
     "DeadLetter",
     "Delivery",
@@ -116,12 +124,14 @@ __all__ = [
     "Lane",
     "Lease",
     "LeaseLost",
+    "Limits",
     "LogEnd",
     "Moved",
     "NoSuchDeadLetter",
     "NoSuchGroup",
     "NoSuchLog",
     "NotInMap",
+    "OnDead",
     "Operator",
     "Origin",
     "Owner",

@@ -4,18 +4,23 @@ Lag and pending differ: lag counts what no consumer of a group has read yet, pen
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from archive_bus._backlog import NOBODY, Backlog, backlog_of, dropped_groups
 from archive_bus._errors import BusError
 from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
-from archive_bus._writer import AWAY
+from archive_bus._writer import AWAY, SCRIPTS
 from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
+
+STALE_S = 600.0
+REPLAYED_AT_ONCE = 100
 
 
 class NoSuchDeadLetter(BusError):
@@ -26,18 +31,19 @@ class NoSuchDeadLetter(BusError):
 
 
 class NoSuchGroup(BusError):
-    """There is no consumer group of that name."""
+    """The stream has no such group."""
 
     code = "no_such_group"
-    next_step = "List them with 'archive streams'."
+    next_step = "List the groups with 'archive streams'."
 
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """One consumer group of a stream. ``lag`` is None when the server cannot tell.
+    """One consumer group of a stream.
 
-    ``oldest_s`` is the age in seconds of the oldest message that it has not settled, read or unread; None when there is
-    none. ``seen_s`` is how long ago one of its consumers last spoke; None when it has none.
+    ``lag`` is None when the server cannot tell; ``oldest_s`` the age of the oldest message it has not settled, read or
+    unread; ``seen_s`` how long ago one of its consumers last spoke, None when there never was one. It is ``stale`` when
+    messages have waited for long and nobody asks for them: they fill the server until somebody does or drops the group.
     """
 
     name: str
@@ -45,8 +51,14 @@ class GroupReport:
     pending: int
     consumers: int
     dead: int
-    oldest_s: float | None = None
-    seen_s: float | None = None
+    oldest_s: float | None
+    seen_s: float | None
+
+    @property
+    def stale(self) -> bool:
+        """Whether it pins what it will never handle."""
+        silent = self.seen_s is None or self.seen_s > STALE_S
+        return silent and self.oldest_s is not None and self.oldest_s > STALE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,35 +137,18 @@ class Operator:
         client = self._clients[Server.BUS]
         stream, partition = at(key)
         info = await client.xinfo_stream(key)
-        groups = [await self._group(key, group) for group in await client.xinfo_groups(key)]
         return StreamReport(
             key=key,
             stream=stream.name,
             partition=partition,
             length=int(info["length"]),
             oldest_s=_age(info.get("first-entry")),
-            groups=tuple(groups),
+            groups=tuple(await self._groups(key)),
         )
 
-    async def _group(self, key: str, raw: Mapping[str, Any]) -> GroupReport:
-        client, name, lag = self._clients[Server.BUS], _text(raw["name"]), raw.get("lag")
-        consumers = await client.xinfo_consumers(key, name)
-        return GroupReport(
-            name=name,
-            lag=None if lag is None else int(lag),
-            pending=int(raw["pending"]),
-            consumers=len(consumers),
-            dead=int(await client.xlen(dead_letters(key, name))),
-            oldest_s=await self._oldest(key, name, after=_text(raw["last-delivered-id"])),
-            seen_s=min((float(consumer["idle"]) / 1000 for consumer in consumers), default=None),
-        )
-
-    async def _oldest(self, key: str, group: str, *, after: str) -> float | None:
-        client = self._clients[Server.BUS]
-        pending = await client.xpending(key, group)
-        # Whatever is pending was read before anything unread was added behind it.
-        unsettled = [(pending["min"],)] if pending["min"] else await client.xrange(key, min=f"({after}", count=1)
-        return _age(unsettled[0] if unsettled else None)
+    async def _groups(self, key: str) -> list[GroupReport]:
+        rows = await self._clients[Server.BUS].eval(SCRIPTS["backlog"], 1, key, NOBODY)
+        return [_group(backlog_of(row)) for row in rows]
 
     async def memory(self) -> dict[str, int]:
         """Return the bytes each role uses."""
@@ -178,27 +173,6 @@ class Operator:
                 after = raw_id.decode()
                 yield tail_entry(after, fields)
 
-    async def drop_group(self, stream: Stream, group: str, *, partition: str = "0") -> GroupReport:
-        """Delete a consumer group with all it has not settled; its dead letters stay. Returns what it was.
-
-        A group of the map comes back with its next process, and then begins with the oldest entry that is kept.
-
-        Raises:
-            NoSuchGroup: the stream has no such group.
-        """
-        client, key = self._clients[Server.BUS], stream.physical(partition)
-        with reachable():
-            try:
-                found = [raw for raw in await client.xinfo_groups(key) if _text(raw["name"]) == group]
-            except ResponseError:  # the stream does not exist
-                found = []
-            if not found:
-                raise NoSuchGroup(f"{key} has no group {group!r}")
-            report = await self._group(key, found[0])
-            await client.xgroup_destroy(key, group)
-            await client.unlink(f"{key}:{group}:attempts", f"{key}:{group}:parked")
-        return report
-
     async def dead_letters(
         self, *, stream: str = "", group: str = "", reason: str = "", limit: int = 100
     ) -> list[DeadLetter]:
@@ -221,17 +195,51 @@ class Operator:
         raise NoSuchDeadLetter(f"there is no dead letter {letter_id!r}")
 
     async def replay(self, letter: DeadLetter) -> str:
-        """Put a dead letter back at the end of its stream and drop it. Returns the new entry's id.
+        """Let the group that failed handle a message anew; no other group of the stream runs it again.
 
-        Every group of the stream sees the entry again; groups that handled it already find its outputs published.
+        Moved in one step: a letter is replayed once, whoever else replays it. Returns the new entry's id.
+
+        Raises:
+            NoSuchDeadLetter: somebody has replayed or dropped it.
         """
-        client = self._clients[Server.BUS]
-        pipe = client.pipeline(transaction=True)
-        pipe.xadd(letter.key, cast("Any", dict(letter.fields)))
-        pipe.xdel(dead_letters(letter.key, letter.group), letter.id)
+        (added,) = await self._replay(letter.key, letter.group, [letter.id])
+        if added is None:
+            raise NoSuchDeadLetter(f"the dead letter {letter.id!r} is gone")
+        return added
+
+    async def replay_all(self, letters: Sequence[DeadLetter]) -> int:
+        """Replay letters in their order; return how many were still there."""
+        done = 0
+        for (key, group), some in groupby(letters, lambda letter: (letter.key, letter.group)):
+            for ids in _batched([letter.id for letter in some], REPLAYED_AT_ONCE):
+                done += sum(added is not None for added in await self._replay(key, group, ids))
+        return done
+
+    async def _replay(self, key: str, group: str, ids: Sequence[str]) -> list[str | None]:
         with reachable():
-            added, _ = await pipe.execute()
-        return _text(added)
+            added = await self._clients[Server.BUS].eval(
+                SCRIPTS["replay"], 2, key, dead_letters(key, group), group, *ids
+            )
+        return [None if each is None else _text(each) for each in added]
+
+    async def drop_group(self, stream: Stream, group: str, *, partition: str = "0") -> GroupReport:
+        """Drop a consumer group with all it has not settled; its dead letters stay. Returns what it was.
+
+        What only it has not handled can go then. Publishers do not bring it back; its service does when it subscribes
+        again, and begins with the oldest entry that is kept.
+
+        Raises:
+            NoSuchGroup: the stream has no such group.
+        """
+        key = stream.physical(partition)
+        place = f"{key}:{group}"
+        keys = (key, f"{place}:attempts", f"{place}:parked", dropped_groups(key))
+        with reachable():
+            found = [each for each in await self._groups(key) if each.name == group]
+            dropped = await self._clients[Server.BUS].eval(SCRIPTS["drop_group"], len(keys), *keys, group)
+        if dropped is None or not found:
+            raise NoSuchGroup(f"{key} has no group {group!r}")
+        return found[0]
 
     async def drop(self, letter: DeadLetter) -> None:
         """Delete a dead letter."""
@@ -248,6 +256,18 @@ class Operator:
             except (*AWAY, ResponseError) as error:
                 found[str(server)] = str(error)
         return found
+
+
+def _group(backlog: Backlog) -> GroupReport:
+    return GroupReport(
+        name=backlog.group,
+        lag=backlog.lag,
+        pending=backlog.pending,
+        consumers=backlog.consumers,
+        dead=backlog.dead,
+        oldest_s=max(0.0, time.time() - backlog.oldest_ms / 1000) if backlog.oldest_ms else None,
+        seen_s=backlog.silent_s,
+    )
 
 
 def _dead_letter(key: str, group: str, letter_id: str, fields: Mapping[bytes, bytes]) -> DeadLetter:
@@ -280,3 +300,9 @@ def _age(entry: Sequence[Any] | None) -> float | None:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _batched(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    each = iter(items)
+    while some := list(islice(each, size)):
+        yield some

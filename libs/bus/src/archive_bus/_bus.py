@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import anyio
@@ -21,7 +22,7 @@ from archive_bus._callers import Callers
 from archive_bus._calls import Call, Calls
 from archive_bus._cancelling import TOMBSTONE_LIFE, Cancels
 from archive_bus._consumer import Consumer
-from archive_bus._delivery import Delivery, Handler, Origin, Received, Run
+from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Received, Run
 from archive_bus._errors import BusError, BusUnavailable, NotInMap
 from archive_bus._following import Follower
 from archive_bus._gate import Gate
@@ -121,12 +122,15 @@ class Bus:
         concurrency: int = 16,
         prefetch: int | None = None,
         slots: Gate | None = None,
+        on_dead: Mapping[type[Message], OnDead[Any]] | None = None,
     ) -> Subscription:
         """Handle messages of a stream in this service's group of the map, up to ``concurrency`` at a time.
 
         ``prefetch`` bounds how many are read at once; 1 makes a lane's worker take a job only with a free slot.
         ``slots`` is a gate that others enter too: what they take is not there for this subscription. Of a stream that
         is ordered by key this process reads its share of the partitions.
+        ``on_dead`` runs when a message of its type is given up, also one that killed every process that ran it and so
+        can tell nobody itself; it has to end what waits for the message, such as a job, and must be quick and safe.
 
         Raises:
             NotInMap: the map does not name this service as a consumer of these types.
@@ -137,28 +141,27 @@ class Bus:
         lane = Lane(stream=stream, partition=partition or "0", group=self.service, consumer=self.process)
         gate = slots or Gate(concurrency)
         prefetch = prefetch or concurrency
+        work = partial(self._work, stream, handlers, on_dead or {})
         if stream.ordered and not partition:
-            return self._begin(self._sharing(lane, handlers, gate, concurrency), prefetch)
+            return self._begin(self._sharing(lane, work, gate, concurrency), prefetch)
         consumer = Consumer(
             lane=lane,
             transport=self._transport,
-            work=self._work(stream, handlers),
+            work=work(0),
             gate=gate,
             concurrency=concurrency,
         )
         self._timekeeper.watch(stream, lane.partition)
         return self._begin(consumer, prefetch)
 
-    def _sharing(
-        self, lane: Lane, handlers: Mapping[type[Message], Handler[Any]], gate: Gate, concurrency: int
-    ) -> Partitions:
+    def _sharing(self, lane: Lane, work: Callable[[int], Work], gate: Gate, concurrency: int) -> Partitions:
         """Return the sharing of an ordered stream; its partitions run beside each other, through one gate."""
 
         def build(lane: Lane, owner: Owner) -> OrderedConsumer:
             return OrderedConsumer(
                 lane=lane,
                 transport=self._transport,
-                work=self._work(lane.stream, handlers, fence=owner.fence),
+                work=work(owner.fence),
                 gate=gate,
                 concurrency=concurrency,
                 owner=owner,
@@ -181,21 +184,38 @@ class Bus:
 
         return Subscription(end)
 
-    def _work(self, stream: Stream, handlers: Mapping[type[Message], Handler[Any]], *, fence: int = 0) -> Work:
-        async def run(envelope: Envelope, message: Message, run: HandlerRun) -> None:
+    def _work(
+        self,
+        stream: Stream,
+        handlers: Mapping[type[Message], Handler[Any]],
+        on_dead: Mapping[type[Message], OnDead[Any]],
+        fence: int,
+    ) -> Work:
+        @asynccontextmanager
+        async def delivered(
+            envelope: Envelope, message: Message, run: HandlerRun
+        ) -> AsyncGenerator[Delivery[Message], None]:
             with self._context(stream, envelope) as traceparent:
-                told = await self._answers.told(envelope) if run.redelivered else 0
                 facts = Run(
                     attempt=run.attempt,
                     redelivered=run.redelivered,
                     traceparent=traceparent,
-                    told=told,
+                    told=await self._answers.told(envelope) if run.redelivered else 0,
                     fence=fence,
                     lease=run.lease,
                 )
-                await handlers[type(message)](Delivery(self, envelope, message, run=facts))
+                yield Delivery(self, envelope, message, run=facts)
 
-        return Work(handlers=handlers, run=run, refuse=self._refuse, payloads=self._payloads)
+        async def handle(envelope: Envelope, message: Message, run: HandlerRun) -> None:
+            async with delivered(envelope, message, run) as delivery:
+                await handlers[type(message)](delivery)
+
+        async def bury(envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
+            if react := on_dead.get(type(message)):
+                async with delivered(envelope, message, run) as delivery:
+                    await react(delivery, problem)
+
+        return Work(handlers=handlers, run=handle, refuse=self._refuse, bury=bury, payloads=self._payloads)
 
     @contextmanager
     def _context(self, stream: Stream, envelope: Envelope) -> Generator[str, None, None]:

@@ -235,3 +235,6 @@ def _without_caller(origin: Origin) -> Origin:
 
 
 Handler = Callable[[Delivery[M]], Awaitable[None]]
+
+OnDead = Callable[[Delivery[M], Problem], Awaitable[None]]
+"""Ends what waited for a message that is given up."""

@@ -2,6 +2,7 @@
 
 * BusError
   * BusUnavailable
+    * Busy
   * NotInMap
   * PayloadError
   * RequestTimeout
@@ -37,6 +38,16 @@ class BusUnavailable(BusError):
     def problem(self) -> Problem:
         """Return the error as it is told to callers."""
         return Problem(code=self.code, message=str(self), next_step=self.next_step, status=503, retry_after_s=2.0)
+
+
+class Busy(BusUnavailable):
+    """There is no room for more: too much of the stream is unhandled, or the server's memory is nearly full."""
+
+    code = "busy"
+    next_step = (
+        "Try again later. 'archive streams' shows which group is behind: add replicas of its service, or, when nobody "
+        "serves the group any more, drop it with 'archive groups drop'."
+    )
 
 
 class NotInMap(BusError):

@@ -25,6 +25,8 @@ OUTAGE_PAUSE_S = 0.5
 SUSPECT_AFTER = 2
 """Runs that took their process with them, after which a message runs alone."""
 CAUSE_LIMIT = 4000
+ONLY = b"only"
+"""The field of a replayed entry that names the one group it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,14 @@ class HandlerRun:
 class Work:
     """What a consumer does with messages.
 
-    ``refuse`` tells a waiting caller that its request failed.
+    ``refuse`` tells a waiting caller that its request failed; ``bury`` lets the service end what depended on a message
+    that is given up.
     """
 
     handlers: Mapping[type[Message], Any]
     run: Callable[[Envelope, Message, HandlerRun], Awaitable[None]]
     refuse: Callable[[Envelope, Problem, Lease], Awaitable[object]]
+    bury: Callable[[Envelope, Message, HandlerRun, Problem], Awaitable[None]]
     payloads: Payloads
 
 
@@ -63,6 +67,7 @@ class Handling:
     def __init__(self, lane: Lane, transport: Transport, work: Work, *, gate: Gate, settlers: Settlers) -> None:
         self.counts: Counter[str] = Counter()
         self._lane = lane
+        self._group = lane.group.encode()
         self._transport = transport
         self._work = work
         self._gate = gate
@@ -76,6 +81,9 @@ class Handling:
             LeaseLost: another consumer has it.
         """
         entry = held.entry
+        if entry.fields.get(ONLY, self._group) != self._group:
+            await self._acknowledge(held)
+            return
         if held.until - clock() < self._lane.stream.lease.total_seconds() / 2:
             # It has lain here through a stall, or the read that brought it took long.
             await held.confirm(renew=True)
@@ -124,7 +132,7 @@ class Handling:
             raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
             held.attempt = self._lane.stream.attempts
-            await self._work.refuse(envelope, FATAL, held)
+            await self._mourn(envelope, message, HandlerRun(starts.begun, held.entry.redelivered, held), FATAL)
             await self._bury(held, "attempts_exhausted", _why(starts), envelope)
             return
         held.attempt = starts.begun
@@ -134,20 +142,21 @@ class Handling:
 
     async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
         began = time.monotonic()
+        run = HandlerRun(attempt, held.entry.redelivered, held)
         try:
-            await self._work.run(envelope, message, HandlerRun(attempt, held.entry.redelivered, held))
+            await self._work.run(envelope, message, run)
         except Reject as verdict:
-            await self._work.refuse(envelope, verdict.problem, held)
+            await self._mourn(envelope, message, run, verdict.problem)
             await self._bury(held, verdict.problem.code, str(verdict), envelope)
         except Retry as verdict:
-            await self._again(held, envelope, attempt, verdict, delay_s=verdict.delay_s)
+            await self._again(held, envelope, message, run, verdict)
         except (BusUnavailable, LeaseLost):
             raise
         except Exception as error:
             if held.lost:
                 raise LeaseLost("the handler had lost its message before it failed") from error
             log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
-            await self._again(held, envelope, attempt, error, delay_s=None)
+            await self._again(held, envelope, message, run, error)
         else:
             if await self._acknowledge(held):
                 self.counts["done"] += 1
@@ -156,21 +165,30 @@ class Handling:
         finally:
             self.counts["busy_us"] += int((time.monotonic() - began) * 1e6)
 
-    async def _again(
-        self, held: Held, envelope: Envelope, attempt: int, error: Exception, *, delay_s: float | None
-    ) -> None:
-        if attempt >= self._lane.stream.attempts:
+    async def _again(self, held: Held, envelope: Envelope, message: Message, run: HandlerRun, error: Exception) -> None:
+        if run.attempt >= self._lane.stream.attempts:
             held.spent = True
             problem = error.problem() if isinstance(error, BusError) else failure(error)
-            await self._work.refuse(envelope, problem, held)
+            await self._mourn(envelope, message, run, problem)
             await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)
             return
         if held.starting:
             await held.starting
         self.counts["retried"] += 1
         held.settled = True
-        delay_s = backoff(attempt) if delay_s is None else delay_s
+        delay_s = error.delay_s if isinstance(error, Retry) else None
+        delay_s = backoff(run.attempt) if delay_s is None else delay_s
         await self._transport.park(self._lane, held.entry.id, delay_s=delay_s)
+
+    async def _mourn(self, envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
+        """Tell whoever waits that a message is given up, before it goes: afterwards nobody would come back to it."""
+        await self._work.refuse(envelope, problem, run.lease)
+        try:
+            await self._work.bury(envelope, message, run, problem)
+        except (BusUnavailable, LeaseLost):
+            raise
+        except Exception:
+            log.exception("%s: what follows the end of a %s failed", self._lane.key, envelope.type)
 
     async def _bury(self, held: Held, code: str, cause: str, envelope: Envelope | None = None) -> None:
         self.counts["dead"] += 1

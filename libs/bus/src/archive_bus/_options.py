@@ -21,11 +21,27 @@ def _unbound(*, correlation: str, message_id: str, tenant: str) -> AbstractConte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When publishers are refused with Busy.
+
+    ``depth`` is how many entries of a stream may wait for one group; ``memory`` the share of the server's memory (its
+    ``maxmemory``, or that of its machine) above which nothing but outputs of running handlers is taken, which have to
+    pass or nothing would ever be acknowledged. ``patience_s`` is how long a publisher waits for room before it is
+    refused.
+    """
+
+    depth: int = 2_000_000
+    memory: float = 0.85
+    patience_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BusOptions:
     """How a service uses the bus.
 
     ``grace_s`` is how long a drain lets running handlers finish; ``patience_s`` how long a publish waits for a server
-    that is away; ``bind`` puts a message's identity into the log context while its handler runs.
+    that is away; ``limits`` say when it is refused; ``bind`` puts a message's identity into the log context while its
+    handler runs.
     """
 
     service: str
@@ -33,3 +49,4 @@ class BusOptions:
     patience_s: float = 30.0
     tracer: Tracer | None = None
     bind: Bind = _unbound
+    limits: Limits = Limits()

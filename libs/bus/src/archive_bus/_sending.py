@@ -1,16 +1,16 @@
 """Putting messages into envelopes and envelopes on streams."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable
 from dataclasses import replace
-from functools import partial
 
 from opentelemetry.trace import Tracer
 
 from archive_bus._answers import Either, key_of
 from archive_bus._delivery import Origin
-from archive_bus._errors import LeaseLost, NotInMap
-from archive_bus._lease import Lease
+from archive_bus._errors import Busy, LeaseLost, NotInMap
+from archive_bus._lease import Lease, clock
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads
 from archive_bus._timekeeper import Timekeeper
@@ -20,6 +20,8 @@ from archive_bus._transport_parts import Due
 from archive_contracts.base import Message
 from archive_contracts.envelope import INLINE_LIMIT, Envelope, stamp
 from archive_contracts.streams import ANSWERS, Stream
+
+ROOM_PAUSE_S = 0.1
 
 
 class Sender:
@@ -73,14 +75,19 @@ class Sender:
         lease: Lease | None,
         due: Due | None,
     ) -> None:
-        put = partial(self._put, to, partition, envelope, due, timeout or self._options.patience_s, lease)
-        if lease:
-            await lease.confirm()
-        try:
-            await put()
-        except LeaseLost:
-            await _still_owned(lease)
-            await put()
+        patience = timeout or self._options.patience_s
+        waits_until = clock() + min(patience, self._options.limits.patience_s)
+        while True:
+            if lease:
+                await lease.confirm()
+            try:
+                return await self._put(to, partition, envelope, due, patience, lease)
+            except LeaseLost:
+                await _still_owned(lease)
+            except Busy:
+                if clock() >= waits_until:
+                    raise
+                await asyncio.sleep(ROOM_PAUSE_S)
 
     async def _put(
         self, to: Stream, partition: str, envelope: Envelope, due: Due | None, timeout: float, lease: Lease | None

@@ -6,6 +6,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Protocol
 
+from archive_bus._backlog import Backlog
 from archive_bus._errors import PayloadError
 from archive_bus._lease import Lease
 from archive_bus._owners import Owners
@@ -179,6 +180,10 @@ class Transport(Protocol):
 
     async def reap(self, lane: Lane, *, leaving: bool = False) -> None:
         """Remove consumers of the group that own nothing and are silent, and this one when it is ``leaving``."""
+        ...
+
+    async def backlog(self, stream: Stream, partition: str) -> Sequence[Backlog]:
+        """Return how the groups of a partition stand; none when there is no such stream."""
         ...
 
     async def trim(self, stream: Stream, partition: str) -> int:

@@ -9,15 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from archive_bus import Acked, Entry, JournalConflict, Lane, LeaseLost, Starts, clock
+from archive_bus import Acked, Backlog, Busy, Entry, JournalConflict, Lane, LeaseLost, Starts, clock
 from archive_contracts.streams import Server, Stream, dead_letters
-from archive_testkit.memory_log import Fields, Group, Held, Id, Log, id_of, text_of
+from archive_testkit.memory_log import NOBODY, Fields, Group, Held, Id, Log, id_of, text_of
 
 DEDUP_WINDOW_S = 3600.0
 
 Owned = tuple[str, int, float]
 """Who owns a partition for a group: the process, its fencing token and the end of its lease."""
-NOBODY = "-"
 NEVER_S = float("-inf")
 
 Timer = tuple[float, str, Fields]
@@ -92,10 +91,13 @@ class Broker:
         log.groups.update({group: Group() for group in missing})
         return bool(missing)
 
-    def publish(self, key: str, message_id: str, fields: Fields) -> str:
-        """Add an entry once for each message id."""
+    def publish(self, key: str, message_id: str, fields: Fields, *, depth: int) -> str:
+        """Add an entry once for each message id. Raises Busy when a group has ``depth`` entries waiting."""
         if known := self.known(key, message_id):
             return known
+        for group in self.backlog(key):
+            if (waiting := (group.lag or 0) + group.pending) >= depth:
+                raise Busy(f"{waiting} messages of {key} wait for the group {group.group}")
         return self.remember(key, message_id, self.add(key, fields))
 
     def broadcast(self, key: str, fields: Fields, *, most: int) -> str:
@@ -215,6 +217,11 @@ class Broker:
         self.add(dead_letters(lane.key, lane.group), letter)
         group.settle(id_of(entry))
         return True
+
+    def backlog(self, key: str) -> list[Backlog]:
+        """Return how the groups of a stream stand."""
+        log = self.log(key)
+        return log.backlog(dead=lambda group: len(self.entries(dead_letters(key, group)))) if log else []
 
     def trim(self, stream: Stream, key: str) -> int:
         """Drop what every group has settled and the retention does not keep."""

@@ -11,6 +11,7 @@ from archive_blobs import Blobs
 from archive_bus import (
     Acked,
     AnswerLogs,
+    Backlog,
     Bus,
     BusOptions,
     BusUnavailable,
@@ -18,6 +19,7 @@ from archive_bus import (
     Feed,
     Lane,
     Lease,
+    Limits,
     Owners,
     Starts,
     Timers,
@@ -33,24 +35,29 @@ from archive_testkit.memory_timers import MemoryTimers
 
 R = TypeVar("R")
 
+DEFAULT = Limits()
 SETTLE_TIMEOUT_S = 5.0
 IDLE_S = 1.0
 REPLY_LIFE_S = 30.0
 
 
-def memory_bus(service: str, broker: Broker, *, grace_s: float = 2.0, blobs: Blobs | None = None) -> Bus:
+def memory_bus(
+    service: str, broker: Broker, *, grace_s: float = 2.0, blobs: Blobs | None = None, limits: Limits = DEFAULT
+) -> Bus:
     """Return a service's bus on a broker in memory; buses on one broker are processes of one installation.
 
     The delivery rules are the real ones: leases, attempts, dead letters, replies and drains happen as on a server.
     """
-    return Bus(MemoryTransport(broker), BusOptions(service=service, grace_s=grace_s), blobs=blobs)
+    options = BusOptions(service=service, grace_s=grace_s, limits=limits)
+    return Bus(MemoryTransport(broker, depth=limits.depth), options, blobs=blobs)
 
 
 class MemoryTransport:
     """What the bus needs from a server, done by a broker in memory."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, depth: int = DEFAULT.depth) -> None:
         self._broker = broker
+        self._depth = depth
         self.answers: AnswerLogs = MemoryAnswerLogs(broker, _Written)
         self.owners: Owners = MemoryOwners(broker)
         self.timers: Timers = MemoryTimers(broker)
@@ -72,7 +79,7 @@ class MemoryTransport:
             if stream.max_length is not None:
                 return self._broker.broadcast(key, fields, most=stream.max_length)
             self._broker.ensure(key, tuple(stream.consumers))
-            return self._broker.publish(key, envelope.id, fields)
+            return self._broker.publish(key, envelope.id, fields, depth=self._depth)
 
         return await self._ask(Server.BUS, add, timeout=timeout)
 
@@ -161,6 +168,10 @@ class MemoryTransport:
 
     async def reap(self, lane: Lane, *, leaving: bool = False) -> None:
         """A consumer in memory that owns nothing leaves no trace."""
+
+    async def backlog(self, stream: Stream, partition: str) -> Sequence[Backlog]:
+        """Return how the groups of a partition stand."""
+        return await self._ask(Server.BUS, lambda: self._broker.backlog(stream.physical(partition)))
 
     async def trim(self, stream: Stream, partition: str) -> int:
         """Drop what every group has acknowledged and the retention does not keep."""

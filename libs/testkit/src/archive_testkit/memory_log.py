@@ -2,15 +2,16 @@
 
 import bisect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from archive_bus import Lease, LeaseLost, clock
+from archive_bus import Backlog, Lease, LeaseLost, clock
 
 Fields = Mapping[bytes, bytes]
 Id = tuple[int, int]
 
 NEVER: Id = (0, 0)
+NOBODY = "-"
 
 
 @dataclass(slots=True)
@@ -57,6 +58,21 @@ class Log:
         """Return the ids of the next entries."""
         start = bisect.bisect_right(self.ids, entry)
         return self.ids[start : start + count]
+
+    def backlog(self, *, dead: Callable[[str], int]) -> list[Backlog]:
+        """Return how the groups stand; ``dead`` counts the dead letters of one."""
+        return [
+            Backlog(
+                group=name,
+                lag=len(self.ids) - bisect.bisect_right(self.ids, group.last),
+                pending=len(group.pending),
+                oldest_ms=min((*group.pending, *self.after(group.last, 1)), default=NEVER)[0],
+                silent_s=None,
+                consumers=len({held.consumer for held in group.pending.values()} - {NOBODY}),
+                dead=dead(name),
+            )
+            for name, group in self.groups.items()
+        ]
 
     def drop_before(self, entry: Id) -> int:
         """Drop older entries; return how many."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from archive_bus import Adopted, BusUnavailable, Entry, Lane, Owner, Taken, clock
 from archive_contracts.streams import Server
-from archive_testkit.memory_broker import NOBODY, Broker
-from archive_testkit.memory_log import Held, id_of, text_of
+from archive_testkit.memory_broker import Broker
+from archive_testkit.memory_log import NOBODY, Held, id_of, text_of
 
 IDLE_S = 1.0
 

@@ -40,7 +40,13 @@ def build(settings: Settings) -> App:
         async with Extractor(workers=settings.workers) as extractor, bus, asyncio.TaskGroup() as tasks:
             ingestion = Ingestion(extractor, blobs, options)
             at_once = settings.documents_at_once
-            bus.subscribe(DOCUMENT_COMMANDS, {IngestDocument: ingestion.ingest}, concurrency=at_once, prefetch=1)
+            bus.subscribe(
+                DOCUMENT_COMMANDS,
+                {IngestDocument: ingestion.ingest},
+                concurrency=at_once,
+                prefetch=1,
+                on_dead={IngestDocument: ingestion.give_up},
+            )
             # Without a folder the events are acknowledged unread: a group that reads nothing would pin the stream.
             bus.subscribe(DOCUMENT_EVENTS, _settling(folder) if folder else {}, concurrency=4)
             watching = tasks.create_task(folder.run(timedelta(seconds=settings.watch_every_s))) if folder else None

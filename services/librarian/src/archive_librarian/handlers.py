@@ -11,7 +11,7 @@ from typing import Protocol
 import anyio
 
 from archive_blobs import BlobError, BlobRef, Blobs
-from archive_bus import BusError, BusUnavailable, Delivery, Retry, Verdict
+from archive_bus import BusError, BusUnavailable, Delivery, Retry
 from archive_contracts.base import Problem
 from archive_contracts.documents import DocumentFailed, DocumentIngested, IngestDocument
 from archive_contracts.jobs import JobFinished, JobProgressed
@@ -49,19 +49,15 @@ class Ingestion:
     async def ingest(self, delivery: Delivery[IngestDocument]) -> None:
         """Read one document; every way it can end is an event and the end of its job."""
         job = delivery.message.job_id
-        try:
-            with delivery.cancellable(job):
-                if not await delivery.cancelled(job):
-                    await self._ingest(delivery)
-                    return
-        except (BusError, Verdict):
-            raise
-        except Exception as error:
-            if _is_last(delivery):
-                # Its message goes to the dead letters; whoever follows the job must not wait for it for ever.
-                await _refuse(delivery, _unexpected(error))
-            raise
+        with delivery.cancellable(job):
+            if not await delivery.cancelled(job):
+                await self._ingest(delivery)
+                return
         await _refuse(delivery, CANCELLED)
+
+    async def give_up(self, delivery: Delivery[IngestDocument], problem: Problem) -> None:
+        """End the job of a document that nobody will try again, also one that killed whoever read it."""
+        await _refuse(delivery, _unexpected(problem))
 
     async def _ingest(self, delivery: Delivery[IngestDocument]) -> None:
         if await self._known(delivery):
@@ -236,10 +232,10 @@ def _is_last(delivery: Delivery[IngestDocument]) -> bool:
     return delivery.attempt >= DOCUMENT_COMMANDS.attempts
 
 
-def _unexpected(error: Exception) -> Problem:
+def _unexpected(problem: Problem) -> Problem:
     return Problem(
-        code="internal_error",
-        message=f"The document could not be read: {type(error).__name__}.",
+        code=problem.code,
+        message=f"The document could not be read. {problem.message}",
         next_step="See 'archive dead list' and the log of the librarian for the cause, then upload the file again.",
     )
 

@@ -78,7 +78,13 @@ def _subscribe(bus: Bus, store: Store, settings: Settings) -> None:
     embedder = Embedder(settings.embed_pool, patience_s=settings.embed_patience_s)
     documents, library, turns = Documents(store, embedder), Library(store, embedder), Turns(store, embedder)
     bus.subscribe(DOCUMENT_COMMANDS, {IngestDocument: documents.queue})
-    bus.subscribe(DOCUMENT_CHUNKS, {DocumentChunked: documents.add}, concurrency=settings.batches_at_once, prefetch=1)
+    bus.subscribe(
+        DOCUMENT_CHUNKS,
+        {DocumentChunked: documents.add},
+        concurrency=settings.batches_at_once,
+        prefetch=1,
+        on_dead={DocumentChunked: documents.give_up},
+    )
     bus.subscribe(DOCUMENT_EVENTS, {DocumentFailed: documents.failed})
     bus.subscribe(
         MEMORY_COMMANDS,

@@ -7,6 +7,7 @@ from faststream.redis import RedisBroker
 from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
+from archive_bus._options import Limits
 from archive_bus._owners import Owners
 from archive_bus._pump import pump
 from archive_bus._redis.answers import RedisAnswerLogs
@@ -19,15 +20,16 @@ from archive_bus._redis.timers import RedisTimers
 from archive_bus._transport import Feed, Lane
 from archive_bus._transport_parts import AnswerLogs, Timers
 
+DEFAULT = Limits()
 CHECK_TIMEOUT_S = 0.7
 
 
 class RedisTransport(Publishing, Settling, Reading):
     """Streams, scripts and marks on two servers."""
 
-    def __init__(self, urls: RedisUrls) -> None:
+    def __init__(self, urls: RedisUrls, limits: Limits = DEFAULT) -> None:
         self._connections = Connections(urls)
-        Publishing.__init__(self, self._connections)
+        Publishing.__init__(self, self._connections, limits)
         Settling.__init__(self, self._connections)
         Reading.__init__(self, self._connections)
         self.answers: AnswerLogs = RedisAnswerLogs(self._connections)
@@ -58,7 +60,9 @@ class RedisTransport(Publishing, Settling, Reading):
 
         async def heal() -> None:
             try:
-                await self.ensure(self._connections.settler, lane.stream, lane.key, SETTLE_TIMEOUT_S)
+                await self.ensure(
+                    self._connections.settler, lane.stream, lane.key, SETTLE_TIMEOUT_S, joining=lane.group
+                )
             except BusUnavailable as error:
                 raise OSError(str(error)) from error
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
-from archive_bus._errors import BusUnavailable, LeaseLost
+from archive_bus._errors import BusUnavailable, Busy, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._transport import wire
 from archive_bus._writer import Argument, Writer, within
@@ -112,6 +112,8 @@ async def accepted(reply: "asyncio.Future[Any]", timeout: float) -> Any:
     """Wait for a reply; a server that refuses (memory full, disk failing) is as unavailable as one that is away."""
     try:
         return await within(reply, timeout)
+    except OutOfMemoryError as error:
+        raise Busy("the server's memory is full") from error
     except ResponseError as error:
         raise BusUnavailable(f"the server refuses: {error}") from error
 

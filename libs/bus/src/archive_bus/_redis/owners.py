@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from archive_bus._backlog import NOBODY
 from archive_bus._errors import BusUnavailable
 from archive_bus._lease import clock
 from archive_bus._owners import Adopted, Owner, Taken
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, accepted, settled
 from archive_bus._redis.publishing import Publishing
-from archive_bus._redis.settling import NOBODY, lane_keys, pairs
+from archive_bus._redis.settling import lane_keys, pairs
 from archive_bus._transport import Entry, Lane
 from archive_bus._writer import AWAY
 from archive_contracts.streams import Server

@@ -3,26 +3,33 @@
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
+from typing import Any
 
 from redis.exceptions import ResponseError
 
-from archive_bus._errors import BusUnavailable, JournalConflict
+from archive_bus._backlog import dropped_groups
+from archive_bus._errors import BusUnavailable, Busy, JournalConflict
 from archive_bus._lease import Lease
+from archive_bus._options import Limits
 from archive_bus._redis.connections import Connections, Written, accepted, flat_fields, in_time
+from archive_bus._redis.memory import MemoryWatch
 from archive_bus._writer import Argument, Writer
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Stream
 
 DEDUP_WINDOW = timedelta(hours=1)
 CONFLICT = -2
+REFUSED = -2
 
 
 class Publishing:
     """Writes entries, and the groups that are to see them."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, limits: Limits) -> None:
         self._connections = connections
+        self._limits = limits
         self._grouped: set[str] = set()
+        self._memory = MemoryWatch(connections.publisher, limits.memory)
 
     async def publish(
         self, stream: Stream, partition: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None
@@ -32,6 +39,8 @@ class Publishing:
         until = time.monotonic() + timeout
         if stream.max_length is not None:
             return await self._broadcast(stream, key, envelope, timeout)
+        if lease is None:
+            self._memory.admit()
         fields = flat_fields(envelope)
         keys = [key, f"{key}:seen:{envelope.id}"]
         for _ in range(3):
@@ -39,10 +48,12 @@ class Publishing:
                 await self.ensure(self._connections.publisher, stream, key, timeout)
             window = int(DEDUP_WINDOW.total_seconds() * 1000)
             ends = lease.until if lease else None
-            sent = self._connections.publisher.fenced("publish", keys, [window, *fields], until=ends)
+            sent = self._connections.publisher.fenced(
+                "publish", keys, [window, self._limits.depth, *fields], until=ends
+            )
             reply = await accepted(sent, max(0.0, until - time.monotonic()))
             if reply is not None:
-                return in_time(reply)[1].decode()
+                return _admitted(key, in_time(reply))
             # The stream has been lost with its groups: they come back before the entry does, or nobody would see it.
             self._grouped.discard(key)
         raise BusUnavailable(f"stream {key} vanishes as soon as it is created")
@@ -54,9 +65,17 @@ class Publishing:
         )
         return reply.decode()
 
-    async def ensure(self, writer: Writer, stream: Stream, key: str, timeout: float) -> None:
-        """Create the stream with the groups of the map, which see it from its start."""
+    async def ensure(self, writer: Writer, stream: Stream, key: str, timeout: float, *, joining: str = "") -> None:
+        """Create the stream with the groups of the map, which see it from its start.
+
+        A group that an operator has dropped comes back only when it is the one that is ``joining``.
+        """
+        if joining:
+            await writer.call("SREM", dropped_groups(key), joining, timeout=timeout)
+        dropped = await writer.call("SMEMBERS", dropped_groups(key), timeout=timeout)
         for group in stream.consumers:
+            if group.encode() in dropped:
+                continue
             try:
                 await writer.call("XGROUP", "CREATE", key, group, "0", "MKSTREAM", timeout=timeout)
             except ResponseError as error:
@@ -94,3 +113,10 @@ class Publishing:
         """Queue an entry for a caller's reply stream."""
         args: list[Argument] = [REPLIES.max_length or 1, "*", *flat_fields(envelope)]
         return Written(self._connections.under(lease, "reply", REPLIES.physical(process), args), timeout)
+
+
+def _admitted(key: str, reply: Any) -> str:
+    if reply[0] == REFUSED:
+        group, waiting = reply[1].decode(), int(reply[2])
+        raise Busy(f"{waiting} messages of {key} wait for the group {group}")
+    return reply[1].decode()

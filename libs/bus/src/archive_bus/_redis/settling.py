@@ -4,14 +4,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archive_bus._backlog import NOBODY, Backlog, backlog_of
 from archive_bus._lease import clock
 from archive_bus._redis.connections import Connections, settled
 from archive_bus._transport import Acked, Entry, Lane, Starts
 from archive_bus._writer import Argument
 from archive_contracts.streams import Stream, dead_letters
 
-NOBODY = "-"
-"""The consumer that entries belong to which are handed back or parked."""
 SILENCE_S = 60.0
 CLAIM_PAGES = 16
 MOST_HELD = 10_000
@@ -100,6 +99,11 @@ class Settling:
         """Remove consumers that own nothing and are silent, or this one when it is leaving."""
         silence = int(max(SILENCE_S, 4 * lane.stream.lease.total_seconds()) * 1000)
         await self._settle("reap", [lane.key], (lane.group, silence, lane.consumer if leaving else ""))
+
+    async def backlog(self, stream: Stream, partition: str) -> Sequence[Backlog]:
+        """Return how the groups of a partition stand."""
+        rows = await self._settle("backlog", [stream.physical(partition)], [NOBODY])
+        return [backlog_of(row) for row in rows or ()]
 
     async def _settle(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         return await settled(self._connections.settler.script(script, keys, args), gone=None)

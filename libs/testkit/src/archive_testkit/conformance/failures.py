@@ -206,6 +206,25 @@ class Failing:
         assert letter["cause.code"] == "attempts_exhausted"
         assert ran == []
 
+    async def test_deadly_message_has_its_mourner(self, backend: Backend) -> None:
+        told: list[tuple[str, str]] = []
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            raise Reject(NOTHING)
+
+        async def mourn(delivery: Delivery[ChatRequested], problem: Problem) -> None:
+            told.append((delivery.message.model, problem.code))
+            raise ValueError("what fails here keeps nothing from being buried")
+
+        async with backend.bus("router") as router:
+            await router.publish(CHAT.model_copy(update={"model": "killer"}), to=CHAT_REQUESTS)
+            await die_of(backend, CHAT_REQUESTS, "router", entries=1, times=CHAT_REQUESTS.attempts)
+            await router.publish(CHAT.model_copy(update={"model": "refused"}), to=CHAT_REQUESTS)
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle}, on_dead={ChatRequested: mourn})
+            await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 2)
+        assert sorted(told) == [("killer", "internal_error"), ("refused", NOTHING.code)]
+        assert len(await dead_of(backend, CHAT_REQUESTS, "router")) == 2
+
     async def test_second_run_knows_of_the_first(self, backend: Backend) -> None:
         needs(backend, Feature.REPLIES)
         known: dict[str, list[bool]] = {"spoke": [], "silent": []}

@@ -56,14 +56,12 @@ class Documents:
         except BusError as error:
             await _give_up(delivery, error.problem())
             return
-        except Exception as error:
-            if delivery.attempt < DOCUMENT_CHUNKS.attempts:
-                raise
-            # Its message goes to the dead letters; whoever follows the job must not wait for it for ever.
-            await _give_up(delivery, _unexpected(error))
-            raise
         await self._catalogue.cancel_job(delivery.envelope.tenant, delivery.envelope.id, batch.job_id)
         await _drop(delivery, _CANCELLED)
+
+    async def give_up(self, delivery: Delivery[DocumentChunked], problem: Problem) -> None:
+        """End the job of a batch that nobody will try again, also one that killed whoever stored it."""
+        await _give_up(delivery, _unexpected(problem))
 
     async def _add(self, delivery: Delivery[DocumentChunked]) -> None:
         batch, tenant = delivery.message, delivery.envelope.tenant
@@ -173,10 +171,10 @@ async def _end(
     await delivery.append(end, to=JOBS_JOURNAL, entity=batch.job_id)
 
 
-def _unexpected(error: Exception) -> Problem:
+def _unexpected(problem: Problem) -> Problem:
     return Problem(
-        code="internal_error",
-        message=f"The document could not be stored: {type(error).__name__}.",
+        code=problem.code,
+        message=f"The document could not be stored. {problem.message}",
         next_step="See 'archive dead list' and the log of memory for the cause, then upload the file again.",
     )
 
