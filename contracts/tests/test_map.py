@@ -77,3 +77,10 @@ def test_partition_of_a_key_is_stable() -> None:
     turns = [ChatCompleted(engine="e", pool="p", model="m", session=session) for session in sessions]
     assert [ordered.partition_of(each) for each in turns] == ["7", "3", "6", "0"]
     assert [STREAMS["chat.events"].partition_of(each) for each in turns] == ["0"] * 4
+
+
+def test_priorities_have_lanes_of_their_own() -> None:
+    jobs, chats = STREAMS["engine.jobs"], STREAMS["chat.requests"]
+    assert (jobs.lane("small"), jobs.lane("small", "batch")) == ("small", "small~batch")
+    assert (chats.lane("0"), chats.lane("0", "batch")) == ("0", "0")
+    assert at(jobs.physical(jobs.lane("small", "batch"))) == (jobs, "small~batch")

@@ -48,8 +48,10 @@ class Stream:
 
     ``consumers`` maps a group to the types it handles; the group's other types are acknowledged unread. ``retention``
     is how long an entry is kept after every group has acknowledged it. ``lease`` is how long a silent consumer keeps a
-    message; a living one renews it. With more than one of ``partitions`` the messages of one ``key``, a field that each
-    of them has, keep their order. After ``attempts`` failed runs a message goes to the dead letters of its group.
+    message; a living one renews it. After ``attempts`` failed runs a message goes to the dead letters of its group.
+
+    With more than one of ``partitions`` the messages of one ``key``, a field that each of them has, keep their order.
+    A partition of a stream with several ``priorities`` is a lane for each.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Stream:
     server: Server = Server.BUS
     partitions: int = 1
     key: str = ""
+    priorities: tuple[chat.Priority, ...] = ("interactive",)
     retention: timedelta = timedelta(0)
     lease: timedelta = timedelta(seconds=15)
     attempts: int = 5
@@ -84,6 +87,10 @@ class Stream:
     def partition_of(self, message: Message) -> str:
         """Return the partition that a message belongs to: CRC-32 of its key, modulo the number of partitions."""
         return str(crc32(self.key_of(message).encode(errors="replace")) % self.partitions) if self.ordered else "0"
+
+    def lane(self, partition: str, priority: chat.Priority = "interactive") -> str:
+        """Return the partition for messages of a priority; one that the stream does not tell apart is the first's."""
+        return partition if priority not in self.priorities[1:] else f"{partition}~{priority}"
 
     def physical(self, partition: str | int = 0) -> str:
         """Return the key in Redis; topic and partition share the hash tag, so that all keys of a partition do too."""
@@ -116,6 +123,7 @@ ENGINE_JOBS = Stream(
     producers=("router", "engine", "memory"),
     consumers={"engine": (engine.GenerateRequested, engine.EmbedRequested)},
     kind=Kind.LANE,
+    priorities=("interactive", "batch"),
     attempts=3,
 )
 ENGINE_EVENTS = Stream(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Retry,
         Verdict,
     )
+    from archive_bus._fair import WEIGHTS, Fair
     from archive_bus._gate import Gate
     from archive_bus._lease import Lease, clock
     from archive_bus._messages import TailEntry
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
 
 _HOMES = {
+    "Fair": "archive_bus._fair",
+    "WEIGHTS": "archive_bus._fair",
     "Adopted": "archive_bus._owners",
     "Owner": "archive_bus._owners",
     "Owners": "archive_bus._owners",
@@ -101,6 +104,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "WEIGHTS",
     "Acked",
     "Adopted",
     "AnswerLogs",
@@ -116,6 +120,7 @@ __all__ = [
     "Delivery",
     "Due",
     "Entry",
+    "Fair",
     "Feed",
     "Gate",
     "GroupReport",

@@ -226,7 +226,11 @@ class Consumer:
         for held in taken:
             self._held[held.entry.id] = held
         for held in taken:
-            await self._gate.enter()
+            if not await self._gate.admit():
+                self._held.pop(held.entry.id, None)
+                if not (self._draining or held.lost):
+                    await self._hand_back([held.entry.id], begun=False)
+                continue
             if self._draining or held.lost:
                 self._gate.leave()
                 self._held.pop(held.entry.id, None)

@@ -14,19 +14,33 @@ class Gate:
         self._solo = False
         self._waiters: list[asyncio.Future[None]] = []
 
+    @property
+    def room(self) -> bool:
+        """Whether one more may enter."""
+        return self._inside < self._limit and not self._solo
+
     async def enter(self) -> None:
         """Wait for a place and take it."""
         await self.free()
         self._inside += 1
 
+    async def admit(self) -> bool:
+        """Enter. False: it would take too long, and somebody else may have a place."""
+        await self.enter()
+        return True
+
+    def take(self) -> None:
+        """Take a place that is free."""
+        self._inside += 1
+
     def leave(self) -> None:
         """Give the place back."""
         self._inside -= 1
-        self._wake()
+        self.wake()
 
     async def free(self) -> None:
         """Wait until one more could enter."""
-        await self._until(lambda: self._inside < self._limit and not self._solo)
+        await self.until(lambda: self.room)
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncGenerator[None, None]:
@@ -36,24 +50,26 @@ class Gate:
         """
         self.leave()
         try:
-            await self._until(lambda: not self._solo)
+            await self.until(lambda: not self._solo)
             self._solo = True
             try:
-                await self._until(lambda: self._inside == 0)
+                await self.until(lambda: self._inside == 0)
                 yield
             finally:
                 self._solo = False
-                self._wake()
+                self.wake()
         finally:
             self._inside += 1
 
-    async def _until(self, true: Callable[[], bool]) -> None:
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true that may become so whenever somebody leaves."""
         while not true():
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(turn)
             await turn
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let those who wait look again."""
         waiters, self._waiters = self._waiters, []
         for turn in waiters:
             if not turn.done():

@@ -9,12 +9,13 @@ from archive_testkit.conformance.backend import Backend, Feature, MemoryBackend
 from archive_testkit.conformance.delivery import Delivering
 from archive_testkit.conformance.failures import Failing
 from archive_testkit.conformance.ordering import Ordering
+from archive_testkit.conformance.priorities import Prioritising
 from archive_testkit.conformance.records import Recording
 from archive_testkit.conformance.requests import Requesting
 from archive_testkit.conformance.timers import Delaying
 
 
-class BusConformance(Delivering, Failing, Requesting, Recording, Answering, Delaying, Ordering):
+class BusConformance(Delivering, Failing, Requesting, Recording, Answering, Delaying, Ordering, Prioritising):
     """All of it."""
 
 

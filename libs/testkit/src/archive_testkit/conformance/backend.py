@@ -26,6 +26,7 @@ class Feature(StrEnum):
     ANSWER_LOGS = "answer logs"
     TIMERS = "timers"
     ORDER = "order by key"
+    PRIORITIES = "priorities"
     FOREIGN_ENTRIES = "foreign entries"
     """Anybody can write fields of any name and any bytes."""
 
