@@ -83,7 +83,7 @@ async def talk(caller: Bus, message: GenerateRequested, **options: Any) -> tuple
 
 async def heard(caller: Bus, message: GenerateRequested, **options: Any) -> tuple[list[ChatDelta], ChatCompleted]:
     deltas: list[ChatDelta] = []
-    async with caller.open(message, to=ENGINE_JOBS, partition="small", timeout=20, **options) as call:
+    async with caller.open(message, to=ENGINE_JOBS, **{"partition": "small", "timeout": 20} | options) as call:
         async for reply in call:
             if isinstance(reply, ChatCompleted):
                 return deltas, reply
@@ -100,6 +100,13 @@ async def test_stream_arrives_verbatim(redis_url: str, engine: FaultEngine, call
     assert [json.loads(body) for body in deltas] == chunks
     assert (completed.text, completed.engine, completed.pool) == ("Hello", "fake", "small")
     assert asked(engine) == ['{"model": "m", "odd":  1.50}']
+
+
+async def test_batch_lane_is_served_too(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:
+    engine.pieces = [sse(delta("Hello", finish="stop"), "[DONE]")]
+    async with worker(redis_url, engine, tmp_path):
+        _, completed = await talk(caller, job(), partition=ENGINE_JOBS.lane("small", "batch"))
+    assert completed.text == "Hello"
 
 
 async def test_first_chunk_names_the_engine(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archive_blobs import open_blobs
-from archive_bus import Bus, BusOptions, BusUnavailable, Handler, connect
+from archive_bus import WEIGHTS, Bus, BusOptions, BusUnavailable, Fair, Gate, Handler, connect
 from archive_contracts.base import Message
 from archive_contracts.chat import Capability
 from archive_contracts.engine import EmbedRequested, EngineLeft, EngineRegistered, GenerateRequested
@@ -118,9 +118,7 @@ class Worker:
         slots = self._settings.slots or self._condition.slots or SLOTS
         async with asyncio.TaskGroup() as tasks:
             heart = tasks.create_task(self._beat(engine, slots))
-            self._bus.subscribe(
-                ENGINE_JOBS, engine.handlers, partition=self._settings.pool, concurrency=slots, prefetch=1
-            )
+            self._subscribe(engine, slots)
             try:
                 yield
             finally:
@@ -128,6 +126,19 @@ class Worker:
                 left = EngineLeft(worker=self._bus.process, pool=self._settings.pool)
                 with contextlib.suppress(BusUnavailable):
                     await self._bus.publish(left, to=ENGINE_EVENTS, timeout=1.0)
+
+    def _subscribe(self, engine: Engine, slots: int) -> None:
+        """Take jobs from the lanes of the pool; they share the slots by weight."""
+        fair = Fair(Gate(slots))
+        for priority in ENGINE_JOBS.priorities:
+            self._bus.subscribe(
+                ENGINE_JOBS,
+                engine.handlers,
+                partition=ENGINE_JOBS.lane(self._settings.pool, priority),
+                slots=fair.share(WEIGHTS[priority]),
+                concurrency=slots,
+                prefetch=1,
+            )
 
     async def _beat(self, engine: Engine, slots: int) -> None:
         while True:

@@ -91,7 +91,8 @@ class Generation:
         )
         match step:
             case PassOn(job):
-                await delivery.publish(job, to=ENGINE_JOBS, partition=job.pool, reply=True)
+                lane = ENGINE_JOBS.lane(job.pool, job.request.priority)
+                await delivery.publish(job, to=ENGINE_JOBS, partition=lane, reply=True)
             case TryAgain(delay_s):
                 raise Retry(str(error), delay_s=delay_s) from error
             case GiveUp(problem):

@@ -151,7 +151,7 @@ class Routing:
             directed_until=int((self._clocks.wall() + self._limits.directed_s) * 1000) if target.worker else 0,
             parameters=decision.parameters,
         )
-        await delivery.publish(job, to=ENGINE_JOBS, partition=lane_of(target), reply=True)
+        await delivery.publish(job, to=ENGINE_JOBS, partition=lane_of(target, delivery.message.priority), reply=True)
 
     async def _decide(self, demand: Demand, user_turn: str) -> Decision | Problem:
         while True:
@@ -168,9 +168,9 @@ class Routing:
         return deadline / 1000 - self._clocks.wall() if deadline else None
 
 
-def lane_of(target: Target) -> str:
-    """Return the partition of a target: its pool's lane, or the lane of one worker."""
-    return f"{target.pool}:{target.worker}" if target.worker else target.pool
+def lane_of(target: Target, priority: Priority) -> str:
+    """Return the partition of a target: its pool's lane for the priority, or the lane of one worker."""
+    return f"{target.pool}:{target.worker}" if target.worker else ENGINE_JOBS.lane(target.pool, priority)
 
 
 def _one_a_pool(decision: Decision) -> list[Target]:
