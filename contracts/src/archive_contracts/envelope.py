@@ -4,8 +4,8 @@ Names follow CloudEvents where it has one (``id source type time subject``); the
 expire, isolate and answer the message.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 
 INLINE_LIMIT = 256 * 1024
@@ -61,17 +61,33 @@ class Envelope:
         """
         if not raw.get(b"type"):
             raise EnvelopeError("the entry has no field 'type'")
+        envelope = object.__new__(cls)
+        read = raw.get
         try:
-            texts = {name: raw[key].decode() for name, key in _TEXTS if key in raw}
-            deadline, seq = int(raw.get(b"deadline", b"0")), int(raw.get(b"seq", b"0"))
+            for put, key, default in _TEXTS:
+                value = read(key)
+                put(envelope, default if value is None else value.decode())
+            for put, key in _NUMBERS:
+                put(envelope, int(read(key, b"0")))
         except ValueError as error:
             raise EnvelopeError(f"a field of the entry cannot be read: {error}") from error
-        texts.setdefault("id", entry_id)
-        return cls(deadline=deadline, seq=seq, data=raw.get(b"data", b"{}"), **texts)
+        _PUT_DATA(envelope, read(b"data", b"{}"))
+        if b"id" not in raw:
+            _PUT_ID(envelope, entry_id)
+        return envelope
 
 
 _NAMES = tuple(field.name for field in fields(Envelope))
-_TEXTS = tuple((name, name.encode()) for name in _NAMES if name not in {"deadline", "seq", "data"})
+# An envelope is read for each message, and the constructor of a frozen class takes longer than all its fields do: they
+# are put into their slots past it.
+_PUT: Mapping[str, Callable[[Envelope, object], None]] = {name: vars(Envelope)[name].__set__ for name in _NAMES}
+_PUT_ID, _PUT_DATA = _PUT["id"], _PUT["data"]
+_NUMBERS = tuple((_PUT[name], name.encode()) for name in ("deadline", "seq"))
+_TEXTS = tuple(
+    (_PUT[field.name], field.name.encode(), "" if field.default is MISSING else field.default)
+    for field in fields(Envelope)
+    if field.name not in {"deadline", "seq", "data"}
+)
 
 
 def stamp(at: datetime | None = None) -> str:

@@ -6,8 +6,8 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -191,39 +191,37 @@ class Bus:
         on_dead: Mapping[type[Message], OnDead[Any]],
         fence: int,
     ) -> Work:
-        @asynccontextmanager
-        async def delivered(
-            envelope: Envelope, message: Message, run: HandlerRun
-        ) -> AsyncGenerator[Delivery[Message], None]:
-            with self._context(stream, envelope) as traceparent:
-                facts = Run(
-                    attempt=run.attempt,
-                    redelivered=run.redelivered,
-                    traceparent=traceparent,
-                    told=await self._answers.told(envelope) if run.redelivered else 0,
-                    fence=fence,
-                    lease=run.lease,
-                )
-                yield Delivery(self, envelope, message, run=facts)
+        async def deliver(run: HandlerRun, envelope: Envelope, message: Message, traceparent: str) -> Delivery[Message]:
+            told = await self._answers.told(envelope) if run.redelivered else 0
+            facts = Run(
+                attempt=run.attempt,
+                redelivered=run.redelivered,
+                traceparent=traceparent,
+                told=told,
+                fence=fence,
+                lease=run.lease,
+            )
+            return Delivery(self, envelope, message, run=facts)
+
+        async def within(envelope: Envelope, message: Message, run: HandlerRun, act: Handler[Any]) -> None:
+            bound = self._options.bind(
+                correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
+            )
+            if self._tracer is None:
+                with bound:
+                    await act(await deliver(run, envelope, message, envelope.traceparent))
+                return
+            with receiving(self._tracer, stream, envelope) as traceparent, bound:
+                await act(await deliver(run, envelope, message, traceparent))
 
         async def handle(envelope: Envelope, message: Message, run: HandlerRun) -> None:
-            async with delivered(envelope, message, run) as delivery:
-                await handlers[type(message)](delivery)
+            await within(envelope, message, run, handlers[type(message)])
 
         async def bury(envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
             if react := on_dead.get(type(message)):
-                async with delivered(envelope, message, run) as delivery:
-                    await react(delivery, problem)
+                await within(envelope, message, run, lambda delivery: react(delivery, problem))
 
         return Work(handlers=handlers, run=handle, refuse=self._refuse, bury=bury, payloads=self._payloads)
-
-    @contextmanager
-    def _context(self, stream: Stream, envelope: Envelope) -> Generator[str, None, None]:
-        context = self._options.bind(
-            correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
-        )
-        with receiving(self._tracer, stream, envelope) as traceparent, context:
-            yield traceparent
 
     async def _refuse(self, envelope: Envelope, problem: Problem, lease: Lease) -> None:
         if envelope.reply or envelope.log:

@@ -1,6 +1,5 @@
 """What a handler receives, and what it publishes in answer."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
@@ -52,7 +51,7 @@ class Received(Generic[M_co]):
     message: M_co
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Run:
     """How a message reaches a handler this time.
 
@@ -81,44 +80,54 @@ class Delivery(Generic[M]):
     __slots__ = (
         "_begun",
         "_bus",
+        "_origin",
         "_outputs",
         "_redelivered",
         "_told",
+        "_traceparent",
         "attempt",
         "envelope",
         "fence",
         "lease",
         "message",
-        "origin",
     )
 
     def __init__(self, bus: "Bus", envelope: Envelope, message: M, *, run: Run) -> None:
         self._bus = bus
         self._told = run.told
         self._redelivered = run.redelivered
-        self._outputs: Counter[str] = Counter()
+        self._outputs: dict[str, int] = {}
+        self._origin: Origin | None = None
+        self._traceparent = run.traceparent
         self._begun = False
         self.envelope = envelope
         self.message = message
         self.attempt = run.attempt
         self.fence = run.fence
         self.lease = run.lease
-        self.origin = Origin(
-            tenant=envelope.tenant,
-            correlation=envelope.correlation or envelope.id,
-            causation=envelope.id,
-            deadline=envelope.deadline,
-            traceparent=run.traceparent or envelope.traceparent,
-            tracestate=envelope.tracestate,
-            reply=envelope.reply,
-            log=envelope.log,
-            shadow=envelope.shadow,
-        )
+
+    @property
+    def origin(self) -> Origin:
+        """Where the message comes from: what its outputs inherit."""
+        if self._origin is None:
+            envelope = self.envelope
+            self._origin = Origin(
+                tenant=envelope.tenant,
+                correlation=envelope.correlation or envelope.id,
+                causation=envelope.id,
+                deadline=envelope.deadline,
+                traceparent=self._traceparent or envelope.traceparent,
+                tracestate=envelope.tracestate,
+                reply=envelope.reply,
+                log=envelope.log,
+                shadow=envelope.shadow,
+            )
+        return self._origin
 
     def derived_id(self, message: Message) -> str:
         """Return the id of the next output: the same for each run over this message, so that a retry adds nothing."""
-        self._outputs[message.type] += 1
-        seed = f"{self.envelope.id}\n{message.type}\n{self._outputs[message.type]}"
+        place = self._outputs[message.type] = self._outputs.get(message.type, 0) + 1
+        seed = f"{self.envelope.id}\n{message.type}\n{place}"
         return blake2b(seed.encode(), digest_size=16).hexdigest()
 
     async def publish(

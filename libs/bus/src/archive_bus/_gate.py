@@ -21,8 +21,15 @@ class Gate:
 
     async def enter(self) -> None:
         """Wait for a place and take it."""
-        await self.free()
+        while not self.try_enter():
+            await self.free()
+
+    def try_enter(self) -> bool:
+        """Take a place if there is one."""
+        if self._solo or self._inside >= self._limit:
+            return False
         self._inside += 1
+        return True
 
     async def admit(self) -> bool:
         """Enter. False: it would take too long, and somebody else may have a place."""
@@ -70,6 +77,8 @@ class Gate:
 
     def wake(self) -> None:
         """Let those who wait look again."""
+        if not self._waiters:
+            return
         waiters, self._waiters = self._waiters, []
         for turn in waiters:
             if not turn.done():

@@ -137,7 +137,10 @@ class Handling:
             return
         held.attempt = starts.begun
         alone = starts.begun - 1 - starts.failed >= SUSPECT_AFTER
-        async with self._gate.alone() if alone else contextlib.nullcontext():
+        if not alone:
+            await self._attempt(held, envelope, message, starts.begun)
+            return
+        async with self._gate.alone():
             await self._attempt(held, envelope, message, starts.begun)
 
     async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:

@@ -15,9 +15,12 @@ class Bind(Protocol):
         ...
 
 
+_NOTHING = nullcontext()
+
+
 def _unbound(*, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
     del correlation, message_id, tenant
-    return nullcontext()
+    return _NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What the bus needs from a message server: the one seam between our delivery rules and Redis."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from enum import IntEnum
 from typing import Protocol
@@ -17,7 +17,7 @@ from archive_contracts.streams import Server, Stream
 Fields = Mapping[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """One entry as it was read: its id on the stream and its fields.
 
@@ -64,6 +64,9 @@ class Lane:
         return self.stream.physical(self.partition)
 
 
+_KEYS = {field.name: field.name.encode() for field in fields(Envelope)}
+
+
 def wire(envelope: Envelope) -> dict[bytes, bytes]:
     """Return the fields of a stream entry as they travel.
 
@@ -72,7 +75,7 @@ def wire(envelope: Envelope) -> dict[bytes, bytes]:
     """
     try:
         return {
-            name.encode(): value if isinstance(value, bytes) else str(value).encode()
+            _KEYS[name]: value if isinstance(value, bytes) else str(value).encode()
             for name, value in envelope.to_fields().items()
         }
     except UnicodeEncodeError as error:

@@ -1,5 +1,6 @@
 """Publishing, appending and replying."""
 
+import logging
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
@@ -16,6 +17,8 @@ from archive_bus._redis.memory import MemoryWatch
 from archive_bus._writer import Argument, Writer
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Stream
+
+log = logging.getLogger(__name__)
 
 DEDUP_WINDOW = timedelta(hours=1)
 CONFLICT = -2
@@ -55,6 +58,8 @@ class Publishing:
             if reply is not None:
                 return _admitted(key, in_time(reply))
             # The stream has been lost with its groups: they come back before the entry does, or nobody would see it.
+            # A reader that is not waiting just then finds the new stream and notices nothing, so it is said here.
+            log.error("%s is gone with its groups: unless it was dropped on purpose, its messages are lost", key)
             self._grouped.discard(key)
         raise BusUnavailable(f"stream {key} vanishes as soon as it is created")
 

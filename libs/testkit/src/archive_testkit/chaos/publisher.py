@@ -12,6 +12,7 @@ from pathlib import Path
 from archive_bus import Bus, BusError, BusOptions, connect
 from archive_contracts.chat import ChatRequested
 from archive_testkit.chaos.history import Recorder, What
+from archive_testkit.chaos.said import announce
 from archive_testkit.chaos.schedule import Act, acts
 from archive_testkit.chaos.ticking import tick
 from archive_testkit.chaos.work import Place, inputs
@@ -55,6 +56,7 @@ async def main(place: Place, *, seed: int, rate: float) -> None:
 
     shared = work()
     with Recorder(Path(place.folder), place.who) as notes:
+        announce(notes)
         async with connect(place.url, place.url, BusOptions(service="gateway")) as bus, asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(tick(notes))
             async with asyncio.TaskGroup() as lanes:

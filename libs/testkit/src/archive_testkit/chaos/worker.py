@@ -5,7 +5,6 @@ Usage: python -m archive_testkit.chaos.worker NAME URL FOLDER
 
 import asyncio
 import itertools
-import logging
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from archive_bus._redis import RedisTransport, RedisUrls
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_testkit.chaos.history import Ending, Recorder, What
+from archive_testkit.chaos.said import announce
 from archive_testkit.chaos.schedule import Act
 from archive_testkit.chaos.ticking import tick
 from archive_testkit.chaos.work import LEASE_S, OUTPUTS, Place, inputs
@@ -74,19 +74,6 @@ class Observed:
             self._messages[entry.id] = entry.fields.get(b"id", b"").decode()
 
 
-class Announced(logging.Handler):
-    """Notes when the bus says that a stream went and took messages with it."""
-
-    def __init__(self, notes: Recorder) -> None:
-        super().__init__(logging.ERROR)
-        self._notes = notes
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note it."""
-        if "lost" in (text := record.getMessage()) and "gone" in text:
-            self._notes.note(What.SAID, detail=text)
-
-
 class Handler:
     """Does what a message asks for, and notes the run."""
 
@@ -124,7 +111,7 @@ async def main(place: Place) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     with Recorder(Path(place.folder), place.who) as notes:
-        logging.getLogger("archive_bus").addHandler(Announced(notes))
+        announce(notes)
         transport = Observed(RedisTransport(RedisUrls(bus=place.url, state=place.url)), notes)
         options = BusOptions(service="router", grace_s=GRACE_S)
         async with Bus(cast("Transport", transport), options) as bus, asyncio.TaskGroup() as tasks:
