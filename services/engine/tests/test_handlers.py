@@ -83,7 +83,8 @@ async def talk(caller: Bus, message: GenerateRequested, **options: Any) -> tuple
 
 async def heard(caller: Bus, message: GenerateRequested, **options: Any) -> tuple[list[ChatDelta], ChatCompleted]:
     deltas: list[ChatDelta] = []
-    async with caller.open(message, to=ENGINE_JOBS, **{"partition": "small", "timeout": 20} | options) as call:
+    options = {"partition": "small"} | options
+    async with caller.open(message, to=ENGINE_JOBS, timeout=20, **options) as call:
         async for reply in call:
             if isinstance(reply, ChatCompleted):
                 return deltas, reply

@@ -60,9 +60,12 @@ class Engines:
     ) -> None:
         if pool not in self._served:
             self._served.add(pool)
-            self._bus.subscribe(
-                ENGINE_JOBS, {GenerateRequested: self._generate, EmbedRequested: self._embed}, partition=pool
-            )
+            for priority in ENGINE_JOBS.priorities:
+                self._bus.subscribe(
+                    ENGINE_JOBS,
+                    {GenerateRequested: self._generate, EmbedRequested: self._embed},
+                    partition=ENGINE_JOBS.lane(pool, priority),
+                )
         beat = EngineRegistered(
             worker=f"worker-{pool}",
             engine=pool,
