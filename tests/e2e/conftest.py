@@ -33,7 +33,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveSyste
     """The system as separate processes."""
     system = ArchiveSystem(tmp_path_factory.mktemp("processes") / "home").start()
     yield system
+    refused = system.refusals()
     system.stop()
+    assert refused == [], "a service asked a server for more than the map gives it"
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +46,9 @@ def all_in_one(tmp_path_factory: pytest.TempPathFactory, otlp: OtlpReceiver) -> 
         tmp_path_factory.mktemp("all-in-one") / "home", options=("--all-in-one",), env=os.environ | env
     ).start()
     yield system
+    refused = system.refusals()
     system.stop()
+    assert refused == [], "a service asked a server for more than the map gives it"
 
 
 @pytest.fixture(params=["processes", "all-in-one"])

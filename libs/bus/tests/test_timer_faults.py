@@ -53,9 +53,10 @@ async def test_ten_thousand_timers_survive_kills(redis_server: RedisServer, figu
     async with (
         alarm("hear", url) as one,
         alarm("hear", url) as two,
+        alarm("idle", url) as replica,
         alarm("set", url, str(TIMERS), "8", "10") as setter,
     ):
-        await asyncio.gather(ready(one), ready(two), ready(setter))
+        await asyncio.gather(ready(one), ready(two), ready(replica), ready(setter))
         setter.kill()
         async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             for process in (one, two):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_every_librarian_sees_the_folder() -> None:
 def test_passwords_stay_out_of_commands() -> None:
     for process in system(Choice(), SITE):
         assert not any(":a@" in word or ":b@" in word for word in process.command)
+
+
+def test_each_service_has_its_own_credential() -> None:
+    site = replace(SITE, bus_urls={"router": "redis://router:r@127.0.0.1:1/0"})
+    env = {process.name: process.env for process in system(Choice(), site)}
+    assert env["router"]["ARCHIVE_BUS_URL"] == "redis://router:r@127.0.0.1:1/0"
+    assert env["memory"]["ARCHIVE_BUS_URL"] == SITE.bus_url
+    whole = {process.name: process.env for process in system(Choice(all_in_one=True), site)}
+    parts = dict(json.loads(whole["all-in-one"]["ARCHIVE_ALL_IN_ONE"]))
+    assert parts["router"]["ARCHIVE_BUS_URL"] == "redis://router:r@127.0.0.1:1/0"
 
 
 def test_all_in_one_lists_both_engines() -> None:

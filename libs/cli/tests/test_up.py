@@ -147,8 +147,8 @@ def living(family: list[psutil.Process]) -> list[psutil.Process]:
 
 def ask_bus(archive: "Archive", line: str) -> bytes:
     url = archive.read()["bus_url"]
-    password, _, address = url.removeprefix("redis://:").partition("@")
+    credential, _, address = url.removeprefix("redis://").partition("@")
     port = int(address.split(":")[1].split("/")[0])
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(f"AUTH {password}\r\n{line}\r\nQUIT\r\n".encode())
+        connection.sendall(f"AUTH {credential.replace(':', ' ')}\r\n{line}\r\nQUIT\r\n".encode())
         return b"".join(iter(lambda: connection.recv(4096), b""))

@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ async def start(server: Server, logs: Path) -> Child:
 def ask(server: Server, *words: str) -> bytes:
     """Send inline commands after the password, return all that comes back."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
-        lines = (f"AUTH {server.password}", *words, "QUIT")
+        lines = (f"AUTH operator {server.passwords['operator']}", *words, "QUIT")
         connection.sendall("".join(f"{line}\r\n" for line in lines).encode())
         return b"".join(iter(lambda: connection.recv(4096), b""))
 
@@ -69,8 +70,10 @@ async def test_password_is_needed_and_hidden(tmp_path: Path) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
         connection.sendall(b"GET x\r\n")
         assert connection.recv(100).startswith(b"-NOAUTH")
-    assert server.config_file.stat().st_mode & 0o777 == 0o600
-    assert not any(server.password in word for word in server.command())
+    for file in (server.config_file, server.access_file):
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert not any(password in file.read_text() for password in server.passwords.values())
+    assert not any(password in word for word in server.command() for password in server.passwords.values())
     child.kill()
     await child.wait()
 
@@ -83,8 +86,27 @@ def test_roles_differ_in_durability(tmp_path: Path) -> None:
 
 
 def test_folder_with_quotes_is_escaped(tmp_path: Path) -> None:
-    server = Server(role="bus", port=1, password="x", folder=tmp_path / 'a "b" c')
+    server = Server(role="bus", port=1, passwords={}, folder=tmp_path / 'a "b" c')
     assert f'dir "{tmp_path}/a \\"b\\" c"' in server.configuration()
+
+
+async def test_service_is_held_to_the_map(tmp_path: Path) -> None:
+    server = make("bus", tmp_path / "bus")
+    child = await start(server, tmp_path)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    lines = (f"AUTH router {server.passwords['router']}", "GET x", "XADD {chat.requests:0} * a 1", "QUIT")
+    writer.write("".join(f"{line}\r\n" for line in lines).encode())
+    told = (await reader.read()).splitlines()
+    assert [line.split()[0] for line in told] == [b"+OK", b"-NOPERM", b"-NOPERM", b"+OK"]
+    writer.close()
+    child.kill()
+    await child.wait()
+
+
+def test_publishers_are_users_too(tmp_path: Path) -> None:
+    server = replace(new_server("bus", port=1, folder=tmp_path), publishers={"acme": "secret"})
+    assert "user ingress-acme reset on #" in server.access_rules()
+    assert "secret" not in server.access_rules()
 
 
 async def test_silent_port_is_no_server() -> None:

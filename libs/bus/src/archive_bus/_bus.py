@@ -38,6 +38,7 @@ from archive_bus._sending import Sender
 from archive_bus._timekeeper import Timekeeper, due_of
 from archive_bus._tracing import receiving
 from archive_bus._transport import Lane, Transport
+from archive_bus._trimming import Trimmer, trimmed_by_consumer
 from archive_contracts.base import Failed, Message, Problem
 from archive_contracts.control import CancelRequested
 from archive_contracts.envelope import Envelope
@@ -75,7 +76,15 @@ class Bus:
         self._tracer = None if isinstance(options.tracer, NoOpTracer) else options.tracer
         self._payloads = Payloads(blobs)
         self._timekeeper = Timekeeper(transport)
-        self._sender = Sender(transport, options, self._payloads, timekeeper=self._timekeeper, tracer=self._tracer)
+        self._trimmer = Trimmer(transport, service=options.service)
+        self._sender = Sender(
+            transport,
+            options,
+            self._payloads,
+            timekeeper=self._timekeeper,
+            trimmer=self._trimmer,
+            tracer=self._tracer,
+        )
         self._calls = Calls()
         self._replies = ReplyReader(transport, self._payloads, process=self.process, calls=self._calls)
         self._follower = Follower(transport, self._payloads)
@@ -88,10 +97,13 @@ class Bus:
         await self._transport.start()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
+        for stream, partition in self._trimmer.outputs:
+            self._timekeeper.watch(stream, partition)
         self._background = [
             self._tasks.create_task(self._replies.run()),
             self._tasks.create_task(self._callers.watch()),
             self._tasks.create_task(self._timekeeper.run()),
+            self._tasks.create_task(self._trimmer.run()),
         ]
         if self.service in CONTROL.followers:
             self._background.append(self._tasks.create_task(self._cancels.obey(self.follow(CONTROL))))
@@ -151,7 +163,8 @@ class Bus:
             gate=gate,
             concurrency=concurrency,
         )
-        self._timekeeper.watch(stream, lane.partition)
+        if trimmed_by_consumer(stream):
+            self._timekeeper.watch(stream, lane.partition)
         return self._begin(consumer, prefetch)
 
     def _sharing(self, lane: Lane, work: Callable[[int], Work], gate: Gate, concurrency: int) -> Partitions:
@@ -167,8 +180,9 @@ class Bus:
                 owner=owner,
             )
 
-        for partition in range(lane.stream.partitions):
-            self._timekeeper.watch(lane.stream, str(partition))
+        if trimmed_by_consumer(lane.stream):
+            for partition in range(lane.stream.partitions):
+                self._timekeeper.watch(lane.stream, str(partition))
         return Partitions(lane, self._transport, build, grace_s=self._options.grace_s)
 
     def _begin(self, consumer: Consumer | Partitions, prefetch: int) -> Subscription:

@@ -15,10 +15,9 @@ from archive_bus._handling import Handling, Settlers, Work
 from archive_bus._held import Held
 from archive_bus._lease import clock
 from archive_bus._transport import Acked, Entry, Lane, Starts, Transport
+from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
 log = logging.getLogger(__name__)
-
-TRIM_S = 5.0
 REAP_S = 30.0
 WATCH_SHARE = 1 / 20
 """How much of a lease passes between two looks at what is about to run out."""
@@ -72,7 +71,8 @@ class Consumer:
             tasks.create_task(self._every(self._scan_s(), self._claim))
             tasks.create_task(self._every(self._lease_s / 3, self._renew))
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
-            tasks.create_task(self._every(TRIM_S, self._trim))
+            if trimmed_by_consumer(self.lane.stream):
+                tasks.create_task(self._every(TRIM_S, self._trim))
             tasks.create_task(self._every(REAP_S, self._reap))
 
     async def _read(self, prefetch: int) -> None:

@@ -17,6 +17,7 @@ from archive_bus._timekeeper import Timekeeper
 from archive_bus._tracing import sending, traceparent_of
 from archive_bus._transport import Transport
 from archive_bus._transport_parts import Due
+from archive_bus._trimming import Trimmer
 from archive_contracts.base import Message
 from archive_contracts.envelope import INLINE_LIMIT, Envelope, stamp
 from archive_contracts.streams import ANSWERS, Stream
@@ -34,10 +35,12 @@ class Sender:
         payloads: Payloads,
         *,
         timekeeper: Timekeeper,
+        trimmer: Trimmer,
         tracer: Tracer | None,
     ) -> None:
         self._transport = transport
         self._timekeeper = timekeeper
+        self._trimmer = trimmer
         self._options = options
         self._payloads = payloads
         self._tracer = tracer
@@ -58,6 +61,7 @@ class Sender:
         if type(message) not in to.messages:
             raise NotInMap(f"{to.name} does not carry {message.type}")
         partition = partition or to.partition_of(message)
+        self._trimmer.published(to, partition)
         envelope = await self._seal(message, origin, message_id, subject=to.key_of(message))
         if self._tracer is None:
             await self._publish(to, partition, envelope, timeout, lease, due)

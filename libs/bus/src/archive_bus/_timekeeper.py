@@ -1,4 +1,7 @@
-"""Who makes delayed messages visible when they are due: every process that reads their lane or has written to it."""
+"""Who makes delayed messages visible when they are due: every process whose service publishes to their stream.
+
+A consumer may not add to what it reads; only where all publishers are foreign, it keeps their time.
+"""
 
 import asyncio
 import logging

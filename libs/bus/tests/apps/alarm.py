@@ -1,6 +1,7 @@
-"""A process that sets timers, or one that tells how late each message came; made to be killed.
+"""A process that sets timers, one that publishes nothing yet, or one that tells how late each message came.
 
-Usage: alarm.py set URL COUNT FROM_S SPREAD_S, or alarm.py hear URL. Times count from now; lateness is in milliseconds.
+Usage: alarm.py set URL COUNT FROM_S SPREAD_S, alarm.py idle URL, or alarm.py hear URL. Made to be killed. Times count
+from now; lateness is in milliseconds.
 """
 
 import asyncio
@@ -47,11 +48,12 @@ async def set_timers(bus: Bus, count: int, begin_s: float, spread_s: float) -> N
 
 async def main(what: str, url: str, *numbers: str) -> None:
     """Do one or the other until killed."""
-    async with connect(url, url, BusOptions(service="router")) as bus:
+    service = "router" if what == "hear" else "gateway"
+    async with connect(url, url, BusOptions(service=service)) as bus:
         if what == "set":
             count, begin_s, spread_s = numbers
             await set_timers(bus, int(count), float(begin_s), float(spread_s))
-        else:
+        elif what == "hear":
             bus.subscribe(STREAM, {ChatRequested: hear}, concurrency=16)
         say("ready")
         await asyncio.sleep(600)

@@ -60,12 +60,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """Where everything of this run lies: folders, addresses, the interpreter."""
+    """Where everything of this run lies: folders, addresses, the interpreter.
+
+    The two URLs are the operator's; a service with a credential of its own finds its URL by its name.
+    """
 
     home: Path
     python: str
     bus_url: str
     state_url: str
+    bus_urls: Mapping[str, str] = field(default_factory=dict[str, str])
+    state_urls: Mapping[str, str] = field(default_factory=dict[str, str])
     blobs_url: str
     gateway_port: int
     console_port: int
@@ -106,12 +111,18 @@ def check(choice: Choice) -> None:
             raise UsageError(f"There must be {wanted} {name}.", code="bad_option", next_step=f"drop {name}={count}")
 
 
+def server_env(service: str, *, site: Site) -> dict[str, str]:
+    """Return where a service finds the servers, with its own credential where it has one."""
+    return {
+        "ARCHIVE_BUS_URL": site.bus_urls.get(service, site.bus_url),
+        "ARCHIVE_STATE_URL": site.state_urls.get(service, site.state_url),
+    }
+
+
 def common_env(site: Site) -> dict[str, str]:
     """Return what every process of ours reads."""
     return {
         "ARCHIVE_HOME": str(site.home),
-        "ARCHIVE_BUS_URL": site.bus_url,
-        "ARCHIVE_STATE_URL": site.state_url,
         "ARCHIVE_BLOBS_URL": site.blobs_url,
         "ARCHIVE_HEALTH_HOST": "127.0.0.1",
         "ARCHIVE_HEALTH_PORT": "0",
@@ -188,7 +199,8 @@ def pools(choice: Choice) -> tuple[str, ...]:
 def parts(choice: Choice, site: Site) -> list[tuple[str, dict[str, str]]]:
     """Return (service, its environment) for each service of the one process, engines first."""
     engines = [("engine", engine_env(pool, site=site)) for pool in pools(choice)]
-    return [*engines, *((name, service_env(name, choice=choice, site=site)) for name in SERVICES)]
+    others = [(name, service_env(name, choice=choice, site=site)) for name in SERVICES]
+    return [(name, server_env(name, site=site) | env) for name, env in (*engines, *others)]
 
 
 def added_engine(entry: EngineEntry, *, choice: Choice, site: Site, key: str) -> Process:
@@ -231,7 +243,7 @@ def _service(service: str, *, wave: Wave, name: str, env: Mapping[str, str], cho
         service=service,
         wave=wave,
         command=(site.python, "-m", f"archive_{service.replace('-', '_')}"),
-        env=common_env(site) | dict(env) | own,
+        env=common_env(site) | server_env(service, site=site) | dict(env) | own,
         ready_file=ready_file,
     )
 

@@ -188,11 +188,14 @@ class System:
 
     def _site(self, addresses: Addresses) -> Site:
         urls = {server.role: server.url for server in addresses.servers}
+        own = {server.role: server.urls for server in addresses.servers}
         return Site(
             home=self._home.path,
             python=sys.executable,
             bus_url=urls.get("bus") or self._env["ARCHIVE_BUS_URL"],
             state_url=urls.get("state") or self._env["ARCHIVE_STATE_URL"],
+            bus_urls=own.get("bus", {}),
+            state_urls=own.get("state", {}),
             blobs_url=self._env.get("ARCHIVE_BLOBS_URL") or (self._home.path / "blobs").as_uri(),
             gateway_port=addresses.gateway.port,
             console_port=addresses.console.port,

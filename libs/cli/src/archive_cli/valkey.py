@@ -1,11 +1,15 @@
 """The two embedded servers: their configuration files and how they are reached."""
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from archive_cli.home import write_private
+from archive_contracts import access
+from archive_contracts.streams import SERVICES
+from archive_contracts.streams import Server as ServerRole
 
 Role = Literal["bus", "state"]
 
@@ -16,22 +20,49 @@ _VOLATILE = ("appendonly no", "maxmemory 512mb", "maxmemory-policy volatile-lru"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One embedded server; the password stays out of every command line."""
+    """One embedded server. Every service is a user of its own; passwords stay out of every command line."""
 
     role: Role
     port: int
-    password: str
+    passwords: Mapping[str, str]
     folder: Path
+    publishers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of ingresses whose foreign publishers may write, with their passwords."""
 
     @property
     def url(self) -> str:
-        """Return the address with the credential."""
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        """Return the address with the operator's credential."""
+        return self.url_of(access.OPERATOR)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Return the address of each user, its credential included."""
+        return {user: self.url_of(user) for user in self.passwords}
+
+    def url_of(self, user: str) -> str:
+        """Return the address for one user."""
+        return f"redis://{user}:{self.passwords[user]}@127.0.0.1:{self.port}/0"
 
     @property
     def config_file(self) -> Path:
         """Return where the configuration lies."""
         return self.folder / "valkey.conf"
+
+    @property
+    def access_file(self) -> Path:
+        """Return where the users and their rights lie."""
+        return self.folder / "users.acl"
+
+    def access_rules(self) -> str:
+        """Return the users and their rights, written from the map of streams; nobody comes in without a name."""
+        flavour, roles = access.Flavour.VALKEY_9, {ServerRole(self.role)}
+        lines = ["user default off"]
+        for user, password in self.passwords.items():
+            lines.append(access.line(user, access.selectors(user, roles), flavour, passwords=[password]))
+        for name, password in self.publishers.items():
+            chosen = access.publisher_selectors(name)
+            lines.append(access.line(access.publisher(name), chosen, flavour, passwords=[password]))
+        return "\n".join(lines) + "\n"
 
     def configuration(self) -> str:
         """Return the configuration file.
@@ -42,7 +73,7 @@ class Server:
             "bind 127.0.0.1",
             f"port {self.port}",
             "protected-mode yes",
-            f"requirepass {self.password}",
+            f'aclfile "{_quoted(str(self.access_file))}"',
             f'dir "{_quoted(str(self.folder))}"',
             "daemonize no",
             'save ""',
@@ -52,7 +83,8 @@ class Server:
         return "\n".join(lines) + "\n"
 
     def write(self) -> None:
-        """Write the configuration file, readable by its owner only."""
+        """Write the configuration and the access rules, readable by their owner only."""
+        write_private(self.access_file, self.access_rules())
         write_private(self.config_file, self.configuration())
 
     def command(self) -> tuple[str, ...]:
@@ -61,8 +93,10 @@ class Server:
 
 
 def new_server(role: Role, *, port: int, folder: Path) -> Server:
-    """Return a server with a fresh password; a password lives as long as its run."""
-    return Server(role=role, port=port, password=secrets.token_urlsafe(24), folder=folder)
+    """Return a server with fresh passwords; a password lives as long as its run."""
+    users = (*SERVICES, access.OPERATOR)
+    passwords = {user: secrets.token_urlsafe(24) for user in users}
+    return Server(role=role, port=port, passwords=passwords, folder=folder)
 
 
 def binary() -> Path:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -42,7 +43,15 @@ def server_binary() -> str:
 class RedisServer:
     """One server process that can be killed and started again on the same port and data."""
 
-    def __init__(self, folder: Path | None = None, *, durable: bool = False, binary: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        durable: bool = False,
+        binary: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        self._options = tuple(options)
         self.port = free_port()
         self.binary = binary or server_binary()
         self.durable = durable
@@ -65,6 +74,7 @@ class RedisServer:
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)),
                 *("--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning"),
                 *persistence,
+                *self._options,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -82,7 +92,7 @@ class RedisServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=0.5) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 

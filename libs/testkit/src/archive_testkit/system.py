@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
 START_S = 90.0
 STOP_S = 40.0
 
@@ -67,6 +69,16 @@ class ArchiveSystem:
             self._process.kill()
             self._process.wait(10)
             raise SystemFailed(f"it did not end in {STOP_S:g} s: {self._log.read_text(errors='replace')}") from None
+
+    def refusals(self) -> list[str]:
+        """Return what the access rules of both servers refused to services since these servers started."""
+        found: list[str] = []
+        for url in (self.run_info["bus_url"], self.run_info["state_url"]):
+            server: Any = Redis.from_url(url, decode_responses=True)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+            with server as client:
+                entries: Any = client.acl_log()
+            found += [f"{entry['username']}: {entry['object']} ({entry['reason']})" for entry in entries]
+        return found
 
     def kill(self, name: str) -> int:
         """End a child as a crash would. Returns its process id."""

@@ -87,7 +87,7 @@ class Delaying:
         async with backend.bus("gateway") as gateway:
             await gateway.publish(chat("m"), to=CHAT_REQUESTS, delay=timedelta(seconds=0.2))
         await asyncio.sleep(0.3)
-        async with backend.bus("router") as router:
+        async with backend.bus("router") as router, backend.bus("gateway"):
             router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
             await eventually(lambda: seen == ["m"])
 
