@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ class Folder:
         (self.root / name).rename(target)
 
     def files(self, below: str = "") -> list[str]:
-        found = (self.root / below).rglob("*")
-        return sorted(path.relative_to(self.root).as_posix() for path in found if path.is_file())
+        # Unlike rglob, a walk takes no offence at folders that vanish under it.
+        found = (Path(folder) / name for folder, _, names in os.walk(self.root / below) for name in names)
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     def content(self, name: str) -> bytes:
         return (self.root / name).read_bytes()

@@ -4,11 +4,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from archive_testkit.guarantees import figure, pytest_addoption, pytest_configure, pytest_itemcollected
 from archive_testkit.servers import RedisServer, server_binary
 
 __all__ = ["figure", "pytest_addoption", "pytest_configure", "pytest_itemcollected"]
+
+# Machines are slow and shared: how long an example takes says nothing about the code.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 pytest.register_assert_rewrite("archive_testkit.conformance")
 

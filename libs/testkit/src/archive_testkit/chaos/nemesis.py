@@ -4,6 +4,7 @@
 # redis-py leaves its replies without types.
 
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from archive_testkit.chaos.history import Recorder, What
 from archive_testkit.chaos.schedule import Fault, Step
@@ -130,7 +132,8 @@ class Nemesis:
                 await self._client.config_set("maxmemory", 0)
             case Fault.DELETE_GROUP:
                 since = time.monotonic()
-                await self._client.xgroup_destroy(inputs().physical(), GROUP)
+                with contextlib.suppress(ResponseError):  # the stream may have been deleted a moment ago
+                    await self._client.xgroup_destroy(inputs().physical(), GROUP)
                 self._notes.note(What.GONE, since=since, detail="group")
             case _:
                 await self._delete_stream()
