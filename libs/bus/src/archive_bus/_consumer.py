@@ -222,7 +222,9 @@ class Consumer:
             if entries:
                 await self._hand_back([entry.id for entry in entries], begun=False)
             return
-        taken = [Held(entry, self, lease_s=self._lease_s) for entry in entries]
+        # A group that was deleted and made anew delivers again what is in hand here: it is ours still, and runs.
+        fresh = [entry for entry in entries if entry.id not in self._held]
+        taken = [Held(entry, self, lease_s=self._lease_s) for entry in fresh]
         for held in taken:
             self._held[held.entry.id] = held
         for held in taken:
