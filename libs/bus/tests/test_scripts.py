@@ -38,7 +38,7 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 async def test_every_script_is_tested_here() -> None:
     delivery = "ack append bury claim extend publish reap release reply started trim"
-    features = "adopt delay end_log move_due own present take"
+    features = "ack_once adopt begin_once delay end_log move_due own present take"
     operating = "backlog drop_group replay"
     assert set(SCRIPTS) == {*delivery.split(), *features.split(), *operating.split()}
 
@@ -302,3 +302,19 @@ async def test_adopt_leaves_what_is_parked(client: Any) -> None:
         due: "me",
         later: "-",
     }
+
+
+async def test_message_is_handled_once(client: Any) -> None:
+    inbox = f"{STREAM}:g:done:id"
+    first, second, theirs = await deliver(client, 3)
+    await client.xclaim(STREAM, "g", "other", 0, [theirs])
+    begin, ack = [STREAM, inbox], [STREAM, ATTEMPTS, inbox]
+    assert await run(client, "begin_once", begin, "g", "me", theirs, HOUR) == -1
+    assert await run(client, "begin_once", begin, "g", "me", first, HOUR) == 1
+    assert await run(client, "begin_once", begin, "g", "me", first, HOUR) == 1
+    assert await run(client, "begin_once", begin, "g", "me", second, HOUR) == 2
+    assert await run(client, "ack_once", ack, "g", "other", first, HOUR) == -1
+    assert await run(client, "ack_once", ack, "g", "me", first, HOUR) == 1
+    assert await run(client, "ack_once", ack, "g", "me", first, HOUR) == 0
+    assert await run(client, "begin_once", begin, "g", "me", second, HOUR) == 0
+    assert 0 < await client.pttl(inbox) <= HOUR

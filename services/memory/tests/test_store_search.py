@@ -170,3 +170,11 @@ async def test_newest_turns_come_first(store: Store) -> None:
     await store.remember_turns("default", "m1", said)
     items, total = await store.list_turns("default", limit=2, offset=1)
     assert ([item.text for item in items], total) == (["turn 2", "turn 1"], 4)
+
+
+async def test_repeated_message_brings_nothing_back(store: Store) -> None:
+    said = [NewTurn("user", "what was said", session="s", created_at=1.0)]
+    (item,) = await store.remember_turns("default", "first", said)
+    assert await store.forget_turn("default", "second", item.id)
+    assert await store.remember_turns("default", "first", said) == []
+    assert await store.list_turns("default") == ([], 0)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from archive_bus._fair import WEIGHTS, Fair
     from archive_bus._gate import Gate
+    from archive_bus._inbox import Inbox, Inboxes, Turn, once
     from archive_bus._lease import Lease, clock
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions, Limits
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
 
 _HOMES = {
+    "Inbox": "archive_bus._inbox",
+    "Inboxes": "archive_bus._inbox",
+    "Turn": "archive_bus._inbox",
+    "once": "archive_bus._inbox",
     "Fair": "archive_bus._fair",
     "WEIGHTS": "archive_bus._fair",
     "Adopted": "archive_bus._owners",
@@ -125,6 +130,8 @@ __all__ = [
     "Gate",
     "GroupReport",
     "Handler",
+    "Inbox",
+    "Inboxes",
     "JournalConflict",
     "Lane",
     "Lease",
@@ -154,9 +161,11 @@ __all__ = [
     "Taken",
     "Timers",
     "Transport",
+    "Turn",
     "Verdict",
     "clock",
     "connect",
+    "once",
     "wire",
 ]
 

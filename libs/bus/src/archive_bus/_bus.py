@@ -135,6 +135,7 @@ class Bus:
         prefetch: int | None = None,
         slots: Gate | None = None,
         on_dead: Mapping[type[Message], OnDead[Any]] | None = None,
+        inbox: timedelta | None = None,
     ) -> Subscription:
         """Handle messages of a stream in this service's group of the map, up to ``concurrency`` at a time.
 
@@ -143,6 +144,8 @@ class Bus:
         is ordered by key this process reads its share of the partitions.
         ``on_dead`` runs when a message of its type is given up, also one that killed every process that ran it and so
         can tell nobody itself; it has to end what waits for the message, such as a job, and must be quick and safe.
+        For as long as ``inbox`` the group remembers what it has handled, and a message that comes again does nothing;
+        a service that keeps its effects in a database of its own uses ``once`` there instead.
 
         Raises:
             NotInMap: the map does not name this service as a consumer of these types.
@@ -153,7 +156,7 @@ class Bus:
         lane = Lane(stream=stream, partition=partition or "0", group=self.service, consumer=self.process)
         gate = slots or Gate(concurrency)
         prefetch = prefetch or concurrency
-        work = partial(self._work, stream, handlers, on_dead or {})
+        work = partial(self._work, stream, handlers, on_dead or {}, inbox)
         if stream.ordered and not partition:
             return self._begin(self._sharing(lane, work, gate, concurrency), prefetch)
         consumer = Consumer(
@@ -203,6 +206,7 @@ class Bus:
         stream: Stream,
         handlers: Mapping[type[Message], Handler[Any]],
         on_dead: Mapping[type[Message], OnDead[Any]],
+        inbox: timedelta | None,
         fence: int,
     ) -> Work:
         async def deliver(run: HandlerRun, envelope: Envelope, message: Message, traceparent: str) -> Delivery[Message]:
@@ -235,7 +239,7 @@ class Bus:
             if react := on_dead.get(type(message)):
                 await within(envelope, message, run, lambda delivery: react(delivery, problem))
 
-        return Work(handlers=handlers, run=handle, refuse=self._refuse, bury=bury, payloads=self._payloads)
+        return Work(handlers=handlers, run=handle, refuse=self._refuse, bury=bury, payloads=self._payloads, inbox=inbox)
 
     async def _refuse(self, envelope: Envelope, problem: Problem, lease: Lease) -> None:
         if envelope.reply or envelope.log:

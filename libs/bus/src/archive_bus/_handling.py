@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from archive_bus._coalesce import Coalescer
 from archive_bus._errors import BusError, BusUnavailable, LeaseLost, PayloadError, Reject, Retry
 from archive_bus._gate import Gate
 from archive_bus._held import Held
+from archive_bus._inbox import Turn
 from archive_bus._lease import Lease, clock
 from archive_bus._payload import Payloads, UnreadableMessage
 from archive_bus._transport import Acked, Lane, Starts, Transport
@@ -22,6 +24,7 @@ from archive_contracts.envelope import Envelope, EnvelopeError
 log = logging.getLogger(__name__)
 
 OUTAGE_PAUSE_S = 0.5
+REPEAT_PAUSE_S = 1.0
 SUSPECT_AFTER = 2
 """Runs that took their process with them, after which a message runs alone."""
 CAUSE_LIMIT = 4000
@@ -43,7 +46,7 @@ class Work:
     """What a consumer does with messages.
 
     ``refuse`` tells a waiting caller that its request failed; ``bury`` lets the service end what depended on a message
-    that is given up.
+    that is given up; ``inbox`` is how long the group remembers what it has handled.
     """
 
     handlers: Mapping[type[Message], Any]
@@ -51,6 +54,7 @@ class Work:
     refuse: Callable[[Envelope, Problem, Lease], Awaitable[object]]
     bury: Callable[[Envelope, Message, HandlerRun, Problem], Awaitable[None]]
     payloads: Payloads
+    inbox: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,11 @@ class Handling:
 
     async def _acknowledge(self, held: Held) -> bool:
         held.settled = True
-        outcome = await self._settlers.ack.put(held.entry.id)
+        if held.once and self._work.inbox:
+            inboxes = self._transport.inboxes
+            outcome = await inboxes.settle(self._lane, held.entry.id, held.once, window=self._work.inbox)
+        else:
+            outcome = await self._settlers.ack.put(held.entry.id)
         # What was settled before, while nobody else could have it, was settled by a first copy of this command.
         held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and clock() < held.until)
         return held.over
@@ -136,12 +144,32 @@ class Handling:
             await self._bury(held, "attempts_exhausted", _why(starts), envelope)
             return
         held.attempt = starts.begun
+        if self._work.inbox and not await self._is_first(held, envelope, self._work.inbox):
+            return
         alone = starts.begun - 1 - starts.failed >= SUSPECT_AFTER
         if not alone:
             await self._attempt(held, envelope, message, starts.begun)
             return
         async with self._gate.alone():
             await self._attempt(held, envelope, message, starts.begun)
+
+    async def _is_first(self, held: Held, envelope: Envelope, window: timedelta) -> bool:
+        """Whether no other entry of the message has had its effect, or may be having it; else settle this one."""
+        turn = await self._transport.inboxes.begin(self._lane, held.entry.id, envelope.id, window=window)
+        if turn is Turn.LOST:
+            raise LeaseLost("another consumer took the message before it began")
+        if turn is Turn.NOW:
+            held.once = envelope.id
+            return True
+        if held.starting:
+            await held.starting
+        if turn is Turn.DONE:
+            self.counts["repeated"] += 1
+            await self._acknowledge(held)
+        else:
+            held.settled = True
+            await self._transport.park(self._lane, held.entry.id, delay_s=REPEAT_PAUSE_S, failed=False)
+        return False
 
     async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
         began = time.monotonic()

@@ -30,11 +30,12 @@ class Held:
 
     ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
     way, and renewing it would undo that; ``over``: it is settled for good; ``lost``: another consumer has it, or may
-    have it at any time. ``attempt`` is 0 until it runs; ``spent``: it has failed as often as it may.
+    have it at any time. ``attempt`` is 0 until it runs; ``spent``: it has failed as often as it may; ``once``
+    is the message id under which its effect is noted in the group's inbox.
     """
 
     __slots__ = (
-        *("_keeper", "attempt", "begun", "entry", "lost", "over"),
+        *("_keeper", "attempt", "begun", "entry", "lost", "once", "over"),
         *("settled", "spent", "starting", "task", "until"),
     )
 
@@ -48,6 +49,7 @@ class Held:
         self.begun = False
         self.settled = False
         self.spent = False
+        self.once = ""
         self.over = False
         self.lost = False
 

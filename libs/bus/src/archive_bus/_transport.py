@@ -8,6 +8,7 @@ from typing import Protocol
 
 from archive_bus._backlog import Backlog
 from archive_bus._errors import PayloadError
+from archive_bus._inbox import Inboxes
 from archive_bus._lease import Lease
 from archive_bus._owners import Owners
 from archive_bus._transport_parts import AnswerLogs, Timers
@@ -92,6 +93,11 @@ class Transport(Protocol):
     @property
     def answers(self) -> AnswerLogs:
         """Logs of streamed answers."""
+        ...
+
+    @property
+    def inboxes(self) -> Inboxes:
+        """What groups have handled."""
         ...
 
     @property

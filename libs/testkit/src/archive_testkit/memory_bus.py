@@ -17,6 +17,7 @@ from archive_bus import (
     BusUnavailable,
     Entry,
     Feed,
+    Inboxes,
     Lane,
     Lease,
     Limits,
@@ -29,6 +30,7 @@ from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Server, Stream
 from archive_testkit.memory_answers import MemoryAnswerLogs
 from archive_testkit.memory_broker import Broker
+from archive_testkit.memory_inboxes import MemoryInboxes
 from archive_testkit.memory_log import heard_in_time, in_time
 from archive_testkit.memory_owners import MemoryOwners
 from archive_testkit.memory_timers import MemoryTimers
@@ -59,6 +61,7 @@ class MemoryTransport:
         self._broker = broker
         self._depth = depth
         self.answers: AnswerLogs = MemoryAnswerLogs(broker, _Written)
+        self.inboxes: Inboxes = MemoryInboxes(broker)
         self.owners: Owners = MemoryOwners(broker)
         self.timers: Timers = MemoryTimers(broker)
 

@@ -7,11 +7,13 @@ from faststream.redis import RedisBroker
 from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
+from archive_bus._inbox import Inboxes
 from archive_bus._options import Limits
 from archive_bus._owners import Owners
 from archive_bus._pump import pump
 from archive_bus._redis.answers import RedisAnswerLogs
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, RedisUrls
+from archive_bus._redis.inboxes import RedisInboxes
 from archive_bus._redis.owners import RedisOwners
 from archive_bus._redis.publishing import Publishing
 from archive_bus._redis.reading import Reading
@@ -33,6 +35,7 @@ class RedisTransport(Publishing, Settling, Reading):
         Settling.__init__(self, self._connections)
         Reading.__init__(self, self._connections)
         self.answers: AnswerLogs = RedisAnswerLogs(self._connections)
+        self.inboxes: Inboxes = RedisInboxes(self._connections)
         self.owners: Owners = RedisOwners(self._connections, self)
         self.timers: Timers = RedisTimers(self._connections, self)
         self._broker: RedisBroker = RedisBroker(

@@ -8,6 +8,7 @@ from archive_testkit.conformance.answers import Answering
 from archive_testkit.conformance.backend import Backend, Feature, MemoryBackend
 from archive_testkit.conformance.delivery import Delivering
 from archive_testkit.conformance.failures import Failing
+from archive_testkit.conformance.inboxes import Remembering
 from archive_testkit.conformance.ordering import Ordering
 from archive_testkit.conformance.priorities import Prioritising
 from archive_testkit.conformance.records import Recording
@@ -15,7 +16,9 @@ from archive_testkit.conformance.requests import Requesting
 from archive_testkit.conformance.timers import Delaying
 
 
-class BusConformance(Delivering, Failing, Requesting, Recording, Answering, Delaying, Ordering, Prioritising):
+class BusConformance(
+    Delivering, Failing, Requesting, Recording, Answering, Delaying, Ordering, Prioritising, Remembering
+):
     """All of it."""
 
 

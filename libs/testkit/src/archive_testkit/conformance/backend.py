@@ -27,6 +27,7 @@ class Feature(StrEnum):
     TIMERS = "timers"
     ORDER = "order by key"
     PRIORITIES = "priorities"
+    INBOX = "inbox"
     FOREIGN_ENTRIES = "foreign entries"
     """Anybody can write fields of any name and any bytes."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from archive_memory.adapters.ledger import Ledger
 from archive_memory.adapters.text import Kind
 from archive_memory.adapters.vectors import Key, Shelf, delete_vectors, vectors_of
 from archive_memory.adapters.writer import Transaction
@@ -25,6 +26,11 @@ class Change:
     def connection(self) -> sqlite3.Connection:
         """Where to write."""
         return self.tx.connection
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the tenant's messages did before; what this one does is noted there."""
+        return Ledger(self.connection, self.tenant, self.at)
 
     def show(self, kind: Kind, owners: Sequence[int]) -> None:
         """Let the stored vectors of these texts be found once the commit is durable."""

@@ -6,6 +6,7 @@ A message's id and its effect are one transaction, so that a redelivery finds ei
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 
 KEEP_S = 14 * 24 * 3600.0  # longer than any stream keeps a message that could come again
 
@@ -22,16 +23,24 @@ def keep_tenant(connection: sqlite3.Connection, name: str) -> int:
     return connection.execute("SELECT id FROM tenants WHERE name = ?", (name,)).fetchone()[0]
 
 
-def earlier_result(connection: sqlite3.Connection, tenant: int, message_id: str) -> int | None:
-    """Return what a message did when it came before, None for a new one."""
-    sql = "SELECT result FROM processed WHERE tenant = ? AND message_id = ?"
-    row = connection.execute(sql, (tenant, message_id)).fetchone()
-    return row[0] if row else None
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The inbox of one tenant, on the transaction of one change made at a time; an `archive_bus.Inbox` of results."""
 
+    connection: sqlite3.Connection
+    tenant: int
+    at: float
 
-def record(connection: sqlite3.Connection, tenant: int, message_id: str, at: float, result: int) -> None:
-    """Remember that a message was handled and with what result."""
-    connection.execute("INSERT OR REPLACE INTO processed VALUES (?, ?, ?, ?)", (tenant, message_id, at, result))
+    def earlier(self, message_id: str) -> int | None:
+        """Return what a message did when it came before, None for a new one."""
+        sql = "SELECT result FROM processed WHERE tenant = ? AND message_id = ?"
+        row = self.connection.execute(sql, (self.tenant, message_id)).fetchone()
+        return row[0] if row else None
+
+    def record(self, message_id: str, result: int) -> None:
+        """Remember that a message was handled and with what result."""
+        values = (self.tenant, message_id, self.at, result)
+        self.connection.execute("INSERT OR REPLACE INTO processed VALUES (?, ?, ?, ?)", values)
 
 
 def bury(connection: sqlite3.Connection, tenant: int, job_id: str, at: float) -> None:

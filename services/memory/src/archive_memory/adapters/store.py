@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 
+from archive_bus import once
 from archive_contracts.documents import Chunk, DocumentChunked, DocumentFailed, DocumentInfo
 from archive_contracts.memory import ChunkHit, LibraryStats, MemoryItem
 from archive_memory.adapters import documents, ledger, schema, turns
@@ -102,7 +103,7 @@ class Store:
             change = self._change(tx, tenant)
             model = _model(tx.connection, vectors)
             outcome = documents.add_batch(change, batch, per_chunk, model)
-            ledger.record(tx.connection, change.tenant, message_id, change.at, int(outcome.complete))
+            change.ledger.record(message_id, int(outcome.complete))
             return outcome
 
         return await self._writer.run(apply)
@@ -168,10 +169,13 @@ class Store:
 
         def apply(tx: Transaction) -> list[MemoryItem]:
             change = self._change(tx, tenant)
-            if ledger.earlier_result(tx.connection, change.tenant, message_id) is None:
+
+            def remember() -> int:
                 model = _model(tx.connection, vectors) if vectors else None
                 turns.remember(change, tenant, message_id, said, (model, per_turn) if model else None)
-                ledger.record(tx.connection, change.tenant, message_id, change.at, 1)
+                return 1
+
+            once(change.ledger, message_id, remember)
             return turns.of_message(tx.connection, change.tenant, message_id)
 
         return await self._writer.run(apply)
@@ -263,12 +267,15 @@ class Store:
 
         def apply(tx: Transaction) -> bool:
             change = self._change(tx, tenant)
-            earlier = ledger.earlier_result(tx.connection, change.tenant, message_id)
-            if earlier is not None:
-                return bool(earlier) if again is None else again
-            result = do(change)
-            ledger.record(tx.connection, change.tenant, message_id, change.at, int(result))
-            return result
+            ran = False
+
+            def effect() -> int:
+                nonlocal ran
+                ran = True
+                return int(do(change))
+
+            result = bool(once(change.ledger, message_id, effect))
+            return result if ran or again is None else again
 
         return await self._writer.run(apply)
 
