@@ -125,6 +125,7 @@ class ListDocuments(Message):
     type: ClassVar[str] = "memory.list-documents.v1"
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     offset: Annotated[int, Field(ge=0)] = 0
+    words: Annotated[str, Field(description="Only documents whose name or title holds this, whatever its case.")] = ""
 
 
 class GetDocument(Message):

@@ -207,6 +207,16 @@ async def test_catalogue_lists_newest_first(store: Store) -> None:
     assert total == 5
 
 
+async def test_catalogue_is_searched_by_name(store: Store) -> None:
+    for name in ("Annual report 50%.pdf", "annual-plan.pdf", "notes.md"):
+        await store.queue_document(
+            "default", f"m-{name}", info(f"doc-{name}", f"job-{name}").model_copy(update={"filename": name})
+        )
+    for words, expected in (("ANNUAL", 2), ("0%", 1), ("a%n", 0), ("_", 0), ("\0", 0), ("", 3)):
+        page, total = await store.list_documents("default", words=words)
+        assert (words, len(page), total) == (words, expected, expected)
+
+
 async def test_empty_document_is_ready(store: Store) -> None:
     outcome = await store.add_batch("default", "m1", batch(), vectors())
     assert outcome.complete

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from archive_bus import Bus, BusError, BusUnavailable, NoSuchLog, Origin
-from archive_console.domain.answers import Answer
+from archive_console.domain.answers import STOPPED, Answer
 from archive_console.domain.conversations import Turn, context
 from archive_console.domain.ports import Change, Conversations
 from archive_contracts.agents import RunAgent, RunResearch
@@ -31,6 +31,7 @@ LOST = Problem(
     message="The answer was interrupted, and what had come of it is gone.",
     next_step="Ask again with 'Retry'.",
 )
+CANCELLED = Problem(code=STOPPED, message="The answer was stopped.", next_step="Ask again with 'Retry'.")
 
 
 class Answering:
@@ -89,21 +90,28 @@ class Answering:
         async for answered in self._bus.follow_log(turn.id, tenant=tenant):
             if answered is not None:
                 answer = answer.after(answered.message)
-            elif turn.mode == "agent":
-                answer = replace(answer, steps=await self._steps(turn.id))
+            else:
+                answer = await self._meanwhile(turn, answer)
             yield answer
             if answer.ended:
                 return
 
-    async def _steps(self, run_id: str) -> Any:
-        """Return the steps of a run so far: they stand in its journal, not in its answer."""
-        told = Answer()
+    async def _meanwhile(self, turn: Turn, answer: Answer) -> Answer:
+        """Return what is known beside the log while that is silent.
+
+        An engine that was stopped says nothing more; the steps of a run stand in its journal, not in its answer.
+        """
         try:
-            for received in await self._bus.journal(RUNS_JOURNAL, run_id):
-                told = told.after(received.message)
+            if await self._bus.cancelled(turn.id):
+                return answer.failed(CANCELLED)
+            if turn.mode == "agent":
+                told = Answer()
+                for received in await self._bus.journal(RUNS_JOURNAL, turn.id):
+                    told = told.after(received.message)
+                return replace(answer, steps=told.steps)
         except BusUnavailable:
             pass
-        return told.steps
+        return answer
 
     async def _answer(
         self, tenant: str, conversation: str, turn: Turn, before: Sequence[Turn], sent: asyncio.Event

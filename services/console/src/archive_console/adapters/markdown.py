@@ -2,8 +2,10 @@
 # Pygments says little about its types:
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
 
+import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
@@ -25,23 +27,51 @@ class Markdown:
         self._engine = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _coloured})
         self._engine.enable(["table", "strikethrough"]).disable("image")
         self._engine.add_render_rule("link_open", _link)
+        self._engine.inline.ruler.before("link", "citation", _cite)
+        self._engine.add_render_rule("citation", _citation)
 
-    def html(self, text: str, sources: Sequence[Source] = ()) -> Markup:
-        """Return the HTML of a text; ``[Source N]`` becomes a link to the source when there is one of that number."""
-        rendered = str(self._engine.render(text))
-        for source in sources:
-            mark = Markup('<a class="cite" href="{}" title="{}">{}</a>').format(
-                address_of(source), f"{source.filename}{f', page {source.page}' if source.page else ''}", source.number
-            )
-            rendered = rendered.replace(f"[Source {source.number}]", str(mark))
-        return Markup(rendered)  # noqa: S704 - the engine escapes everything it is given
+    def html(self, text: str, sources: Sequence[Source] = (), *, turn: str = "") -> Markup:
+        """Return the HTML of a text.
+
+        ``[Source N]`` becomes a link to the source of that number, where there is one and the mark is no code; ``turn``
+        tells that page which answer the reader came from.
+        """
+        known = {source.number: (source, turn) for source in sources}
+        return Markup(self._engine.render(text, {"sources": known}))  # noqa: S704 - the engine escapes what it is given
 
 
-def address_of(source: Source) -> str:
-    """Return where a source is shown; a remembered turn has no page of its own."""
+def address_of(source: Source, turn: str) -> str:
+    """Return where a source is shown, or nothing: a remembered turn has no page of its own."""
     if source.type != "library" or not source.document_id:
-        return "#"
-    return f"/documents/{source.document_id}/source/{source.chunk_id}?page={source.page or 1}"
+        return ""
+    chunk = f"/source/{quote(source.chunk_id, safe='')}" if source.chunk_id else ""
+    query = urlencode({"page": source.page or 1} | ({"turn": turn} if turn else {}))
+    return f"/documents/{quote(source.document_id, safe='')}{chunk}?{query}"
+
+
+_MARK = re.compile(r"\[Source (\d{1,4})\]")
+
+
+def _cite(state: Any, silent: bool) -> bool:
+    """Read a citation; a rule of its own, since text that was replaced after rendering may stand in an attribute."""
+    mark = _MARK.match(state.src, state.pos, state.posMax)
+    known = state.env.get("sources", {}).get(int(mark[1])) if mark else None
+    if mark is None or known is None:
+        return False
+    if not silent:
+        state.push("citation", "a", 0).meta = {"known": known}
+    state.pos = mark.end()
+    return True
+
+
+def _citation(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+    del self, options, env
+    source, turn = tokens[index].meta["known"]
+    title = f"{source.filename or 'Remembered'}{f', page {source.page}' if source.page else ''}"
+    address = address_of(source, turn)
+    if not address:
+        return str(Markup('<span class="cite" title="{}">{}</span>').format(title, source.number))
+    return str(Markup('<a class="cite" href="{}" title="{}">{}</a>').format(address, title, source.number))
 
 
 def _link(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:

@@ -1,6 +1,7 @@
 """Conversations in SQLite: one file for all tenants, which several consoles of one machine may share."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -104,11 +105,12 @@ class ConversationStore:
 
     async def headings(self, tenant: str, *, words: str = "", limit: int = 50, offset: int = 0) -> list[Heading]:
         """Return conversations, the latest first; with ``words`` those that hold all of them."""
-        if words.strip():
-            return await self._run(lambda connection: _search(connection, tenant, words, limit))
+        words = words.replace("\0", "\ufffd").strip()
+        if words:
+            return await self._run(lambda connection: _search(connection, tenant, words, limit, offset))
 
         def work(connection: sqlite3.Connection) -> list[Heading]:
-            sql = "SELECT id, title, updated_at FROM conversations WHERE tenant = ? ORDER BY updated_at DESC \
+            sql = "SELECT id, title, updated_at FROM conversations WHERE tenant = ? ORDER BY updated_at DESC, id \
                    LIMIT ? OFFSET ?"
             rows = connection.execute(sql, (tenant, limit, offset)).fetchall()
             return [Heading(id=row[0], title=row[1], updated_at=row[2]) for row in rows]
@@ -231,22 +233,26 @@ def _forget_log(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _search(connection: sqlite3.Connection, tenant: str, words: str, limit: int) -> list[Heading]:
-    phrase = " ".join(f'"{word}"' for word in words.replace('"', " ").split()[:16])
-    sql = """
-        SELECT c.id, c.title, c.updated_at, snippet(words, -1, '', '', '…', 12)
-        FROM words JOIN turns t ON t.seq = words.rowid
-        JOIN conversations c ON c.tenant = t.tenant AND c.id = t.conversation
-        WHERE words MATCH ? AND t.tenant = ? ORDER BY c.updated_at DESC LIMIT ?
+def _search(connection: sqlite3.Connection, tenant: str, words: str, limit: int, offset: int) -> list[Heading]:
+    # In quotes nothing is an operator of the query language.
+    phrase = " ".join(f'"{word}"' for word in words.replace('"', " ").split()[:16]) or '""'
+    title = re.sub(r"([%_\\])", r"\\\1", words)
+    sql = r"""
+        SELECT id, title, updated_at FROM conversations
+        WHERE tenant = ? AND (title LIKE ? ESCAPE '\' OR id IN (
+            SELECT t.conversation FROM words JOIN turns t ON t.seq = words.rowid WHERE words MATCH ? AND t.tenant = ?))
+        ORDER BY updated_at DESC, id LIMIT ? OFFSET ?
     """
-    found: dict[str, Heading] = {}
-    for identity, title, updated_at, excerpt in connection.execute(sql, (phrase, tenant, limit * 4)):
-        found.setdefault(identity, Heading(id=identity, title=title, updated_at=updated_at, excerpt=excerpt))
-    like = f"%{words.strip()}%"
-    sql = "SELECT id, title, updated_at FROM conversations WHERE tenant = ? AND title LIKE ? LIMIT ?"
-    for identity, title, updated_at in connection.execute(sql, (tenant, like, limit)):
-        found.setdefault(identity, Heading(id=identity, title=title, updated_at=updated_at))
-    return sorted(found.values(), key=lambda heading: heading.updated_at, reverse=True)[:limit]
+    rows = connection.execute(sql, (tenant, f"%{title}%", phrase, tenant, limit, offset)).fetchall()
+    sql = """
+        SELECT snippet(words, -1, '', '', '…', 12) FROM words JOIN turns t ON t.seq = words.rowid
+        WHERE words MATCH ? AND t.tenant = ? AND t.conversation = ? LIMIT 1
+    """
+    excerpts = [connection.execute(sql, (phrase, tenant, row[0])).fetchone() or ("",) for row in rows]
+    return [
+        Heading(id=row[0], title=row[1], updated_at=row[2], excerpt=excerpt[0])
+        for row, excerpt in zip(rows, excerpts, strict=True)
+    ]
 
 
 def _turn(row: tuple[Any, ...]) -> Turn:

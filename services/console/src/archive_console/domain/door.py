@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from archive_console.domain.errors import Refused
 
@@ -91,7 +90,7 @@ def check_names(host: str | None, origin: str | None, *, open_door: bool) -> Non
             f"The host {host[:100]!r} is not a name of this machine.",
             next_step="Use 127.0.0.1 or localhost, or set GATEWAY_API_KEY to serve under other names.",
         )
-    if origin and origin != "null" and (urlsplit(origin).hostname or "") != name:
+    if origin and origin.partition("://")[2] != host:
         raise Refused(f"Pages of {origin[:100]!r} may not use this one.", next_step="Open the page by its address.")
 
 

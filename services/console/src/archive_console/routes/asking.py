@@ -8,20 +8,24 @@ from archive_contracts.memory import DocumentsFound, DocumentText, GetDocument, 
 from archive_contracts.streams import MEMORY_QUERIES
 
 PATIENCE_S = 3.0
+FIRST_S = 0.25
+"""What a page waits for at most before it is shown without."""
 
 
 async def library(visit: Visit, *, limit: int = 200) -> tuple[DocumentInfo, ...]:
     """Return the latest documents; none when memory does not answer: a page is there without a wait."""
     try:
-        found = await documents(visit, limit=limit, patience_s=0.7)
+        found = await documents(visit, limit=limit, patience_s=FIRST_S)
     except BusError:
         return ()
     return tuple(document for document in found.documents if document.status in {"ready", "partial"})
 
 
-async def documents(visit: Visit, *, limit: int, offset: int = 0, patience_s: float = PATIENCE_S) -> DocumentsFound:
-    """Return a page of the catalogue. Raises BusError."""
-    wanted = ListDocuments(limit=limit, offset=offset)
+async def documents(
+    visit: Visit, *, limit: int, offset: int = 0, words: str = "", patience_s: float = PATIENCE_S
+) -> DocumentsFound:
+    """Return a page of the catalogue, or of those whose name or title holds ``words``. Raises BusError."""
+    wanted = ListDocuments(limit=limit, offset=offset, words=words)
     return await visit.desk.bus.request(
         wanted, DocumentsFound, to=MEMORY_QUERIES, origin=visit.origin, timeout=patience_s
     )

@@ -22,6 +22,8 @@ from archive_contracts.streams import MEMORY_COMMANDS
 TICK_S = 0.12
 """How often a growing answer is drawn anew: faster than the eye asks for, slower than tokens come."""
 SETTLE_S = 5.0
+LISTED = 50
+"""Conversations in the list at once."""
 MODES: dict[str, Mode] = {"documents": "documents", "chat": "chat", "agent": "agent"}
 
 
@@ -38,14 +40,17 @@ async def show_chat(visit: Visit) -> Response:
 async def _show(visit: Visit, conversation: Conversation | None) -> Response:
     edited = visit.word("edit")
     turns = conversation.turns if conversation else ()
-    headings = await visit.desk.conversations.headings(visit.tenant, words=visit.word("q"))
+    words, offset = visit.word("q"), visit.number("from", 0)
+    headings = await visit.desk.conversations.headings(visit.tenant, words=words, limit=LISTED + 1, offset=offset)
     return visit.page(
         "chat.html",
         conversation=conversation,
         turns=turns,
         editing=next((turn for turn in turns if turn.id == edited), None),
-        headings=headings,
-        words=visit.word("q"),
+        headings=headings[:LISTED],
+        newer=max(0, offset - LISTED) if offset else None,
+        older=offset + LISTED if len(headings) > LISTED else None,
+        words=words,
         models=visit.desk.engines.models(),
         only_bundled=visit.desk.engines.only_bundled(),
         documents=await library(visit),
@@ -204,13 +209,19 @@ async def delete(visit: Visit) -> Response:
     return visit.to("/")
 
 
-async def export(visit: Visit) -> Response:
-    """Send a conversation as a file."""
+async def export_markdown(visit: Visit) -> Response:
+    """Send a conversation as a file for people."""
     conversation = await _found(visit)
-    form = visit.request.path_params["form"]
-    content = as_json(conversation) if form == "json" else as_markdown(conversation)
-    kind = "application/json" if form == "json" else "text/markdown; charset=utf-8"
-    name = f"conversation-{conversation.id}.{form}"
+    return _file(as_markdown(conversation), f"conversation-{conversation.id}.md", kind="text/markdown")
+
+
+async def export_json(visit: Visit) -> Response:
+    """Send a conversation as a file for programs."""
+    conversation = await _found(visit)
+    return _file(as_json(conversation), f"conversation-{conversation.id}.json", kind="application/json")
+
+
+def _file(content: str, name: str, *, kind: str) -> Response:
     return Response(content, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
 
 

@@ -11,7 +11,7 @@ from archive_blobs import BlobRef
 from archive_bus import BusError, JournalConflict
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.domain.marking import joined
-from archive_console.routes.asking import document, documents, passages
+from archive_console.routes.asking import FIRST_S, PATIENCE_S, document, documents, passages
 from archive_console.routes.events import PING_S, event, ping, streamed
 from archive_console.routes.visit import Visit
 from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument, document_id
@@ -35,8 +35,12 @@ class Row:
 
 
 async def show_documents(visit: Visit) -> Response:
-    """Show the library."""
-    return visit.page("documents.html", **await _listed(visit))
+    """Show the library; a catalogue that does not answer at once comes later, by the page's stream."""
+    try:
+        listed = await _listed(visit, patience_s=FIRST_S)
+    except BusError:
+        listed = {"rows": None, "page": visit.number("page", 0), "words": visit.word("q")}
+    return visit.page("documents.html", **listed)
 
 
 async def watch_documents(visit: Visit) -> Response:
@@ -60,14 +64,12 @@ async def _watched(visit: Visit) -> AsyncIterator[str]:
         yield ping() if html is None else event("fragment", html)
 
 
-async def _listed(visit: Visit) -> dict[str, object]:
-    words = visit.word("q").casefold()
-    page = visit.number("page", 0, most=100_000)
-    found = await documents(visit, limit=1000 if words else ON_A_PAGE, offset=0 if words else page * ON_A_PAGE)
-    listed = [info for info in found.documents if words in f"{info.filename} {info.title}".casefold()]
-    rows = [Row(info, await _job(visit, info)) for info in listed[:ON_A_PAGE]]
-    more = len(listed) > ON_A_PAGE if words else (page + 1) * ON_A_PAGE < found.total
-    return {"rows": rows, "total": found.total, "page": page, "more": more, "words": visit.word("q")}
+async def _listed(visit: Visit, *, patience_s: float = PATIENCE_S) -> dict[str, object]:
+    words, page = visit.word("q").strip(), visit.number("page", 0, most=100_000)
+    found = await documents(visit, limit=ON_A_PAGE, offset=page * ON_A_PAGE, words=words, patience_s=patience_s)
+    rows = [Row(info, await _job(visit, info)) for info in found.documents]
+    more = (page + 1) * ON_A_PAGE < found.total
+    return {"rows": rows, "total": found.total, "page": page, "more": more, "words": words}
 
 
 async def _job(visit: Visit, info: DocumentInfo) -> Job | None:

@@ -28,7 +28,8 @@ POLICY = (
 _HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # Stricter, and browsers would send the Origin of our own forms as "null".
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
@@ -50,6 +51,8 @@ class Entry:
         scope["path"] = scope["path"].rstrip("/") or "/"
         reply = _Reply(send)
         scope[SESSION] = self._nobody
+        # With an application in the scope, the router raises what it does not find; else it would answer by itself.
+        scope["app"] = self
         try:
             self._admit(scope)
             await self._router(scope, receive, reply)

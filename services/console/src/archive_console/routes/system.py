@@ -5,11 +5,13 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import anyio
 from starlette.responses import Response
 
 from archive_bus import BusError, DeadLetter, TailEntry
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.domain.overview import overview
+from archive_console.routes.asking import FIRST_S
 from archive_console.routes.events import PING_S, event, ping, streamed
 from archive_console.routes.visit import Visit, text
 from archive_contracts.streams import STREAMS, Stream
@@ -65,7 +67,15 @@ async def show(visit: Visit) -> Response:
     part = visit.request.path_params.get("part", "overview")
     if part not in PARTS:
         raise NotThere("There is no such page.", next_step="Go to the overview.")
-    return visit.page(f"system/{part}.html", part=part, **await PARTS[part](visit))
+    values: Values = {
+        "late": True,
+        "stream": visit.word("stream"),
+        "group": visit.word("group"),
+        "words": visit.word("q"),
+    }
+    with contextlib.suppress(TimeoutError, BusError), anyio.fail_after(FIRST_S):
+        values = {"late": False, **await PARTS[part](visit)}
+    return visit.page(f"system/{part}.html", part=part, **values)
 
 
 async def watch(visit: Visit) -> Response:

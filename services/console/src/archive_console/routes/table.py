@@ -19,7 +19,8 @@ OPERATORS = "/system"
 _GET: tuple[tuple[str, Handler], ...] = (
     ("/", chat.new_chat),
     ("/chat/{conversation}", chat.show_chat),
-    ("/chat/{conversation}/export.{form}", chat.export),
+    ("/chat/{conversation}/export.md", chat.export_markdown),
+    ("/chat/{conversation}/export.json", chat.export_json),
     ("/turns/{turn}/events", chat.follow),
     ("/documents", documents.show_documents),
     ("/documents/events", documents.watch_documents),

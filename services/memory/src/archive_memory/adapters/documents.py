@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
@@ -67,11 +68,22 @@ def find(connection: sqlite3.Connection, tenant: int, document_id: str) -> Docum
     return _info(row) if row else None
 
 
-def page(connection: sqlite3.Connection, tenant: int, limit: int, offset: int) -> tuple[list[DocumentInfo], int]:
-    """Return rows of the catalogue, newest first, and how many there are."""
-    sql = _INFO + "ORDER BY created_at DESC, id LIMIT ? OFFSET ?"
-    rows = connection.execute(sql, (tenant, limit, offset)).fetchall()
-    (total,) = connection.execute("SELECT count(*) FROM documents WHERE tenant = ?", (tenant,)).fetchone()
+def page(
+    connection: sqlite3.Connection, tenant: int, words: str, window: tuple[int, int]
+) -> tuple[list[DocumentInfo], int]:
+    """Return rows of the catalogue, newest first, and how many there are; with ``words`` those that are called so.
+
+    ``window`` is (limit, offset).
+    """
+    named, values = "", tuple[str, ...]()
+    if words:
+        pattern = re.sub(r"([%_\\])", r"\\\1", words.replace("\0", "\ufffd"))
+        named, values = r"AND (filename LIKE ? ESCAPE '\' OR title LIKE ? ESCAPE '\') ", (f"%{pattern}%",) * 2
+    rows = connection.execute(
+        _INFO + named + "ORDER BY created_at DESC, id LIMIT ? OFFSET ?", (tenant, *values, *window)
+    ).fetchall()
+    count = "SELECT count(*) FROM documents WHERE tenant = ? "
+    (total,) = connection.execute(count + named, (tenant, *values)).fetchone()
     return [_info(row) for row in rows], total
 
 

@@ -124,9 +124,11 @@ class Store:
         """Return a row of the catalogue."""
         return await self._ask(tenant, None, lambda c, number: documents.find(c, number, document_id))
 
-    async def list_documents(self, tenant: str, limit: int = 100, offset: int = 0) -> tuple[list[DocumentInfo], int]:
-        """Return rows of the catalogue, newest first, and how many there are."""
-        return await self._ask(tenant, ([], 0), lambda c, number: documents.page(c, number, limit, offset))
+    async def list_documents(
+        self, tenant: str, limit: int = 100, offset: int = 0, *, words: str = ""
+    ) -> tuple[list[DocumentInfo], int]:
+        """Return rows of the catalogue, newest first, and how many there are; with ``words`` those called so."""
+        return await self._ask(tenant, ([], 0), lambda c, number: documents.page(c, number, words, (limit, offset)))
 
     async def document_text(
         self, tenant: str, document_id: str, *, pages: tuple[int, int | None], limit: int, offset: int

@@ -44,8 +44,10 @@ class Catalogue(Protocol):
         """Return passages that touch the pages from the first to the last, in order, and how many there are."""
         ...
 
-    async def list_documents(self, tenant: str, limit: int = 100, offset: int = 0) -> tuple[list[DocumentInfo], int]:
-        """Return rows of the catalogue and how many there are."""
+    async def list_documents(
+        self, tenant: str, limit: int = 100, offset: int = 0, *, words: str = ""
+    ) -> tuple[list[DocumentInfo], int]:
+        """Return rows of the catalogue and how many there are; with ``words`` those whose name or title holds it."""
         ...
 
     async def searchable_documents(self, tenant: str) -> int:

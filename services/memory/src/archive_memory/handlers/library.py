@@ -44,7 +44,9 @@ class Library:
     async def page(self, delivery: Delivery[ListDocuments]) -> None:
         """Answer with a page of the catalogue."""
         query = delivery.message
-        documents, total = await self._catalogue.list_documents(delivery.envelope.tenant, query.limit, query.offset)
+        documents, total = await self._catalogue.list_documents(
+            delivery.envelope.tenant, query.limit, query.offset, words=query.words
+        )
         await delivery.reply(DocumentsFound(documents=tuple(documents), total=total))
 
     async def get(self, delivery: Delivery[GetDocument]) -> None:

@@ -1,0 +1,285 @@
+"""Questions and answers over the bus, with a router in the router's place."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive_bus import Delivery
+from archive_console.adapters.store import ConversationStore
+from archive_contracts.agents import (
+    AgentCompleted,
+    AnswerDelta,
+    ResearchCompleted,
+    RunAgent,
+    RunResearch,
+    Source,
+    SourceFound,
+    Step,
+)
+from archive_contracts.base import Problem
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
+from archive_contracts.conversations import RecordAnswer, RecordQuestion
+from archive_contracts.memory import ForgetSession, SessionForgotten
+from archive_contracts.streams import AGENT_COMMANDS, CHAT_REQUESTS, MEMORY_COMMANDS
+
+SOURCE = Source(number=1, type="library", text="t", sentence="It is 47 m.", document_id="d", chunk_id="c", page=2)
+
+
+def delta(text: str) -> ChatDelta:
+    return ChatDelta(body=json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}), engine="bundled")
+
+
+def done(text: str) -> ChatCompleted:
+    return ChatCompleted(engine="bundled", pool="small", model="m", text=text)
+
+
+class Router:
+    """Answers chats word by word; ``hold`` stops it behind the first word."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, ChatRequested]] = []
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.text = "Hello **world**"
+
+    async def answer(self, delivery: Delivery[ChatRequested]) -> None:
+        self.seen.append((delivery.envelope.tenant, delivery.message))
+        first, _, rest = self.text.partition(" ")
+        _ = delivery.emit(delta(first))
+        await self.hold.wait()
+        _ = delivery.emit(delta(f" {rest}"))
+        await delivery.reply(done(self.text))
+
+
+@pytest.fixture
+async def router(peer: Any) -> AsyncIterator[Router]:
+    found = Router()
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: found.answer}):
+        yield found
+
+
+@asynccontextmanager
+async def asked(console: Any, text: str = "Hi there", **fields: Any) -> AsyncGenerator[tuple[str, str], None]:
+    """Ask, and return the address of the conversation and the id of the turn."""
+    reply = await console.post("/chat", text=text, mode="chat", **fields)
+    assert reply.status_code == 303, reply.text
+    path, _, turn = reply.headers["location"].partition("#turn-")
+    yield path, turn
+
+
+async def streamed(console: Any, turn: str) -> str:
+    """Return the whole stream of an answer."""
+    return str((await console.http.get(f"/turns/{turn}/events")).text)
+
+
+async def test_answer_streams_and_stays(console: Any, router: Router) -> None:
+    async with asked(console) as (path, turn):
+        told = await streamed(console, turn)
+    assert "event: done" in told
+    assert "<strong>world</strong>" in told
+    page = (await console.http.get(path)).text
+    assert "Hello <strong>world</strong>" in page
+    assert "Hi there" in page
+    assert 'data-stream="/turns/' not in page
+    again = await streamed(console, turn)
+    assert "<strong>world</strong>" in again
+
+
+async def test_every_reader_sees_the_beginning(console: Any, router: Router) -> None:
+    router.hold.clear()
+    async with asked(console) as (path, turn):
+        assert f'data-stream="/turns/{turn}/events"' in (await console.http.get(path)).text
+        for _ in range(2):
+            async with console.http.stream("GET", f"/turns/{turn}/events") as reply:
+                async for line in reply.aiter_lines():
+                    if "Hello" in line:
+                        break
+        router.hold.set()
+        assert "Hello <strong>world</strong>" in await streamed(console, turn)
+
+
+async def test_lost_answer_says_so(start: Any, tmp_path: Path, until: Any) -> None:
+    async with ConversationStore(tmp_path / "console") as store:
+        left = RecordQuestion(conversation_id="c", turn_id="t" * 32, mode="chat", text="Hi", asked_at=1.0)
+        await store.apply("default", left)
+    async with start() as console:
+
+        async def told() -> bool:
+            return "was interrupted" in (await console.http.get("/chat/c")).text
+
+        await until(told)
+
+
+async def test_stopped_answer_keeps_its_part(console: Any, router: Router, until: Any) -> None:
+    router.hold.clear()
+    async with asked(console) as (path, turn):
+        async with console.http.stream("GET", f"/turns/{turn}/events") as reply:
+            async for line in reply.aiter_lines():
+                if "Hello" in line:
+                    break
+        assert (await console.post(f"/turns/{turn}/stop")).status_code == 303
+
+        async def stopped() -> bool:
+            return "Stopped." in (await console.http.get(path)).text
+
+        await until(stopped)
+    assert "Hello" in (await console.http.get(path)).text
+
+
+async def test_follow_up_brings_its_context(console: Any, router: Router) -> None:
+    async with asked(console, "First?") as (path, turn):
+        await streamed(console, turn)
+    headers = {"hx-request": "true"}
+    fields = {"form": await console.token("/"), "text": "Second?", "mode": "chat"}
+    part = await console.http.post(f"{path}/turns", data=fields, headers=headers)
+    assert part.text.startswith('<article class="turn"')
+    await streamed(console, part.text.partition('id="turn-')[2].partition('"')[0])
+    said = json.loads(router.seen[-1][1].body)["messages"]
+    assert [message["content"] for message in said] == ["First?", "Hello **world**", "Second?"]
+
+
+async def test_retry_and_edit_replace_the_answer(console: Any, router: Router) -> None:
+    async with asked(console, "First?") as (path, turn):
+        await streamed(console, turn)
+    router.text = "Another answer"
+    retried = await console.post(f"/turns/{turn}/retry")
+    second = retried.headers["location"].partition("#turn-")[2]
+    await streamed(console, second)
+    page = (await console.http.get(path)).text
+    assert ("Another answer" in page, "Hello" in page) == (True, False)
+    assert "First?" in (await console.http.get(f"{path}?edit={second}")).text
+    edited = await console.post(f"{path}/turns", text="Edited?", mode="chat", supersedes=second)
+    await streamed(console, edited.headers["location"].partition("#turn-")[2])
+    page = (await console.http.get(path)).text
+    assert page.count('<article class="turn"') == 1
+    assert len(json.loads(router.seen[-1][1].body)["messages"]) == 1
+
+
+async def test_documents_are_cited_and_limited(console: Any, peer: Any) -> None:
+    seen: list[RunResearch] = []
+
+    async def research(delivery: Delivery[RunResearch]) -> None:
+        seen.append(delivery.message)
+        _ = delivery.emit(SourceFound(source=SOURCE))
+        _ = delivery.emit(AnswerDelta(text="47 m [Source 1]"))
+        cited = (SOURCE.model_copy(update={"cited": True}), SOURCE.model_copy(update={"number": 2, "page": 9}))
+        run = delivery.message
+        await delivery.reply(
+            ResearchCompleted(run_id=run.run_id, question=run.question, answer="47 m [Source 1]", sources=cited)
+        )
+
+    async with peer("agent", AGENT_COMMANDS, {RunResearch: research}):
+        reply = await console.post("/chat", text="How tall?", mode="documents", document=["d", "e"])
+        path, _, turn = reply.headers["location"].partition("#turn-")
+        await streamed(console, turn)
+    page = (await console.http.get(path)).text
+    assert f'<a class="cite" href="/documents/d/source/c?page=2&amp;turn={turn}"' in page
+    assert "Also found, not cited (1)" in page
+    assert (seen[0].run_id, seen[0].document_ids, seen[0].use_memory) == (turn, ("d", "e"), False)
+
+
+async def test_agent_shows_its_steps(console: Any, peer: Any) -> None:
+    async def work(delivery: Delivery[RunAgent]) -> None:
+        steps = (Step(step_number=1, thought="I <b>look</b>", action="search", action_input="x", observation="47"),)
+        await delivery.reply(AgentCompleted(run_id=delivery.message.run_id, answer="47 metres", steps=steps))
+
+    async with peer("agent", AGENT_COMMANDS, {RunAgent: work}):
+        reply = await console.post("/chat", text="How tall?", mode="agent")
+        path, _, turn = reply.headers["location"].partition("#turn-")
+        await streamed(console, turn)
+    page = (await console.http.get(path)).text
+    assert "1 step" in page
+    assert "I &lt;b&gt;look&lt;/b&gt;" in page
+
+
+async def test_failure_tells_what_to_do(console: Any, peer: Any) -> None:
+    async def fail(delivery: Delivery[ChatRequested]) -> None:
+        await delivery.fail(Problem(code="no_engine", message="No engine serves this.", next_step="Start <one>."))
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: fail}), asked(console) as (path, turn):
+        await streamed(console, turn)
+    page = (await console.http.get(path)).text
+    assert "No engine serves this." in page
+    assert "Start &lt;one&gt;." in page
+
+
+async def test_memory_keeps_what_it_may(console: Any, router: Router, peer: Any) -> None:
+    forgotten: list[str] = []
+
+    async def forget(delivery: Delivery[ForgetSession]) -> None:
+        forgotten.append(delivery.message.session)
+        await delivery.reply(SessionForgotten(session=delivery.message.session))
+
+    async with asked(console, "Secret?") as (_, turn):
+        await streamed(console, turn)
+    async with asked(console, "Open?", remember="1") as (path, turn):
+        await streamed(console, turn)
+    assert [request.store for _, request in router.seen] == [False, True]
+    async with peer("memory", MEMORY_COMMANDS, {ForgetSession: forget}):
+        assert (await console.post(f"{path}/delete")).headers["location"] == "/"
+    assert forgotten == [path.removeprefix("/chat/")]
+
+
+async def test_deleted_conversation_leaves_nothing(console: Any, router: Router) -> None:
+    async with asked(console, "quokkaberry?") as (path, turn):
+        await streamed(console, turn)
+    assert (await console.post(f"{path}/delete")).status_code == 303
+    for gone in (path, f"/turns/{turn}/events", f"{path}/export.md"):
+        assert (await console.http.get(gone)).status_code == 404
+    found = (await console.http.get("/?q=quokkaberry")).text
+    assert "Nothing found." in found
+    assert b"quokkaberry" not in console.bytes()
+
+
+async def test_conversation_is_named_found_exported(console: Any, router: Router) -> None:
+    async with asked(console, "How tall?") as (path, turn):
+        await streamed(console, turn)
+    await console.post(f"{path}/rename", title="  Heights of <towers> ")
+    assert "Heights of &lt;towers&gt;" in (await console.http.get("/?q=heights")).text
+    assert (await console.post(f"{path}/rename", title=" ")).status_code == 400
+    exported = await console.http.get(f"{path}/export.md")
+    assert exported.text.startswith("# Heights of <towers>\n")
+    assert "attachment" in exported.headers["content-disposition"]
+    assert (await console.http.get(f"{path}/export.json")).json()["turns"][0]["answer"] == "Hello **world**"
+    assert (await console.http.get(f"{path}/export.exe")).status_code == 404
+
+
+async def test_hostile_question_does_nothing(console: Any, router: Router) -> None:
+    router.text = "See <img src=x onerror=alert(1)> [x](javascript:alert(1))"
+    async with asked(console, "</title><script>alert(1)</script>") as (path, turn):
+        told = await streamed(console, turn)
+    page = (await console.http.get(path)).text
+    for html in (told, page):
+        assert "<script>alert" not in html
+        assert "<img src=x" not in html
+        assert 'href="javascript' not in html
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"), [({"text": " "}, 400), ({"mode": "magic"}, 400), ({"text": "x" * 32_001}, 400)]
+)
+async def test_unusable_question_is_refused(console: Any, fields: dict[str, str], status: int) -> None:
+    assert (await console.post("/chat", **({"text": "Hi", "mode": "chat"} | fields))).status_code == status
+
+
+async def test_list_of_conversations_is_paged(start: Any, tmp_path: Path) -> None:
+    async with ConversationStore(tmp_path / "console") as store:
+        for number in range(61):
+            asked_at, name = float(number), f"c{number:02}"
+            change = RecordQuestion(
+                conversation_id=name, turn_id=name, mode="chat", text=f"word {name}", asked_at=asked_at
+            )
+            await store.apply("default", change)
+            await store.apply(
+                "default", RecordAnswer(conversation_id=name, turn_id=name, status="done", ended_at=asked_at)
+            )
+    async with start() as console:
+        first, second = [(await console.http.get(f"/?q=word&from={start}")).text for start in (0, 50)]
+    assert first.count('<li><a href="/chat/c') == 50
+    assert second.count('<li><a href="/chat/c') == 11
+    assert ("from=50" in first, "from=0" in second, "from=100" in second) == (True, True, False)

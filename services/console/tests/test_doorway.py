@@ -1,0 +1,160 @@
+"""Who is let in, what every answer carries, and what goes wrong."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from archive_console.settings import Settings
+
+KEY = "a long secret key"
+
+
+async def test_open_door_shows_pages(console: Any) -> None:
+    page = await console.http.get("/")
+    assert page.status_code == 200
+    assert "What would you like to know?" in page.text
+
+
+async def test_every_answer_is_guarded(console: Any) -> None:
+    for path in ("/", "/documents", "/system", "/login", "/nothing", "/livez"):
+        headers = (await console.http.get(path)).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
+
+
+async def test_page_asks_nobody_else(console: Any) -> None:
+    page = (await console.http.get("/")).text
+    for attribute in ('src="http', 'href="http', "<style", "<script>", " style=", " onclick="):
+        assert attribute not in page
+
+
+async def test_static_files_are_kept_for_good(console: Any) -> None:
+    page = (await console.http.get("/")).text
+    path = page.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
+    found = await console.http.get(path)
+    assert "immutable" in found.headers["cache-control"]
+    assert found.headers["content-type"].startswith("text/css")
+    assert (await console.http.get("/static/x/nothing.css")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/chat", "/documents/sample", "/system/dead/replay", "/logout"])
+async def test_form_without_token_is_refused(console: Any, path: str) -> None:
+    for fields in ({}, {"form": "0" * 64}):
+        reply = await console.http.post(path, data=fields | {"text": "Hi"})
+        assert reply.status_code == 403
+        assert "Load the page again" in reply.text
+
+
+@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}])
+async def test_foreign_page_is_refused(console: Any, headers: dict[str, str]) -> None:
+    fields = {"form": await console.token("/"), "text": "Hi"}
+    reply = await console.http.post("/chat", data=fields, headers=headers)
+    assert reply.status_code == 403
+
+
+async def test_foreign_name_sees_nothing(console: Any) -> None:
+    reply = await console.http.get("/", headers={"host": "rebound.example"})
+    assert (reply.status_code, "Archive-AI" in reply.text) == (403, True)
+    assert (await console.http.get("/livez", headers={"host": "pod-7.example"})).status_code == 200
+
+
+async def test_key_opens_and_logout_closes(start: Any) -> None:
+    async with start(api_key=SecretStr(KEY)) as console:
+        away = await console.http.get("/documents")
+        assert (away.status_code, away.headers["location"]) == (303, "/login")
+        wrong = await console.post("/login", key="wrong")
+        assert (wrong.status_code, "This key is wrong." in wrong.text) == (401, True)
+        entered = await console.post("/login", key=f" {KEY} ")
+        assert entered.status_code == 303
+        cookie = entered.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert KEY not in cookie
+        assert (await console.http.get("/")).status_code == 200
+        left = await console.http.post("/logout", data={"form": await console.token("/")})
+        assert left.headers["location"] == "/login"
+        assert (await console.http.get("/")).status_code == 303
+
+
+async def test_forged_cookie_stays_outside(start: Any) -> None:
+    async with start(api_key=SecretStr(KEY)) as console:
+        for cookie in ("x", "W10.0", "e30." + "0" * 64):
+            reply = await console.http.get("/system", headers={"cookie": f"archive_session={cookie}"})
+            assert reply.status_code == 303
+        written = await console.http.post("/chat", data={"form": await console.token(), "text": "Hi"})
+        assert written.status_code == 401
+
+
+async def test_token_is_of_one_session(start: Any) -> None:
+    async with start(api_key=SecretStr(KEY)) as console:
+        await console.post("/login", key=KEY)
+        mine = await console.token("/")
+        async with httpx.AsyncClient(base_url=console.url) as other:
+            token = (await other.get("/login")).text.partition('name="form" value="')[2].partition('"')[0]
+            await other.post("/login", data={"form": token, "key": KEY})
+            assert (await other.post("/chat", data={"form": mine, "text": "Hi"})).status_code == 403
+
+
+async def test_unknown_address_gets_a_page(console: Any) -> None:
+    for path in ("/nothing", "/chat/nothing", "/turns/nothing/events", "/system/nothing", "/system/streams/nothing"):
+        reply = await console.http.get(path)
+        assert reply.status_code == 404
+        assert "not_found" in reply.text
+    assert (await console.http.put("/")).status_code == 405
+
+
+async def test_part_of_a_page_gets_a_notice(console: Any) -> None:
+    reply = await console.http.post("/chat", data={}, headers={"hx-request": "true"})
+    assert (reply.status_code, reply.headers["hx-retarget"]) == (403, "#notice")
+    assert "<html" not in reply.text
+
+
+async def test_trailing_slash_is_the_same(console: Any) -> None:
+    assert (await console.http.get("/system/")).status_code == 200
+
+
+async def test_probes_tell_the_truth(console: Any, redis_url: str) -> None:
+    assert (await console.http.get("/livez")).json() == {"status": "ok"}
+    assert (await console.http.get("/readyz")).json() == {"status": "ok", "problems": {}}
+
+
+async def test_lost_bus_gets_a_page(start: Any, redis_server: Any) -> None:
+    async with start(bus_url=redis_server.url, state_url=redis_server.url) as console:
+        token = await console.token("/")
+        redis_server.kill()
+        asked = await console.http.post("/chat", data={"form": token, "text": "Hi"})
+        assert asked.status_code >= 500
+        assert 'class="empty"' in asked.text
+        for path in ("/", "/documents"):
+            assert (await console.http.get(path)).status_code == 200
+        assert (await console.http.get("/readyz")).status_code == 503
+        redis_server.start()
+
+
+def spoil(folder: Path) -> None:
+    for path in folder.glob("conversations.db*"):
+        path.unlink()
+    (folder / "conversations.db").write_bytes(b"not a database at all" * 100)
+
+
+async def test_unforeseen_failure_gives_nothing_away(console: Any) -> None:
+    spoil(console.folder)
+    reply = await console.http.get("/")
+    assert (reply.status_code, "internal_error" in reply.text, "sqlite" in reply.text) == (500, True, False)
+
+
+async def test_many_pages_at_once_are_served(console: Any) -> None:
+    replies = await asyncio.gather(*(console.http.get("/") for _ in range(20)))
+    assert {reply.status_code for reply in replies} == {200}
+
+
+def test_exposed_console_needs_key(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="CONSOLE_HOST"):
+        Settings(host="0.0.0.0", blobs_url="file:///b", dir=tmp_path)
+    assert Settings(host="0.0.0.0", api_key=SecretStr(KEY), blobs_url="file:///b", dir=tmp_path).key == KEY

@@ -1,0 +1,217 @@
+"""Documents: uploads, jobs, pages, with a memory in memory's place."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from archive_blobs import open_blobs
+from archive_bus import Delivery
+from archive_contracts.base import Problem
+from archive_contracts.documents import Chunk, DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument
+from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
+from archive_contracts.memory import DocumentsFound, DocumentText, GetDocument, GetDocumentText, ListDocuments
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS, MEMORY_QUERIES
+from archive_testkit.documents import FACTS, pdf
+
+FACT = FACTS[0]
+
+
+class Memory:
+    """A catalogue of the test's own."""
+
+    def __init__(self) -> None:
+        self.documents: list[DocumentInfo] = []
+        self.deleted: list[str] = []
+        self.text = f"Intro. {FACT.sentence} End."
+
+    async def catalogue(self, delivery: Delivery[ListDocuments]) -> None:
+        query = delivery.message
+        named = [info for info in self.documents if query.words in info.filename]
+        listed = named[query.offset : query.offset + query.limit]
+        await delivery.reply(DocumentsFound(documents=tuple(listed), total=len(named)))
+
+    async def one(self, delivery: Delivery[GetDocument]) -> None:
+        found = [info for info in self.documents if info.id == delivery.message.document_id]
+        await delivery.reply(DocumentsFound(documents=tuple(found), total=len(found)))
+
+    async def words(self, delivery: Delivery[GetDocumentText]) -> None:
+        chunk = Chunk(id="c", index=0, text=self.text, tokens=9, char_end=len(self.text))
+        await delivery.reply(DocumentText(document=self.documents[0], chunks=(chunk,), total=1))
+
+    async def forget(self, delivery: Delivery[DeleteDocument]) -> None:
+        self.deleted.append(delivery.message.document_id)
+        await delivery.reply(DocumentDeleted(document_id=delivery.message.document_id))
+
+
+@pytest.fixture
+async def memory(peer: Any) -> AsyncIterator[Memory]:
+    found = Memory()
+    queries = {ListDocuments: found.catalogue, GetDocument: found.one, GetDocumentText: found.words}
+    async with (
+        peer("memory", MEMORY_QUERIES, queries),
+        peer("memory", MEMORY_COMMANDS, {DeleteDocument: found.forget}),
+    ):
+        yield found
+
+
+@pytest.fixture
+async def ingested(peer: Any) -> AsyncIterator[list[IngestDocument]]:
+    """What a librarian would have been given."""
+    found: list[IngestDocument] = []
+
+    async def take(delivery: Delivery[IngestDocument]) -> None:
+        found.append(delivery.message)
+
+    async with peer("librarian", DOCUMENT_COMMANDS, {IngestDocument: take}):
+        yield found
+
+
+def info(name: str = "a.pdf", **more: Any) -> DocumentInfo:
+    given = {"id": "d", "filename": name, "status": "ready", "format": "pdf", "pages": 12, "chunks": 3}
+    return DocumentInfo.model_validate(given | {"created_at": time.time()} | more)
+
+
+async def test_files_become_jobs(console: Any, ingested: list[IngestDocument], until: Any, tmp_path: Any) -> None:
+    files = [("file", ("../../etc/x.txt", b"one")), ("file", ("b.md", b"# two"))]
+    reply = await console.post("/documents", files=files)
+    assert (reply.status_code, reply.headers["location"]) == (303, "/documents")
+
+    async def both() -> bool:
+        return len(ingested) == 2
+
+    await until(both)
+    assert [(found.filename, found.size) for found in ingested] == [("x.txt", 3), ("b.md", 5)]
+    assert len({found.job_id for found in ingested}) == 2
+
+
+async def test_upload_has_a_limit(start: Any, ingested: list[IngestDocument]) -> None:
+    async with start(max_upload_mb=0.1) as console:
+        files = [("file", ("big.bin", b"x" * 400_000))]
+        reply = await console.post("/documents", files=files)
+    assert reply.status_code == 413
+    assert "CONSOLE_MAX_UPLOAD_MB" in reply.text
+    assert ingested == []
+
+
+@pytest.mark.parametrize("files", [[("file", ("", b""))], [("file", ("a.txt", b""))], [("other", ("a.txt", b"x"))]])
+async def test_nothing_is_not_uploaded(console: Any, ingested: list[IngestDocument], files: Any) -> None:
+    assert (await console.post("/documents", files=files)).status_code == 400
+    assert ingested == []
+
+
+async def test_sample_is_offered_and_added(console: Any, memory: Memory, ingested: list[Any], until: Any) -> None:
+    assert "Add the sample" in (await console.http.get("/documents")).text
+    assert "Try a sample" in (await console.http.get("/")).text
+    await console.post("/documents/sample")
+
+    async def added() -> bool:
+        return [found.filename for found in ingested] == ["welcome-to-archive-ai.md"]
+
+    await until(added)
+
+
+async def test_silent_catalogue_does_not_hold_the_page(console: Any) -> None:
+    page = await console.http.get("/documents")
+    assert (page.status_code, "Reading" in page.text) == (200, True)
+    assert 'data-stream="/documents/events' in page.text
+
+
+async def test_hostile_names_do_nothing(console: Any, memory: Memory) -> None:
+    name = '"><img src=x onerror=alert(1)><script>alert(1)</script>.pdf'
+    problem = Problem(code="c", message="<script>alert(2)</script>", next_step="<b>")
+    memory.documents = [info(name, title="<script>alert(3)</script>", error=problem)]
+    for path in ("/documents", "/documents/d", "/", "/documents?q=%22%3E%3Cscript%3E"):
+        page = (await console.http.get(path)).text
+        assert "<script>alert" not in page
+        assert "<img src=x" not in page
+    headers = (await console.http.get("/documents/d/file")).headers
+    assert "\n" not in headers.get("content-disposition", "")
+
+
+async def test_list_of_many_is_paged(console: Any, memory: Memory) -> None:
+    memory.documents = [info(f"file-{number:05}.pdf", id=f"d{number}") for number in range(10_000)]
+    first = (await console.http.get("/documents")).text
+    assert (first.count("<tr id="), "file-00049.pdf" in first, "page=1" in first) == (50, True, True)
+    last = (await console.http.get("/documents?page=199")).text
+    assert ("file-09999.pdf" in last, "page=200" in last) == (True, False)
+    found = (await console.http.get("/documents?q=file-07777")).text
+    assert (found.count("<tr id="), "file-07777.pdf" in found) == (1, True)
+
+
+async def test_progress_is_shown_and_cancelled(console: Any, memory: Memory, bus_as: Any) -> None:
+    memory.documents = [info(status="queued", job_id="j")]
+    async with bus_as("librarian") as bus:
+        for event in (
+            JobQueued(job_id="j", kind="ingest", document_id="d", filename="a.pdf"),
+            JobProgressed(job_id="j", phase="extracting", pages_done=3, pages_total=12, eta_s=9),
+        ):
+            await bus.append(event, to=JOBS_JOURNAL, entity="j")
+        page = (await console.http.get("/documents")).text
+        assert "3 of 12 pages · about 9 s left" in page
+        assert (await console.post("/documents/d/cancel")).status_code == 303
+        ending = (await bus.journal(JOBS_JOURNAL, "j"))[-1].message
+        assert (type(ending), ending.status) == (JobFinished, "cancelled")
+        assert await bus.cancelled("j")
+        await console.post("/documents/d/cancel")
+        assert len(await bus.journal(JOBS_JOURNAL, "j")) == 3
+
+
+async def test_source_opens_at_its_page(console: Any, memory: Memory, tmp_path: Any) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield pdf()
+
+    ref = await open_blobs(f"file://{tmp_path}/blobs").put(pieces())
+    memory.documents = [info(blob=str(ref), size=ref.size)]
+    mark = FACT.sentence.replace(" ", "+")
+    page = (await console.http.get(f"/documents/d?page={FACT.page}&mark={mark}")).text
+    assert f"/documents/d/pages/{FACT.page}.png?width=1600" in page
+    assert 'class="marker"' in page
+    assert f"<mark>{FACT.sentence}</mark>" in page
+    picture = await console.http.get(f"/documents/d/pages/{FACT.page}.png?width=960")
+    assert picture.content.startswith(b"\x89PNG")
+    assert (await console.http.get("/documents/d/pages/13.png")).status_code == 404
+    assert (await console.http.get("/documents/d?page=99")).text.count('value="12"') == 1
+    content = await console.http.get("/documents/d/file")
+    assert content.headers["content-type"] == "application/octet-stream"
+    assert content.content == pdf()
+
+
+async def test_text_is_marked_in_place(console: Any, memory: Memory) -> None:
+    memory.documents = [info("a.md", format="md", pages=0)]
+    memory.text = "One <b>. Two three four. Five."
+    page = (await console.http.get("/documents/d?mark=two+three+four.")).text
+    assert 'One &lt;b&gt;. <mark id="marked">Two three four.</mark> Five.' in page
+
+
+async def test_document_is_deleted_and_read_again(
+    console: Any, memory: Memory, ingested: list[IngestDocument], until: Any, tmp_path: Any
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"words"
+
+    ref = await open_blobs(f"file://{tmp_path}/blobs").put(pieces())
+    memory.documents = [info(blob=str(ref))]
+    await console.post("/documents/d/reprocess")
+
+    async def queued() -> bool:
+        return [found.blob for found in ingested] == [str(ref)]
+
+    await until(queued)
+    await console.post("/documents/d/delete")
+    assert memory.deleted == ["d"]
+    assert (await console.http.get("/documents/nothing")).status_code == 404
+
+
+async def test_list_is_live(console: Any, memory: Memory) -> None:
+    async with console.http.stream("GET", "/documents/events") as reply:
+        lines = reply.aiter_lines()
+        async for line in lines:
+            if "No documents yet" in line:
+                break
+        memory.documents = [info("came-later.pdf")]
+        async for line in lines:
+            if "came-later.pdf" in line:
+                break
+    assert reply.headers["content-type"].startswith("text/event-stream")

@@ -1,0 +1,86 @@
+"""Finding a sentence in a text that was laid out differently."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archive_console.domain.marking import Piece, find, joined, split
+from archive_contracts.documents import Chunk
+
+WORD = st.text(alphabet=st.characters(whitelist_categories=["Ll", "Lu", "Nd"]), min_size=1, max_size=8)
+GAP = st.text(alphabet=" \n\t-,;", min_size=1, max_size=3)
+TEXT = "Intro. The lighthouse of Port\nEllery is 47 metres tall.) The rest."
+
+
+def chunk(text: str, start: int) -> Chunk:
+    return Chunk(id="c", index=0, text=text, tokens=1, char_start=start, char_end=start + len(text))
+
+
+def test_line_breaks_do_not_matter() -> None:
+    start, end = find(TEXT, "the lighthouse of port Ellery is 47 metres tall.") or (0, 0)
+    assert TEXT[start:end] == "The lighthouse of Port\nEllery is 47 metres tall.)"
+
+
+def test_beginning_stands_for_the_whole() -> None:
+    start, end = find(TEXT, "The lighthouse of Port Ellery is old and grey") or (0, 0)
+    assert TEXT[start:end] == "The lighthouse of Port\nEllery is"
+
+
+def test_longest_beginning_wins() -> None:
+    text = "One two three. One two three four five."
+    start, _ = find(text, "one two three four six") or (0, 0)
+    assert start == 15
+
+
+def test_too_little_is_not_found() -> None:
+    assert find(TEXT, "The lighthouse burned down") is None
+    assert find(TEXT, "Elsewhere entirely") is None
+    assert find(TEXT, "...") is None
+    assert find("", "anything") is None
+
+
+@given(st.lists(WORD, min_size=3, max_size=12), st.lists(GAP, min_size=12, max_size=12), st.text(), st.text())
+def test_sentence_is_found_however_spaced(words: list[str], gaps: list[str], before: str, after: str) -> None:
+    laid_out = "".join(word + gap for word, gap in zip(words, gaps, strict=False))
+    text = f"{before} {laid_out} {after}"
+    start, end = find(text, " ".join(words)) or (0, 0)
+    assert [word.casefold() for word in split_words(text[start:end])] == [
+        word.casefold() for word in split_words(" ".join(words))
+    ]
+
+
+def split_words(text: str) -> list[str]:
+    return "".join(char if char.isalnum() or char == "_" else " " for char in text).split()
+
+
+@given(st.text(), st.text())
+def test_pieces_make_up_the_text(text: str, sentence: str) -> None:
+    pieces = split(text, sentence)
+    assert "".join(piece.text for piece in pieces) == text
+    assert sum(piece.marked for piece in pieces) <= 1
+
+
+def test_sentence_becomes_a_piece() -> None:
+    assert split("One. Two three four. Five.", "two three four.") == [
+        Piece("One. "),
+        Piece("Two three four.", marked=True),
+        Piece(" Five."),
+    ]
+    assert split("One.", "") == [Piece("One.")]
+
+
+def test_overlap_is_shown_once() -> None:
+    text = "abcdefghij"
+    assert joined([chunk(text[0:6], 0), chunk(text[4:9], 4), chunk(text[5:8], 5), chunk(text[8:], 8)]) == text
+    assert joined([chunk("abc", 0), chunk("xyz", 10)]) == "abc\n\nxyz"
+    assert joined([]) == ""
+
+
+@given(st.text(min_size=1, max_size=80), st.lists(st.integers(1, 12), min_size=1, max_size=10), st.integers(1, 5))
+def test_overlapping_cuts_join_again(text: str, steps: list[int], overlap: int) -> None:
+    places, chunks = 0, list[Chunk]()
+    for step in [*steps, len(text)]:
+        begin = max(0, places - overlap)
+        if places < len(text):
+            chunks.append(chunk(text[begin : places + step], begin))
+        places = min(len(text), places + step)
+    assert joined(chunks) == text

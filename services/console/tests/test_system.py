@@ -1,0 +1,118 @@
+"""The operator's pages over a real server."""
+
+from typing import Any
+
+import pytest
+
+from archive_bus import Delivery, Operator, Reject
+from archive_contracts.base import Problem
+from archive_contracts.chat import ChatRequested
+from archive_contracts.engine import EngineRegistered, ModelCard
+from archive_contracts.streams import CHAT_REQUESTS, ENGINE_EVENTS
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+async def dead(peer: Any, bus_as: Any, redis_url: str, until: Any) -> list[str]:
+    """Two chats that were given up."""
+
+    async def refuse(delivery: Delivery[ChatRequested]) -> None:
+        raise Reject(Problem(code="no_lane", message=f"no lane for {HOSTILE}", next_step="n"))
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: refuse}), bus_as("gateway") as bus:
+        for _ in range(2):
+            await bus.publish(ChatRequested(body="{}", model=HOSTILE), to=CHAT_REQUESTS)
+
+        async def given_up() -> bool:
+            return len(await letters(redis_url)) == 2
+
+        await until(given_up)
+    return await letters(redis_url)
+
+
+async def letters(redis_url: str) -> list[str]:
+    async with Operator(redis_url, redis_url) as operator:
+        return [letter.id for letter in await operator.dead_letters()]
+
+
+@pytest.mark.parametrize("part", ["", "/streams", "/dead", "/engines"])
+async def test_pages_show_and_stream(console: Any, part: str) -> None:
+    page = await console.http.get(f"/system{part}")
+    assert page.status_code == 200
+    assert 'id="live"' in page.text
+    async with console.http.stream("GET", f"/system{part or '/overview'}/events") as reply:
+        async for line in reply.aiter_lines():
+            if line.startswith("event: fragment"):
+                break
+
+
+async def test_overview_counts_groups(console: Any, dead: list[str]) -> None:
+    page = (await console.http.get("/system")).text
+    assert '<th scope="row">router</th>' in page
+    assert '<div class="bad"><dt><a href="/system/dead">Dead letters</a></dt><dd>2</dd>' in page
+
+
+async def test_message_is_decoded_with_its_cause(console: Any, bus_as: Any) -> None:
+    async with bus_as("gateway") as bus:
+        await bus.publish(ChatRequested(body="{}", model=HOSTILE), to=CHAT_REQUESTS)
+    page = (await console.http.get("/system/streams/chat.requests")).text
+    entry = page.partition("/messages/")[2].partition("?")[0]
+    message = (await console.http.get(f"/system/streams/chat.requests/messages/{entry}?partition=0")).text
+    assert "chat.requested.v1" in message
+    assert HOSTILE not in message
+    assert "&lt;script&gt;" in message
+    assert (await console.http.get("/system/streams/chat.requests/messages/1-1")).status_code == 404
+
+
+async def test_dead_letters_are_filtered_and_read(console: Any, dead: list[str]) -> None:
+    page = (await console.http.get("/system/dead")).text
+    assert page.count('href="/system/dead/') >= 2
+    assert HOSTILE not in page
+    assert "No dead letters match" in (await console.http.get("/system/dead?q=nonsense")).text
+    letter = (await console.http.get(f"/system/dead/{dead[0]}")).text
+    assert ("no lane for" in letter, HOSTILE in letter) == (True, False)
+    assert (await console.http.get("/system/dead/1-1")).status_code >= 400
+
+
+async def test_dead_letter_is_replayed(console: Any, dead: list[str], peer: Any, redis_url: str, until: Any) -> None:
+    seen: list[str] = []
+
+    async def take(delivery: Delivery[ChatRequested]) -> None:
+        seen.append(delivery.message.model)
+
+    reply = await console.post("/system/dead/replay", letter=dead[0], reason="fixed")
+    assert (reply.status_code, await letters(redis_url)) == (303, dead[1:])
+    await console.post("/system/dead/replay", reason="all of them")
+    assert await letters(redis_url) == []
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: take}):
+
+        async def handled() -> bool:
+            return seen == [HOSTILE, HOSTILE]
+
+        await until(handled)
+
+
+async def test_drop_needs_a_reason(console: Any, dead: list[str], redis_url: str) -> None:
+    assert (await console.post("/system/dead/drop", letter=dead[0])).status_code == 400
+    assert await letters(redis_url) == dead
+    await console.post("/system/dead/drop", letter=dead[0], reason="a test")
+    assert await letters(redis_url) == dead[1:]
+
+
+async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: Any) -> None:
+    assert "No engine is alive" in (await console.http.get("/system/engines")).text
+    assert "Only the bundled model answers" in (await console.http.get("/")).text
+    beat = EngineRegistered(
+        worker="w", engine="vllm", pool="large", models=(ModelCard(id=HOSTILE),), capabilities=("chat",), slots=4
+    )
+    async with bus_as("engine") as bus:
+        await bus.publish(beat, to=ENGINE_EVENTS)
+
+    async def listed() -> bool:
+        return "vllm" in (await console.http.get("/system/engines")).text
+
+    await until(listed)
+    page = (await console.http.get("/")).text
+    assert ("Only the bundled model answers" in page, HOSTILE in page) == (False, False)
+    assert "&lt;script&gt;" in page
