@@ -179,7 +179,7 @@ def _cancelling(service: str, streams: list[Stream]) -> Iterator[Selector]:
     mark = f"{CONTROL.physical()}:cancelled:*"
     if service in CONTROL.producers:
         yield Selector(("set", "exists"), (f"~{mark}",))
-    elif service in CONTROL.followers:
+    if service in CONTROL.followers:
         yield Selector(("exists",), (f"%R~{mark}",))
 
 
