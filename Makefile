@@ -72,7 +72,7 @@ lock: | $(UV) ## Resolve anew and write requirements.lock: every package, versio
 	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
 
 ##@ Prove
-.PHONY: chaos guarantees bench-bus bench-backlog bench-search bench-idle
+.PHONY: chaos guarantees bench-bus bench-backlog bench-search bench-idle bench-gateway
 MINUTES ?= 10
 chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
 	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
@@ -88,6 +88,9 @@ bench-bus: $(VENV)/.installed-bench ## Measure what a message costs, beside redi
 
 bench-backlog: $(VENV)/.installed-bench ## Drain a million messages and plot memory and rate (COUNT=n)
 	@$(BIN)/python tests/bench/bench_backlog.py $(if $(COUNT),--count $(COUNT)) $(ARGS)
+
+bench-gateway: dev ## Measure what a request costs, beside LiteLLM and a bare pass-through (ARGS="--no-litellm")
+	@$(BIN)/python tests/bench/gateway/bench_gateway.py $(ARGS)
 
 bench-search: dev $(ARCHIVE_HOME)/models/.built ## Measure search over HTTP on 2,000 chunks (ARGS="--all-in-one")
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/bench/bench_search.py $(ARGS)

@@ -91,7 +91,7 @@ async def test_floats_come_when_asked(gateway: Any, embedder: Any) -> None:
 
 
 async def test_token_arrays_are_embedded_as_text(gateway: Any, embedder: Any) -> None:
-    pairs: list[tuple[Any, tuple[str, ...]]] = [
+    pairs: list[tuple[object, tuple[str, ...]]] = [
         ([9906, 1917], ("Hello world",)),
         ([[9906], [1917]], ("Hello", " world")),
     ]

@@ -358,6 +358,7 @@ class Bus:
         timeout: float = 10.0,
         publish_within: float | None = None,
         lease: Lease | None = None,
+        id: str | None = None,  # noqa: A002 - CloudEvents' own word
     ) -> AsyncGenerator[Call, None]:
         """Publish a message and yield the call that its replies arrive on.
 
@@ -369,7 +370,7 @@ class Bus:
         deadline = min(origin.deadline or 2**53, int((now + timeout) * 1000))
         call = Call(
             call_id=secrets.token_hex(8),
-            message_id=origin.log or secrets.token_hex(16),
+            message_id=id or origin.log or secrets.token_hex(16),
             deadline=asyncio.get_running_loop().time() + deadline / 1000 - now,
         )
         self._calls.add(call)

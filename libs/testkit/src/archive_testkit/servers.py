@@ -64,6 +64,11 @@ class RedisServer:
         """The address for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def pid(self) -> int:
+        """The process, 0 while it does not run."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> "RedisServer":
         """Start it and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)

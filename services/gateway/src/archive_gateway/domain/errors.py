@@ -8,6 +8,7 @@ GatewayError
 ├── NotThere            nothing has that address or id
 ├── WrongMethod         the address exists, the method does not
 ├── TooLarge            more bytes than the limit, which the message names
+├── TooSlow             the body of the request comes in drips
 ├── Crowded             as many requests as are allowed are in flight
 ├── Guarded             a guardrail, which the message names, stops the request
 ├── LimitReached        the key has used up a limit, which the message names
@@ -112,6 +113,17 @@ class TooLarge(GatewayError):
             f"{what} is larger than the limit of {round(limit / 2**20, 2):g} MB ({limit} bytes).",
             next_step=f"Send less, or raise {setting}.",
         )
+
+
+class TooSlow(GatewayError):
+    """The body of the request does not come."""
+
+    code = "body_too_slow"
+    status = 408
+
+    def headers(self) -> Headers:
+        """Return that the connection ends here: what else would come on it is the rest of the body."""
+        return ((b"connection", b"close"),)
 
 
 class Guarded(GatewayError):

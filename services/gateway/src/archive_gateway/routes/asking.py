@@ -1,5 +1,6 @@
 """Requests to the other services, on behalf of a client who waits."""
 
+import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -91,15 +92,20 @@ class Asking:
         """
         if outage := self._outages.known():
             raise _away(outage)
-        async with self._bus.open(message, to=to, origin=origin, timeout=timeout, publish_within=PUBLISH_S) as call:
-            conversation = Conversation(call, self._outages)
-            try:
+        message_id, conversation = origin.log or secrets.token_hex(16), None
+        opening = self._bus.open(
+            message, to=to, origin=origin, timeout=timeout, publish_within=PUBLISH_S, id=message_id
+        )
+        try:
+            async with opening as call:
+                conversation = Conversation(call, self._outages)
                 yield conversation
-            finally:
-                if not conversation.ended and leave:
-                    leave(call.message_id)
-                elif not conversation.ended:
-                    self._cancels.soon(call.message_id, reason="nobody waits for the answer any more")
+        finally:
+            if conversation is not None and not conversation.ended and leave:
+                leave(message_id)
+            elif conversation is None or not conversation.ended:
+                # Also a request whose publishing failed: the server may have taken it, and somebody may work on it.
+                self._cancels.soon(message_id, reason="nobody waits for the answer any more")
 
     async def ask(self, message: Message, answer: type[A], *, to: Stream, origin: Origin, timeout: float = 10.0) -> A:
         """Publish a request and return its one reply.
