@@ -15,15 +15,17 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from archive_gateway.routes.api import ENDPOINTS
+from archive_gateway.routes.asking import Asking
 
-EXAMPLES = 8
-CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
+EXAMPLES = 5
+CHECKS = [status_code_conformance, content_type_conformance]
 NO_ONE_ANSWERS = {503, 504}
 """What stands for the services that do not run beside the gateway in this test."""
 
 
 @pytest.mark.parametrize("group", sorted({endpoint.tag for endpoint in ENDPOINTS}))
-async def test_answers_are_as_documented(start: Any, router: Any, group: str) -> None:
+async def test_answers_are_as_documented(start: Any, router: Any, group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Asking.ask.__kwdefaults__, "timeout", 0.3)
     async with start(request_timeout_s=0.4, run_timeout_s=0.4, api_key="root") as gateway:
         document = (await gateway.http.get("/openapi.json", headers={"authorization": "Bearer root"})).json()
         await asyncio.to_thread(explore, document, gateway.url, group)
@@ -50,6 +52,9 @@ def ask(operation: Any, url: str) -> None:
     def check(case: Any) -> None:
         reply = case.call(base_url=url, headers={"authorization": "Bearer root"})
         assert reply.status_code < 500 or reply.status_code in NO_ONE_ANSWERS, (case.as_curl_command(), reply.text)
-        case.validate_response(reply, checks=CHECKS)
+        # What an engine says passes through, and is that of a stand-in here.
+        own = case.path not in {"/v1/completions", "/v1/rerank"} or reply.status_code >= 400
+        whole = own and reply.headers.get("content-type", [""])[0].startswith("application/json")
+        case.validate_response(reply, checks=[*CHECKS, *([response_schema_conformance] if whole else [])])
 
     check()
