@@ -64,6 +64,7 @@ class Remembering:
             await eventually(lambda: sum(each().get(("chat.requests", "repeated"), 0) for each in counts) == 1)
         assert runs == [1]
 
+    @pytest.mark.guarantee("G7")
     async def test_failed_run_leaves_no_trace(self, backend: Backend) -> None:
         attempts: list[int] = []
 
@@ -77,6 +78,7 @@ class Remembering:
             await add(backend, "one")
             await eventually(lambda: attempts == [1, 2])
 
+    @pytest.mark.guarantee("G7")
     async def test_buried_message_may_come_again(self, backend: Backend) -> None:
         seen: list[str] = []
 

@@ -62,6 +62,7 @@ class Ordering:
     def _order(self, backend: Backend) -> None:
         needs(backend, Feature.ORDER)
 
+    @pytest.mark.guarantee("G12")
     async def test_two_owners_keep_the_order_of_keys(self, backend: Backend) -> None:
         one, two = Seen(), Seen()
         async with backend.bus("memory") as first, backend.bus("memory") as second:
@@ -74,6 +75,7 @@ class Ordering:
         assert one.order | two.order == {key: list(range(20)) for key in KEYS}
         assert one.overlaps + two.overlaps == 0
 
+    @pytest.mark.guarantee("G12")
     async def test_newcomers_and_leavers_keep_the_order(self, backend: Backend) -> None:
         seen = Seen()
         async with backend.bus("memory") as steady, asyncio.TaskGroup() as tasks:
@@ -88,6 +90,7 @@ class Ordering:
         assert seen.order == {key: list(range(40)) for key in KEYS}
         assert seen.overlaps == 0
 
+    @pytest.mark.guarantee("G12")
     async def test_retry_blocks_its_key_only(self, backend: Backend) -> None:
         seen: list[str] = []
 
@@ -108,6 +111,7 @@ class Ordering:
         assert [name for name in seen if name.startswith("bad")] == ["bad.0", "bad.1", "bad.2"]
         assert seen[:3] == [f"{good}.{number}" for number in range(3)]
 
+    @pytest.mark.guarantee("G12")
     async def test_dead_letter_lets_its_key_go_on(self, backend: Backend) -> None:
         seen: list[str] = []
 
@@ -123,6 +127,7 @@ class Ordering:
             await eventually(lambda: seen == ["1", "2"])
             assert memory.counters()["chat.events", "dead"] == 1
 
+    @pytest.mark.guarantee("G12")
     async def test_drained_owner_hands_over_in_order(self, backend: Backend) -> None:
         one, two = Seen(), Seen()
         first = backend.bus("memory", grace_s=0.2)

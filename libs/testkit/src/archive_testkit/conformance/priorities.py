@@ -54,6 +54,7 @@ class Prioritising:
     def _priorities(self, backend: Backend) -> None:
         needs(backend, Feature.PRIORITIES)
 
+    @pytest.mark.guarantee("G14")
     async def test_backlogs_share_by_weight(self, backend: Backend) -> None:
         handler = Handler()
         async with backend.bus("router") as router, backend.bus("engine") as engine:
@@ -72,6 +73,7 @@ class Prioritising:
             await eventually(lambda: len(handler.came) == 4, within=5)
             assert engine.counters().get(("engine.jobs", "done"), 0) == 0
 
+    @pytest.mark.guarantee("G14")
     async def test_held_job_goes_to_a_free_worker(self, backend: Backend) -> None:
         slow, free = Handler(takes_s=30), Handler()
         busy, other = backend.bus("engine", grace_s=0.1), backend.bus("engine")

@@ -29,6 +29,7 @@ class Delaying:
         needs(backend, Feature.TIMERS)
 
     @pytest.mark.guarantee("G14")
+    @pytest.mark.guarantee("G14")
     async def test_delayed_message_waits_its_time(self, backend: Backend) -> None:
         seen: dict[str, float] = {}
 
@@ -47,6 +48,7 @@ class Delaying:
         assert seen["after"] >= sent + 0.3
         assert seen["at"] >= due.timestamp()
 
+    @pytest.mark.guarantee("G14")
     async def test_past_time_is_due_at_once(self, backend: Backend) -> None:
         seen: list[str] = []
 
@@ -58,6 +60,7 @@ class Delaying:
             await router.publish(chat("m"), to=CHAT_REQUESTS, at=datetime(2000, 1, 1, tzinfo=UTC))
             await eventually(lambda: seen == ["m"])
 
+    @pytest.mark.guarantee("G14")
     @pytest.mark.guarantee("G14")
     async def test_delayed_id_counts_once(self, backend: Backend) -> None:
         seen: list[str] = []
@@ -78,6 +81,7 @@ class Delaying:
         assert seen == ["first", "last"]
 
     @pytest.mark.guarantee("G14")
+    @pytest.mark.guarantee("G14")
     async def test_timer_outlives_its_publisher(self, backend: Backend) -> None:
         seen: list[str] = []
 
@@ -91,6 +95,7 @@ class Delaying:
             router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
             await eventually(lambda: seen == ["m"])
 
+    @pytest.mark.guarantee("G14")
     async def test_publisher_alone_keeps_the_time(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
             await gateway.publish(chat("m"), to=CHAT_REQUESTS, delay=timedelta(seconds=0.1))
@@ -99,6 +104,7 @@ class Delaying:
                 while not await backend.entries(CHAT_REQUESTS.physical()):  # noqa: ASYNC110 - it has no event
                     await asyncio.sleep(0.02)
 
+    @pytest.mark.guarantee("G14")
     async def test_broadcast_takes_no_delay(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
             with pytest.raises(NotInMap):
