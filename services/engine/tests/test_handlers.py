@@ -100,7 +100,7 @@ async def test_stream_arrives_verbatim(redis_url: str, engine: FaultEngine, call
         deltas, completed = await talk(caller, job())
     assert [json.loads(body) for body in deltas] == chunks
     assert (completed.text, completed.engine, completed.pool) == ("Hello", "fake", "small")
-    assert asked(engine) == ['{"model": "m", "odd":  1.50}']
+    assert asked(engine) == ['{"model": "m", "odd":  1.50,"stream_options":{"include_usage":true}}']
 
 
 async def test_batch_lane_is_served_too(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:

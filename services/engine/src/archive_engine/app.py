@@ -1,56 +1,52 @@
 """Wiring of the engine worker."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+import socket
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+
+from pydantic import SecretStr
+from yarl import URL
 
 from archive_blobs import open_blobs
-from archive_bus import WEIGHTS, Bus, BusOptions, BusUnavailable, Fair, Gate, Handler, connect
-from archive_contracts.base import Message
-from archive_contracts.chat import Capability
-from archive_contracts.engine import EmbedRequested, EngineLeft, EngineRegistered, GenerateRequested
-from archive_contracts.streams import ENGINE_EVENTS, ENGINE_JOBS
+from archive_bus import Bus, BusOptions, connect
+from archive_contracts.chat import Capability, ChatDelta
+from archive_contracts.engine import EmbedRequested, EngineSpec, GenerateRequested
+from archive_engine.adapters.backlog import Backlog
 from archive_engine.adapters.embedders import BuiltInEmbedder, ServerEmbedder
+from archive_engine.adapters.keys import Keys
+from archive_engine.adapters.measuring import GenAiMetrics
 from archive_engine.adapters.probes import BuiltInProbe, ServerProbe
-from archive_engine.domain.ports import Condition, Probe
-from archive_engine.handlers import Embedding, Generation
+from archive_engine.adapters.upstream_reply import Timeouts
+from archive_engine.domain.guard import Guard
+from archive_engine.handlers.embedding import Embedding
+from archive_engine.handlers.generation import Engine, Generation
+from archive_engine.handlers.hosting import Host
+from archive_engine.handlers.working import Served, Worker
 from archive_engine.settings import Settings
 from archive_telemetry import App, log_context, run, tracer_for
 
 NAME = "engine"
-SLOTS = 4
 CHAT: tuple[Capability, ...] = ("chat", "completion", "tools", "json_schema")
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """A model behind the port, whichever kind it is."""
-
-    handlers: Mapping[type[Message], Handler[Any]]
-    probe: Probe
-    capabilities: tuple[Capability, ...]
-    busy: Callable[[], int]
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def build(settings: Settings) -> App:
     """Return the worker, wired and not yet started."""
-    bus = connect(
-        settings.bus_url,
-        settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
-        blobs=open_blobs(settings.blobs_url),
-    )
-    worker = Worker(bus, settings)
+    bus = _bus(settings)
+    spec = _spec(settings)
+    lane = Backlog(settings.bus_url, pool=spec.pool)
+    worker = Worker(bus, spec, instance=instance_of(spec), lane=lane, heartbeat_s=settings.heartbeat_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:
         async with AsyncExitStack() as stack:
-            engine = await _open(settings, stack)
+            stack.push_async_callback(lane.close)
+            engine = await _open(settings, spec, bus, stack, key=settings.api_key)
             await stack.enter_async_context(bus)
             await stack.enter_async_context(worker.serving(engine))
+            if settings.host:
+                await stack.enter_async_context(_hosting(settings, bus))
             yield
 
     return App(
@@ -64,101 +60,124 @@ def build(settings: Settings) -> App:
     )
 
 
-async def _open(settings: Settings, stack: AsyncExitStack) -> Engine:
-    if settings.kind == "minilm":
-        from archive_engine.adapters.minilm import WINDOW, MiniLM
+@asynccontextmanager
+async def _hosting(settings: Settings, bus: Bus) -> AsyncGenerator[None, None]:
+    keys = Keys(variables=settings.key_variables, folder=settings.keys_dir)
 
-        model = await asyncio.to_thread(MiniLM.open, settings.model_dir, threads=settings.threads)
-        embedding = Embedding(BuiltInEmbedder(model), engine=settings.name)
-        return Engine(
-            handlers={EmbedRequested: embedding.embed},
-            probe=BuiltInProbe(model.model_id, context=WINDOW),
-            capabilities=settings.capabilities or ("embedding",),
-            busy=lambda: embedding.busy,
-        )
+    @asynccontextmanager
+    async def run_worker(spec: EngineSpec) -> AsyncGenerator[None, None]:
+        known = spec if spec.capabilities else spec.model_copy(update={"capabilities": CHAT})
+        key = keys.of(known)
+        # A connection of its own: two consumers of one name on one lane would take each other's jobs for their own.
+        own = _bus(settings)
+        lane = Backlog(settings.bus_url, pool=known.pool)
+        worker = Worker(own, known, instance=instance_of(known), lane=lane, heartbeat_s=settings.heartbeat_s)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(lane.close)
+            engine = await _open_server(settings, known, own, stack, key=SecretStr(key) if key else None)
+            await stack.enter_async_context(own)
+            await stack.enter_async_context(worker.serving(engine))
+            yield
+
+    async with asyncio.TaskGroup() as tasks:
+        hosting = tasks.create_task(Host(bus, run_worker).run())
+        yield
+        hosting.cancel()
+
+
+def _bus(settings: Settings) -> Bus:
+    return connect(
+        settings.bus_url,
+        settings.state_url,
+        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
+        blobs=open_blobs(settings.blobs_url),
+    )
+
+
+def _spec(settings: Settings) -> EngineSpec:
+    usual: tuple[Capability, ...] = ("embedding",) if settings.kind == "minilm" else CHAT
+    return EngineSpec.model_construct(
+        name=settings.name,
+        base_url=settings.base_url,
+        pool=settings.pool,
+        model=settings.model,
+        tier=settings.tier,
+        tags=settings.tags,
+        capabilities=settings.capabilities or usual,
+        context=settings.context,
+        cost_in=settings.cost_in,
+        cost_out=settings.cost_out,
+        slots=settings.slots,
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
+        stream_upstream=settings.stream_upstream,
+    )
+
+
+def instance_of(spec: EngineSpec) -> str:
+    """Return which server it is: an address of this machine means another server on each machine."""
+    url = URL(spec.base_url)
+    if not url.host:
+        return ""
+    return str(url.with_host(socket.gethostname()) if url.host in LOOPBACK else url)
+
+
+async def _open(
+    settings: Settings, spec: EngineSpec, bus: Bus, stack: AsyncExitStack, *, key: SecretStr | None
+) -> Served:
+    if settings.kind != "minilm":
+        return await _open_server(settings, spec, bus, stack, key=key)
+    from archive_engine.adapters.minilm import WINDOW, MiniLM
+
+    model = await asyncio.to_thread(MiniLM.open, settings.model_dir, threads=settings.threads)
+    embedding = Embedding(BuiltInEmbedder(model), engine=settings.name)
+    return Served(
+        handlers={EmbedRequested: embedding.embed},
+        probe=BuiltInProbe(model.model_id, context=WINDOW),
+        busy=lambda: embedding.busy,
+        guard=Guard(engine=settings.name),
+    )
+
+
+async def _open_server(
+    settings: Settings, spec: EngineSpec, bus: Bus, stack: AsyncExitStack, *, key: SecretStr | None
+) -> Served:
     from archive_engine.adapters.openai_http import OpenAIBackend, open_session
 
     backend = OpenAIBackend(
-        settings.base_url,
+        spec.base_url,
         session=await stack.enter_async_context(open_session()),
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        stream_upstream=settings.stream_upstream,
+        api_key=key.get_secret_value() if key else None,
+        timeouts=Timeouts(first_token_s=settings.first_token_s, idle_s=settings.idle_s),
+        stream_upstream=spec.stream_upstream,
     )
-    generation = Generation(backend, engine=settings.name)
-    embedding = Embedding(ServerEmbedder(backend, model=settings.model), engine=settings.name)
-    return Engine(
+    guard = Guard(
+        engine=spec.name,
+        requests_per_minute=spec.requests_per_minute,
+        tokens_per_minute=spec.tokens_per_minute,
+    )
+    engine = Engine(
+        name=spec.name, instance=instance_of(spec), worker=bus.process, meter_streams=settings.meter_streams
+    )
+
+    async def kept(log_id: str, tenant: str) -> list[str]:
+        chunks: list[str] = []
+        async for answered in bus.follow_log(log_id, tenant=tenant):
+            if answered is None:
+                break
+            if isinstance(answered.message, ChatDelta):
+                chunks.append(answered.message.body)
+        return chunks
+
+    meter = GenAiMetrics(provider=spec.name)
+    generation = Generation(backend, engine, guard=guard, meter=meter, kept=kept)
+    embedding = Embedding(ServerEmbedder(backend, model=spec.model), engine=spec.name)
+    return Served(
         handlers={GenerateRequested: generation.generate, EmbedRequested: embedding.embed},
-        probe=ServerProbe(backend, only=settings.model),
-        capabilities=settings.capabilities or CHAT,
+        probe=ServerProbe(backend, only=spec.model),
         busy=lambda: generation.busy + embedding.busy,
+        guard=guard,
     )
-
-
-class Worker:
-    """Pulls from the lane and tells the others so."""
-
-    def __init__(self, bus: Bus, settings: Settings) -> None:
-        self._bus = bus
-        self._settings = settings
-        self._condition = Condition(problem="starting")
-
-    @property
-    def models(self) -> list[str]:
-        """Ids of the models served."""
-        return [card.id for card in self._condition.models]
-
-    async def check(self) -> str | None:
-        """Return why the engine cannot take requests, or None."""
-        return self._condition.problem or None
-
-    @asynccontextmanager
-    async def serving(self, engine: Engine) -> AsyncGenerator[None, None]:
-        """Serve the lane while the block runs."""
-        self._condition = await engine.probe()
-        slots = self._settings.slots or self._condition.slots or SLOTS
-        async with asyncio.TaskGroup() as tasks:
-            heart = tasks.create_task(self._beat(engine, slots))
-            self._subscribe(engine, slots)
-            try:
-                yield
-            finally:
-                heart.cancel()
-                left = EngineLeft(worker=self._bus.process, pool=self._settings.pool)
-                with contextlib.suppress(BusUnavailable):
-                    await self._bus.publish(left, to=ENGINE_EVENTS, timeout=1.0)
-
-    def _subscribe(self, engine: Engine, slots: int) -> None:
-        """Take jobs from the lanes of the pool; they share the slots by weight."""
-        fair = Fair(Gate(slots))
-        for priority in ENGINE_JOBS.priorities:
-            self._bus.subscribe(
-                ENGINE_JOBS,
-                engine.handlers,
-                partition=ENGINE_JOBS.lane(self._settings.pool, priority),
-                slots=fair.share(WEIGHTS[priority]),
-                concurrency=slots,
-                prefetch=1,
-            )
-
-    async def _beat(self, engine: Engine, slots: int) -> None:
-        while True:
-            self._condition = await engine.probe()
-            beat = EngineRegistered(
-                worker=self._bus.process,
-                engine=self._settings.name,
-                pool=self._settings.pool,
-                models=self._condition.models,
-                capabilities=engine.capabilities,
-                slots=slots,
-                busy=engine.busy(),
-                healthy=not self._condition.problem,
-                problem=self._condition.problem,
-                base_url=self._settings.base_url,
-                heartbeat_s=self._settings.heartbeat_s,
-            )
-            with contextlib.suppress(BusUnavailable):
-                await self._bus.publish(beat, to=ENGINE_EVENTS, timeout=self._settings.heartbeat_s)
-            await asyncio.sleep(self._settings.heartbeat_s)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archive_contracts.chat import Capability
+from archive_contracts.engine import Tier
 
 
 class Settings(BaseSettings):
@@ -40,4 +41,27 @@ class Settings(BaseSettings):
     model_dir: Path = Path("models")
     """Where the built-in embedder keeps the model it builds."""
     threads: int = 1
+    tier: Tier = "balanced"
+    tags: tuple[str, ...] = ()
+    context: int = 0
+    """Tokens of prompt and answer together; 0 asks the server."""
+    cost_in: float = 0.0
+    """Price of a million prompt tokens."""
+    cost_out: float = 0.0
+    """Price of a million completion tokens."""
+    requests_per_minute: int = 0
+    """What the engine allows this worker; 0: no limit."""
+    tokens_per_minute: int = 0
+    meter_streams: bool = True
+    """Ask for usage at the end of a stream also when the client did not, and keep it from the client."""
+    first_token_s: float = 120.0
+    """Longest silence before the first token."""
+    idle_s: float = 30.0
+    """Longest silence after it."""
+    host: bool = False
+    """Run workers for the engines that were added by API, too."""
+    key_variables: tuple[str, ...] = ()
+    """Variables that the key of such an engine may be taken from."""
+    keys_dir: Path | None = None
+    """Folder that it may be read from."""
     heartbeat_s: float = 2.0

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from archive_contracts.engine import EmbedRequested
 from archive_engine.adapters.minilm import MiniLM
 from archive_engine.adapters.openai_http import OpenAIBackend
-from archive_engine.domain.errors import UpstreamMalformed
+from archive_engine.domain.errors import BadTokens, UpstreamMalformed
 from archive_engine.domain.ports import Vectors
 
 SLICE_CHARS = 2_000
@@ -26,8 +27,11 @@ class BuiltInEmbedder:
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="minilm")
 
-    async def embed(self, texts: Sequence[str], *, windowed: bool, dimensions: int | None) -> Vectors:
-        """Return a vector a text, or one for each window of a text."""
+    async def embed(self, request: EmbedRequested) -> Vectors:
+        """Return a vector a text, or one for each window of a text; arrays of tokens are read as the model's own."""
+        if request.tokens:
+            return await self._embed_tokens(request)
+        texts, windowed, dimensions = request.texts, request.windowed, request.dimensions
         rows: list[npt.NDArray[np.float32]] = []
         counts: list[int] = []
         tokens = 0
@@ -40,6 +44,21 @@ class BuiltInEmbedder:
             tokens += used
         matrix = np.concatenate(rows) if rows else np.empty((0, self._model.dimensions), np.float32)
         return _vectors(self._model.model_id, matrix, counts, tokens, dimensions)
+
+    async def _embed_tokens(self, request: EmbedRequested) -> Vectors:
+        if any(not 0 <= token < self._model.vocabulary for tokens in request.tokens for token in tokens):
+            raise BadTokens(
+                f"Tokens of {self._model.model_id} are numbers below {self._model.vocabulary}.",
+                next_step="Send the text itself, or tokens of this model's own vocabulary.",
+            )
+        rows: list[npt.NDArray[np.float32]] = []
+        for tokens in request.tokens:
+            async with self._turn:
+                loop = asyncio.get_running_loop()
+                rows.append(await loop.run_in_executor(self._thread, self._model.embed_tokens, [tokens]))
+        used = sum(len(tokens) for tokens in request.tokens)
+        matrix = np.concatenate(rows)
+        return _vectors(self._model.model_id, matrix, [1] * len(rows), used, request.dimensions)
 
     def _run(self, texts: Sequence[str], windowed: bool) -> tuple[npt.NDArray[np.float32], list[int], int]:
         tokens = sum(self._model.count_tokens(text) for text in texts)
@@ -56,10 +75,10 @@ class ServerEmbedder:
         self._backend = backend
         self._model = model
 
-    async def embed(self, texts: Sequence[str], *, windowed: bool, dimensions: int | None) -> Vectors:
-        """Return one vector a text, windowed or not."""
-        del windowed
-        body: dict[str, Any] = {"model": self._model, "input": list(texts), "encoding_format": "float"}
+    async def embed(self, request: EmbedRequested) -> Vectors:
+        """Return one vector a text or array of tokens, windowed or not."""
+        model = self._model or request.model
+        body: dict[str, Any] = {"model": model, "input": request.tokens or request.texts, "encoding_format": "float"}
         reply = await self._backend.embeddings(json.dumps(body))
         try:
             decoded: dict[str, Any] = json.loads(reply)
@@ -71,7 +90,7 @@ class ServerEmbedder:
             raise UpstreamMalformed(
                 "The engine's answer holds no embeddings.", next_step="Check that it serves /v1/embeddings."
             ) from error
-        return _vectors(self._model, matrix, [1] * len(rows), tokens, dimensions)
+        return _vectors(model, matrix, [1] * len(rows), tokens, request.dimensions)
 
 
 def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:

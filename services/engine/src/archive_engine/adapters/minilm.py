@@ -90,6 +90,15 @@ class MiniLM:
         """Return one vector a text, `(n, 384)`, in the order given; what follows its first 254 pieces is not read."""
         return self._run([self._encode(text).ids[:PIECES] for text in texts])
 
+    @property
+    def vocabulary(self) -> int:
+        """The number of word pieces; each is a number below it."""
+        return self._tokenizer.get_vocab_size()
+
+    def embed_tokens(self, sequences: Sequence[Sequence[int]]) -> FloatArray:
+        """Return one vector a sequence of word pieces, `(n, 384)`; what follows the first 254 is not read."""
+        return self._run([list(sequence[:PIECES]) for sequence in sequences])
+
     def embed_windows(self, texts: Sequence[str], *, size: int = PIECES, overlap: int = 32) -> list[WindowedEmbedding]:
         """Return the vectors of every text window by window, so that no part of a long text goes unread.
 

@@ -21,6 +21,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from archive_contracts.chat import Kind
 from archive_engine.adapters.upstream_reply import Shape, Timeouts, UpstreamReply
 from archive_engine.domain.errors import (
     UpstreamCut,
@@ -31,6 +32,11 @@ from archive_engine.domain.errors import (
 )
 
 _VERSION_SEGMENT: Final = re.compile(r"^v\d")
+_PATHS: Final[Mapping[Kind, str]] = {
+    "chat": "chat/completions",
+    "completion": "completions",
+    "rerank": "rerank",
+}
 _STALE_S: Final = 0.5
 _PROBE_S: Final = 5.0
 
@@ -79,15 +85,26 @@ class OpenAIBackend:
         self._timeouts = timeouts or Timeouts()
         self._stream_upstream = stream_upstream
 
+    def call(
+        self, kind: Kind, body: str | bytes, *, stream: bool, headers: Mapping[str, str] | None = None
+    ) -> UpstreamReply:
+        """Call the endpoint of a kind with a body that goes out as it is; `stream` says what the body asks for."""
+        path = _PATHS[kind]
+        if stream:
+            return self._reply(path, body, shape="stream", headers=headers)
+        if not self._stream_upstream or kind == "rerank":
+            return self._reply(path, body, shape="whole", headers=headers)
+        return self._reply(path, _as_streamed(body), shape="assembled", headers=headers)
+
     def chat(self, body: str | bytes, *, stream: bool, headers: Mapping[str, str] | None = None) -> UpstreamReply:
-        """Call `/chat/completions` with a body that goes out as it is; `stream` says what it asks for."""
-        return self._completion("chat/completions", body, stream=stream, headers=headers)
+        """Call `/chat/completions`."""
+        return self.call("chat", body, stream=stream, headers=headers)
 
     def completions(
         self, body: str | bytes, *, stream: bool, headers: Mapping[str, str] | None = None
     ) -> UpstreamReply:
-        """Call `/completions`, as `chat`."""
-        return self._completion("completions", body, stream=stream, headers=headers)
+        """Call `/completions`."""
+        return self.call("completion", body, stream=stream, headers=headers)
 
     async def embeddings(self, body: str | bytes, *, headers: Mapping[str, str] | None = None) -> str:
         """Call `/embeddings` and return the answer's body as it came.
@@ -142,15 +159,6 @@ class OpenAIBackend:
             context=context if isinstance(context, int) else None,
             slots=slots if isinstance(slots, int) else None,
         )
-
-    def _completion(
-        self, path: str, body: str | bytes, *, stream: bool, headers: Mapping[str, str] | None
-    ) -> UpstreamReply:
-        if stream:
-            return self._reply(path, body, shape="stream", headers=headers)
-        if not self._stream_upstream:
-            return self._reply(path, body, shape="whole", headers=headers)
-        return self._reply(path, _as_streamed(body), shape="assembled", headers=headers)
 
     def _reply(self, path: str, body: str | bytes, *, shape: Shape, headers: Mapping[str, str] | None) -> UpstreamReply:
         data = body.encode() if isinstance(body, str) else body

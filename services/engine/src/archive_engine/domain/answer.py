@@ -1,9 +1,14 @@
 """An answer as it grows: text, finish reason and usage out of the chunks that pass by."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from archive_contracts.base import Spent
 from archive_contracts.chat import Usage
+
+CHARS_A_TOKEN = 4
+"""What prose takes; for a prompt whose engine did not live to count it."""
 
 
 class Answer:
@@ -11,6 +16,8 @@ class Answer:
 
     def __init__(self) -> None:
         self._text: list[str] = []
+        self._parts = 0
+        self._counted = False
         self.finish_reason = "stop"
         self.usage = Usage()
         self.model = ""
@@ -23,11 +30,37 @@ class Answer:
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take in a chunk or a whole response; fields of an unexpected shape are passed over."""
         self.model = str(chunk.get("model") or self.model)
+        self._parts += any(_written(choice) for choice in _dicts(chunk.get("choices")))
         if isinstance(usage := chunk.get("usage"), dict):
             self.usage = _usage(cast("dict[str, Any]", usage))
+            self._counted = True
         for choice in _dicts(chunk.get("choices")):
             if choice.get("index", 0) == 0:
                 self._add_choice(choice)
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens of the answer so far: as the engine counted, else one a chunk, which is how engines stream."""
+        return self.usage.completion_tokens if self._counted else self._parts
+
+    def spent(self, *, engine: str, model: str, prompt_chars: int) -> Spent:
+        """Return what an answer that ends here has used."""
+        return Spent(
+            engine=engine,
+            model=self.model or model,
+            prompt_tokens=self.usage.prompt_tokens if self._counted else prompt_chars // CHARS_A_TOKEN,
+            completion_tokens=self.completion_tokens,
+            estimated=not self._counted,
+        )
+
+    def read(self, chunk: str) -> None:
+        """Take in a chunk that is still JSON; what is none is passed over."""
+        try:
+            parsed: object = json.loads(chunk)
+        except ValueError:
+            return
+        if isinstance(parsed, dict):
+            self.add(cast("dict[str, Any]", parsed))
 
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         part = choice.get("delta") or choice.get("message")
@@ -36,6 +69,14 @@ class Answer:
             self._text.append(content)
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
+
+
+def _written(choice: Mapping[str, Any]) -> bool:
+    """Whether a choice of a chunk carries a part of the answer."""
+    part = choice.get("delta")
+    if not isinstance(part, dict):
+        return bool(choice.get("text"))
+    return any(value for name, value in cast("dict[str, Any]", part).items() if name != "role")
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:

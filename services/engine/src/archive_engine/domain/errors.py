@@ -2,12 +2,15 @@
 
 EngineError
 |-- ModelMissing            the built-in model's files are absent or damaged
+|-- KeyMissing              an engine's key is not where it should be
+|-- BadTokens               an array of tokens that are none of the model's
 `-- UpstreamError           a call to a model server failed
     |-- UpstreamRefused     no connection: down, or not listening yet
     |-- UpstreamStatus      it answered with an error, by status or inside the stream
     |-- UpstreamStalled     it fell silent for longer than the idle limit
     |-- UpstreamCut         the connection ended before the answer did
-    `-- UpstreamMalformed   its answer is none
+    |-- UpstreamMalformed   its answer is none
+    `-- EngineResting       it was not called: its breaker is open, or its minute is used up
 """
 
 from __future__ import annotations
@@ -31,6 +34,18 @@ class ModelMissing(EngineError):
     """The built-in model cannot be loaded from this installation."""
 
     code = "model_missing"
+
+
+class KeyMissing(EngineError):
+    """The key of an engine cannot be read."""
+
+    code = "key_missing"
+
+
+class BadTokens(EngineError):
+    """A request gives tokens that the model's vocabulary does not have."""
+
+    code = "invalid_tokens"
 
 
 class UpstreamError(EngineError):
@@ -88,3 +103,14 @@ class UpstreamMalformed(UpstreamError):
     """A success whose body is not what was asked for."""
 
     code = "upstream_malformed"
+
+
+class EngineResting(UpstreamError):
+    """The engine is left alone for a while; ``rest_s`` more seconds. ``status`` is what the caller is told."""
+
+    code = "engine_resting"
+
+    def __init__(self, message: str, *, rest_s: float, status: int = 503) -> None:
+        super().__init__(message, next_step="Wait as told, or add another engine that serves the model.")
+        self.rest_s = rest_s
+        self.status = status

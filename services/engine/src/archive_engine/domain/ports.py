@@ -1,11 +1,12 @@
 """What the handlers need from a model, whichever it is."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from archive_contracts.engine import ModelCard
+from archive_contracts.chat import Kind
+from archive_contracts.engine import EmbedRequested, ModelCard
 
 
 class Event(Protocol):
@@ -27,15 +28,48 @@ class Event(Protocol):
         ...
 
 
-class Generator(Protocol):
-    """A chat model behind an API like OpenAI's."""
+class Reply(Protocol):
+    """An answer under way: iterate for its events."""
 
-    def chat(self, body: str, *, stream: bool) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Ask for a chat answer; leaving the context closes the call."""
+    @property
+    def bad_chunks(self) -> int:
+        """Chunks that were no JSON object and were left out."""
         ...
 
-    def completions(self, body: str, *, stream: bool) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Ask for a completion."""
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Iterate over the events, once."""
+        ...
+
+
+class Generator(Protocol):
+    """A model behind an API like OpenAI's."""
+
+    def call(self, kind: Kind, body: str, *, stream: bool) -> AbstractAsyncContextManager[Reply]:
+        """Ask for an answer; leaving the context closes the call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a call to an engine came to; times in seconds, ``error`` empty when it went well."""
+
+    operation: Kind
+    requested: str
+    answered: str
+    duration_s: float
+    first_chunk_s: float | None = None
+    chunks: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    bad_chunks: int = 0
+    error: str = ""
+
+
+class Meter(Protocol):
+    """Counts calls for whoever watches."""
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Take in a call that ended."""
         ...
 
 
@@ -53,8 +87,12 @@ class Vectors:
 class Embedder(Protocol):
     """A model that turns texts into vectors."""
 
-    async def embed(self, texts: Sequence[str], *, windowed: bool, dimensions: int | None) -> Vectors:
-        """Return a vector a text, or, windowed, one for each window of a text."""
+    async def embed(self, request: EmbedRequested) -> Vectors:
+        """Return a vector a text (or array of tokens), or, windowed, one for each window of a text.
+
+        Raises:
+            BadTokens: an array holds what is no token of the model.
+        """
         ...
 
 

@@ -1,0 +1,1 @@
+"""Jobs come off the lane, answers go to whoever waits for them."""

@@ -1,0 +1,221 @@
+"""A worker's life: pull from its lanes with its slots, say how it is, and take over from who is gone."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+from archive_bus import WEIGHTS, Bus, BusUnavailable, Delivery, Fair, Gate, Handler
+from archive_contracts.base import Message
+from archive_contracts.engine import EngineLeft, EngineRegistered, EngineSpec, GenerateRequested
+from archive_contracts.streams import ENGINE_EVENTS, ENGINE_JOBS
+from archive_engine.domain.guard import Guard
+from archive_engine.domain.health import Health
+from archive_engine.domain.peers import ABANDONED_S, Peers
+from archive_engine.domain.ports import Condition, Probe
+
+SLOTS = 4
+"""Requests at once for an engine that does not say."""
+NEWS_S = 0.25
+"""How soon a change is told; without one a heartbeat is enough."""
+DIRECTED_S = 2.0
+ADOPTED_S = 45.0
+"""How long an abandoned lane is read: three leases, within which all of its jobs have come."""
+LEAST_REST_S = 0.5
+
+
+class LaneView(Protocol):
+    """What a worker asks the server about its lane."""
+
+    async def __call__(self) -> int:
+        """Return the jobs that nobody has taken."""
+        ...
+
+    async def drop(self, partition: str) -> None:
+        """Remove the lane of a worker that is gone, when it is empty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A model behind the port, whichever kind it is."""
+
+    handlers: Mapping[type[Message], Handler[Any]]
+    probe: Probe
+    busy: Callable[[], int]
+    guard: Guard
+
+
+class Worker:
+    """Pulls for one engine, as ``spec`` describes it."""
+
+    def __init__(self, bus: Bus, spec: EngineSpec, *, instance: str, lane: LaneView, heartbeat_s: float) -> None:
+        self._bus = bus
+        self._spec = spec
+        self._instance = instance
+        self._lane = lane
+        self._heartbeat_s = heartbeat_s
+        self._condition = Condition(problem="starting")
+        self._health = Health()
+        self._peers = Peers(worker=bus.process, pool=spec.pool)
+        self._slots = spec.slots or SLOTS
+        self._said: tuple[object, ...] = ()
+
+    @property
+    def models(self) -> list[str]:
+        """Ids of the models served."""
+        return [card.id for card in self._condition.models]
+
+    async def check(self) -> str | None:
+        """Return why the engine cannot take requests, or None."""
+        return self._health.problem or None
+
+    @asynccontextmanager
+    async def serving(self, engine: Served) -> AsyncGenerator[None, None]:
+        """Serve the lanes while the block runs."""
+        await self._look(engine)
+        self._slots = self._spec.slots or self._condition.slots or SLOTS
+        fair = Fair(Gate(self._slots))
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(self._beat(engine))]
+            self._subscribe(engine, fair)
+            if self._directed(engine):
+                serve = _with_slot(fair.share(WEIGHTS["interactive"]), engine.handlers[GenerateRequested])
+                self._subscribe_own(self._bus.process, serve)
+                background.append(tasks.create_task(self._watch(engine, serve, tasks)))
+            try:
+                yield
+            finally:
+                for task in background:
+                    task.cancel()
+                left = EngineLeft(worker=self._bus.process, pool=self._spec.pool)
+                with contextlib.suppress(BusUnavailable):
+                    await self._bus.publish(left, to=ENGINE_EVENTS, timeout=1.0)
+
+    def _subscribe(self, engine: Served, fair: Fair) -> None:
+        """Take jobs from the lanes of the pool; they share the slots by weight."""
+        for priority in ENGINE_JOBS.priorities:
+            self._bus.subscribe(
+                ENGINE_JOBS,
+                engine.handlers,
+                partition=ENGINE_JOBS.lane(self._spec.pool, priority),
+                slots=fair.share(WEIGHTS[priority]),
+                concurrency=self._slots,
+                prefetch=1,
+            )
+
+    def _directed(self, engine: Served) -> bool:
+        return GenerateRequested in engine.handlers
+
+    def _subscribe_own(self, worker: str, serve: Handler[GenerateRequested]) -> Callable[[], Awaitable[None]]:
+        # Many more than slots may be looked at: those that find none in time go to the pool's lane.
+        return self._bus.subscribe(
+            ENGINE_JOBS,
+            {GenerateRequested: serve},
+            partition=f"{self._spec.pool}:{worker}",
+            concurrency=self._slots * 8,
+        ).close
+
+    async def _look(self, engine: Served) -> None:
+        self._condition = await engine.probe()
+        self._health.saw(self._condition.problem)
+
+    async def _beat(self, engine: Served) -> None:
+        looked = said_at = 0.0
+        while True:
+            now = time.monotonic()
+            if now - looked >= self._heartbeat_s:
+                looked = now
+                await self._look(engine)
+            beat = await self._news(engine)
+            news = (beat.busy, beat.served, beat.waiting, beat.healthy, beat.cooling_s > 0)
+            if news != self._said or now - said_at >= self._heartbeat_s:
+                self._said, said_at = news, now
+                with contextlib.suppress(BusUnavailable):
+                    await self._bus.publish(beat, to=ENGINE_EVENTS, timeout=self._heartbeat_s)
+            await asyncio.sleep(min(NEWS_S, self._heartbeat_s))
+
+    async def _news(self, engine: Served) -> EngineRegistered:
+        spec, reading, busy = self._spec, engine.guard.reading, engine.busy()
+        cards = self._condition.models
+        if spec.context:
+            cards = tuple(card.model_copy(update={"context": spec.context}) for card in cards)
+        return EngineRegistered(
+            worker=self._bus.process,
+            engine=spec.name,
+            instance=self._instance,
+            pool=spec.pool,
+            models=cards,
+            capabilities=spec.capabilities,
+            slots=self._slots,
+            busy=busy,
+            # An idle worker's lane is empty but for the moment of a handover: nobody has to be asked.
+            waiting=await self._lane() if busy or self._health.problem else 0,
+            healthy=not self._health.problem,
+            problem=self._health.problem,
+            base_url=spec.base_url,
+            heartbeat_s=self._heartbeat_s,
+            tier=spec.tier,
+            tags=spec.tags,
+            cost_in=spec.cost_in,
+            cost_out=spec.cost_out,
+            requests_per_minute=spec.requests_per_minute,
+            tokens_per_minute=spec.tokens_per_minute,
+            served=reading.served,
+            service_s=reading.service_s,
+            ttft_s=reading.ttft_s,
+            error_rate=reading.error_rate,
+            cooling_s=engine.guard.rest_s(time.monotonic()),
+            directed=self._directed(engine),
+        )
+
+    async def _watch(self, engine: Served, serve: Handler[GenerateRequested], tasks: asyncio.TaskGroup) -> None:
+        """Follow the others: read the lanes of those who are gone, rest when the same server told them to."""
+        async for received in self._bus.follow(ENGINE_EVENTS, since=timedelta(seconds=ABANDONED_S)):
+            if received and isinstance(received.message, EngineRegistered | EngineLeft):
+                self._peers.hear(received.message, at=int(received.entry_id.partition("-")[0]) / 1000)
+                self._rest_too(received.message, engine.guard)
+            else:
+                for worker in self._peers.orphans(time.time()):
+                    tasks.create_task(self._adopt(worker, serve))
+
+    def _rest_too(self, event: EngineRegistered | EngineLeft, guard: Guard) -> None:
+        if not isinstance(event, EngineRegistered) or event.worker == self._bus.process:
+            return
+        now = time.monotonic()
+        if event.instance == self._instance and event.cooling_s > LEAST_REST_S and not guard.rest_s(now):
+            guard.rest(now, rest_s=event.cooling_s)
+
+    async def _adopt(self, worker: str, serve: Handler[GenerateRequested]) -> None:
+        close = self._subscribe_own(worker, serve)
+        await asyncio.sleep(ADOPTED_S)
+        await close()
+        await self._lane.drop(f"{self._spec.pool}:{worker}")
+
+
+def _with_slot(gate: Gate, handler: Handler[GenerateRequested]) -> Handler[GenerateRequested]:
+    """Return a handler that waits for a slot as long as the job may, and else gives the job to the pool's lane."""
+
+    async def serve(delivery: Delivery[GenerateRequested]) -> None:
+        job = delivery.message
+        patience = job.directed_until / 1000 - time.time() if job.directed_until else DIRECTED_S
+        try:
+            async with asyncio.timeout(max(0.0, patience)):
+                await gate.enter()
+        except TimeoutError:
+            if not await delivery.interrupted():
+                spilled = job.model_copy(update={"worker": "", "directed_until": 0})
+                lane = ENGINE_JOBS.lane(job.pool, job.request.priority)
+                await delivery.publish(spilled, to=ENGINE_JOBS, partition=lane, reply=True)
+                return
+            await gate.enter()
+        try:
+            await handler(delivery)
+        finally:
+            gate.leave()
+
+    return serve
