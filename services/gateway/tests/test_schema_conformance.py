@@ -25,7 +25,7 @@ NO_ONE_ANSWERS = {503, 504}
 
 @pytest.mark.parametrize("group", sorted({endpoint.tag for endpoint in ENDPOINTS}))
 async def test_answers_are_as_documented(start: Any, router: Any, group: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Asking.ask.__kwdefaults__, "timeout", 0.3)
+    monkeypatch.setitem(cast("dict[str, Any]", Asking.ask.__kwdefaults__), "timeout", 0.3)
     async with start(request_timeout_s=0.4, run_timeout_s=0.4, api_key="root") as gateway:
         document = (await gateway.http.get("/openapi.json", headers={"authorization": "Bearer root"})).json()
         await asyncio.to_thread(explore, document, gateway.url, group)
