@@ -41,7 +41,7 @@ down: ## Drain and end what runs
 install: $(VENV)/.installed $(ARCHIVE_HOME)/models/.built ## Set everything up without starting it
 
 ##@ Develop
-.PHONY: dev test lint format schemas new-service lock
+.PHONY: dev test lint format schemas manifests new-service lock
 dev: $(VENV)/.installed-dev ## Add what tests and linters need
 
 test: dev $(ARCHIVE_HOME)/models/.built ## Run all tests that need no container engine (TESTS=path, JOBS=n)
@@ -59,8 +59,12 @@ format: dev ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-schemas: dev ## Write the JSON Schemas and the AsyncAPI document from the contracts
+schemas: dev ## Write the JSON Schemas, the AsyncAPI document and what deployments take from the map
 	$(BIN)/python -m archive_contracts.schemas
+	$(BIN)/python -m archive_contracts.deploy
+
+manifests: dev ## Write access rules, scaling triggers and alert rules from the map of streams
+	$(BIN)/python -m archive_contracts.deploy
 
 new-service: dev ## Write the rooms of a new service and enter it with the linters (NAME=ocr)
 	@$(BIN)/python -m archive_testkit.new_service $(NAME)

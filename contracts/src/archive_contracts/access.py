@@ -222,7 +222,10 @@ def words(chosen: Iterable[Selector], flavour: Flavour, *, passwords: Iterable[s
     """
     digests = [f"#{hashlib.sha256(password.encode()).hexdigest()}" for password in passwords]
     state = "on" if digests else "off"
-    return ["reset", state, *digests, "-@all", *(selector.words(flavour) for selector in chosen)]
+    parts = [selector.words(flavour) for selector in chosen]
+    # A selector is one word, whatever is in it; root permissions are one each.
+    rights = [word for part in parts for word in ([part] if part.startswith("(") else part.split())]
+    return ["reset", state, *digests, "-@all", *rights]
 
 
 def line(user: str, chosen: Iterable[Selector], flavour: Flavour, *, passwords: Iterable[str] = ()) -> str:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
+    from archive_bus._setup import SetupRefused, create_streams, create_users
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
 
@@ -52,6 +53,9 @@ _HOMES = {
     "Inboxes": "archive_bus._inbox",
     "Turn": "archive_bus._inbox",
     "once": "archive_bus._inbox",
+    "SetupRefused": "archive_bus._setup",
+    "create_streams": "archive_bus._setup",
+    "create_users": "archive_bus._setup",
     "Fair": "archive_bus._fair",
     "WEIGHTS": "archive_bus._fair",
     "Adopted": "archive_bus._owners",
@@ -154,6 +158,7 @@ __all__ = [
     "RequestFailed",
     "RequestTimeout",
     "Retry",
+    "SetupRefused",
     "Starts",
     "StreamReport",
     "Subscription",
@@ -165,6 +170,8 @@ __all__ = [
     "Verdict",
     "clock",
     "connect",
+    "create_streams",
+    "create_users",
     "once",
     "wire",
 ]

@@ -1,0 +1,1 @@
+"""What deployments take from the map: access rules, scaling triggers, alert rules. Written by ``make manifests``."""

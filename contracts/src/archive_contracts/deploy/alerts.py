@@ -1,0 +1,96 @@
+"""Alert rules for every group of every stream, on the figures of the Redis exporter."""
+
+from collections.abc import Iterator
+
+from archive_contracts.deploy.yaml import Json
+from archive_contracts.streams import STREAMS, Server, Stream, dead_letters
+
+LAG_FOR = "10m"
+RUNBOOK = "k8s/README.md"
+
+
+def rules() -> Json:
+    """Return the rule groups, as Prometheus and the operator's PrometheusRule both take them."""
+    return {"groups": [{"name": "archive-streams", "rules": list(_rules())}, {"name": "archive", "rules": _general()}]}
+
+
+def _rules() -> Iterator[Json]:
+    for stream in STREAMS.values():
+        if stream.server is Server.BUS:
+            for group in stream.consumers:
+                yield from _of_group(stream, group)
+
+
+def _of_group(stream: Stream, group: str) -> Iterator[Json]:
+    key = stream.physical("X").replace("X}", "")
+    chosen = f'stream=~"{_regex(key)}.*}}",group="{group}"'
+    labels = {"severity": "warning", "topic": stream.name, "group": group}
+    yield {
+        "alert": "ArchiveBacklogGrows",
+        "expr": f"max_over_time(redis_stream_group_lag{{{chosen}}}[1m]) > 1000 "
+        f"and deriv(redis_stream_group_lag{{{chosen}}}[10m]) > 0",
+        "for": LAG_FOR,
+        "labels": labels,
+        "annotations": {
+            "summary": f"{group} does not keep up with {stream.name}",
+            "runbook": f"{RUNBOOK}#archivebackloggrows",
+        },
+    }
+    stuck = int(stream.lease.total_seconds() * stream.attempts)
+    yield {
+        "alert": "ArchiveWorkStands",
+        "expr": f"redis_stream_group_lag{{{chosen}}} > 0 and "
+        f"delta(redis_stream_group_last_delivered_id{{{chosen}}}[5m]) == 0",
+        "for": f"{max(300, stuck)}s",
+        "labels": labels | {"severity": "critical"},
+        "annotations": {
+            "summary": f"no {group} takes work from {stream.name}",
+            "runbook": f"{RUNBOOK}#archiveworkstands",
+        },
+    }
+    dead = _regex(dead_letters("K", group).removeprefix("K"))
+    yield {
+        "alert": "ArchiveDeadLetters",
+        "expr": f'increase(redis_stream_length{{stream=~"{_regex(key)}.*}}{dead}"}}[15m]) > 0',
+        "labels": labels,
+        "annotations": {
+            "summary": f"{group} gave up messages of {stream.name}",
+            "runbook": f"{RUNBOOK}#archivedeadletters",
+        },
+    }
+
+
+def _general() -> list[Json]:
+    return [
+        {
+            "alert": "ArchiveServerFull",
+            "expr": "redis_memory_used_bytes / redis_memory_max_bytes > 0.85 and redis_memory_max_bytes > 0",
+            "for": "5m",
+            "labels": {"severity": "critical"},
+            "annotations": {
+                "summary": "a Redis server is nearly full",
+                "runbook": f"{RUNBOOK}#archiveserverfull",
+            },
+        },
+        {
+            "alert": "ArchiveServerAway",
+            "expr": "redis_up == 0",
+            "for": "1m",
+            "labels": {"severity": "critical"},
+            "annotations": {"summary": "a Redis server is away", "runbook": f"{RUNBOOK}#archiveserveraway"},
+        },
+        {
+            "alert": "ArchiveRefusedCommands",
+            "expr": 'increase(redis_errors_total{err="NOPERM"}[5m]) > 0',
+            "labels": {"severity": "warning"},
+            "annotations": {
+                "summary": "a client asked for more than the access rules give it",
+                "runbook": f"{RUNBOOK}#archiverefusedcommands",
+            },
+        },
+    ]
+
+
+def _regex(text: str) -> str:
+    """Quote for a regular expression inside a PromQL string."""
+    return "".join(f"\\\\{char}" if char in ".{}[]()+*?^$|" else char for char in text)

@@ -1,0 +1,96 @@
+"""Verbs that prepare servers of a cluster: users and their rights, streams and their groups."""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from archive_cli.commands._options import Verbs, verb
+from archive_cli.console import Console
+from archive_cli.errors import CliError, UsageError
+
+POOLS = "embed small"
+_ROLES = {"bus": ("bus",), "state": ("state",), "both": ("bus", "state")}
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verbs."""
+    acl = verb(verbs, "acl", run_acl, about="Write the users of a server and their rights, from the map of streams.")
+    acl.add_argument("--server", choices=sorted(_ROLES), default="both", help="the role it serves (default both)")
+    acl.add_argument("--flavour", choices=["valkey-9", "redis-7.0"], default="valkey-9", help="which rules it knows")
+    acl.add_argument("--passwords", metavar="DIR", help="a file for each user, a password a line; without: users off")
+    acl.add_argument("--out", metavar="FILE", help="where to write it, for its owner only (default: print)")
+    setup = verb(
+        verbs,
+        "bootstrap",
+        run_bootstrap,
+        about="Create streams and groups on the server of ARCHIVE_BUS_URL, and users where passwords are given.",
+    )
+    setup.add_argument("--pools", default=POOLS, help=f"pools of engines that have a lane (default {POOLS!r})")
+    setup.add_argument("--passwords", metavar="DIR", help="as for `acl`; needs an administrator's credential")
+    setup.add_argument("--server", choices=sorted(_ROLES), default="both", help="the role it serves (default both)")
+
+
+def run_acl(args: argparse.Namespace, console: Console) -> int:
+    """Write an ACL file."""
+    from archive_cli.home import write_private
+    from archive_contracts import access
+    from archive_contracts.streams import Server
+
+    flavour, roles = access.Flavour(args.flavour), {Server(role) for role in _ROLES[args.server]}
+    known = read_passwords(args.passwords, users=access.USERS)
+    lines = [
+        access.line(user, access.selectors(user, roles), flavour, passwords=known.get(user, ()))
+        for user in access.USERS
+    ]
+    text = "\n".join(["user default off", *lines]) + "\n"
+    if args.out:
+        write_private(Path(args.out), text)
+        console.json({"written": args.out, "users": sorted(known)})
+        console.text(f"Wrote {args.out}: {len(known)} of {len(access.USERS)} users have a password.")
+    else:
+        console.json({"acl": text})
+        console.text(text.rstrip())
+    return 0
+
+
+def run_bootstrap(args: argparse.Namespace, console: Console) -> int:
+    """Create streams, groups, and users."""
+    from archive_bus import BusError, create_streams, create_users
+    from archive_contracts import access
+    from archive_contracts.streams import Server
+
+    if not (url := os.environ.get("ARCHIVE_BUS_URL", "")):
+        raise UsageError("There is no server.", code="no_server", next_step="set ARCHIVE_BUS_URL to its address")
+    passwords = read_passwords(args.passwords, users=access.USERS)
+
+    async def prepare() -> tuple[list[str], list[str]]:
+        roles = {Server(role) for role in _ROLES[args.server]}
+        users = await create_users(url, passwords, servers=roles) if passwords else []
+        streams = await create_streams(url, pools=args.pools.split()) if Server.BUS in roles else []
+        return users, streams
+
+    try:
+        users, streams = asyncio.run(prepare())
+    except BusError as error:
+        problem = error.problem()
+        raise CliError(problem.message, code=problem.code, next_step=problem.next_step) from error
+    console.json({"users": users, "created": streams})
+    console.text(f"Created {len(streams)} groups; set {len(users)} users.")
+    return 0
+
+
+def read_passwords(folder: str | None, *, users: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Return the passwords of a folder: a file for each user, all of its lines accepted.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not folder:
+        return {}
+    if not Path(folder).is_dir():
+        raise UsageError(f"There is no folder {folder}.", code="no_passwords", next_step="name a folder of files")
+    files = {user: Path(folder) / user for user in users}
+    found = {user: path.read_text(encoding="utf-8").split() for user, path in files.items() if path.is_file()}
+    return {user: passwords for user, passwords in found.items() if passwords}

@@ -1,0 +1,39 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from archive_cli.__main__ import main
+
+
+def test_users_without_password_are_off(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["acl", "--server", "bus"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "user default off"
+    assert all(" off " in line for line in lines[1:])
+
+
+def test_every_line_of_a_file_is_a_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "router").write_text("old\nnew\n")
+    out = tmp_path / "users.acl"
+    assert main(["acl", "--passwords", str(tmp_path), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"written": str(out), "users": ["router"]}
+    line = next(line for line in out.read_text().splitlines() if line.startswith("user router"))
+    assert line.count(" #") == 2
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+def test_bootstrap_without_server_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ARCHIVE_BUS_URL", raising=False)
+    assert main(["bootstrap"]) != 0
+    assert "ARCHIVE_BUS_URL" in capsys.readouterr().err
+
+
+def test_bootstrap_creates_groups(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARCHIVE_BUS_URL", redis_url)
+    assert main(["bootstrap", "--pools", "small", "--json"]) == 0
+    assert "{engine.jobs:small} engine" in json.loads(capsys.readouterr().out)["created"]

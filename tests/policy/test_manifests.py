@@ -1,0 +1,228 @@
+"""The rendered manifests keep the rules, each rule finds its mutant, and what is generated is committed."""
+
+import copy
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from archive_contracts.deploy.__main__ import generated
+from archive_contracts.streams import SERVICES
+from archive_testkit import policy
+from archive_testkit.policy import RULES, Cluster, Json, Rule
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = ("dev", "prod", "prod-gpu")
+Mutation = Callable[[list[Json]], Any]
+
+
+@cache
+def rendered(overlay: str) -> list[Json]:
+    if (kubectl := shutil.which("kubectl")) is None:
+        pytest.skip("kubectl is not installed, which renders the overlays")
+    folder = str(ROOT / "k8s" / "overlays" / overlay)
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True)
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+def the(objects: list[Json], kind: str, name: str) -> Json:
+    return next(found for found in objects if found["kind"] == kind and found["metadata"]["name"] == name)
+
+
+def pod(objects: list[Json], name: str = "router") -> Json:
+    kind = "StatefulSet" if name == "memory" else "Deployment"
+    return the(objects, kind, name)["spec"]["template"]["spec"]
+
+
+def first(objects: list[Json], name: str = "router") -> Json:
+    return pod(objects, name)["containers"][0]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlay_keeps_the_rule(overlay: str, rule: Rule) -> None:
+    assert list(rule(Cluster(rendered(overlay)))) == []
+
+
+MUTANTS: dict[str, tuple[Rule, Mutation]] = {
+    "misspelt pod field": (policy.known_fields, lambda o: pod(o).update(teminationGracePeriodSeconds=3)),
+    "misspelt container field": (policy.known_fields, lambda o: first(o).update(livenesProbe={})),
+    "string port": (policy.ports_are_numbers, lambda o: first(o)["ports"][0].update(containerPort="9000")),
+    "long port name": (policy.ports_are_numbers, lambda o: first(o)["ports"][0].update(name="a-port-named-too-long")),
+    "selector": (
+        policy.selectors_match,
+        lambda o: the(o, "Deployment", "router")["spec"]["selector"].update(matchLabels={"a": "b"}),
+    ),
+    "service of nobody": (
+        policy.selectors_match,
+        lambda o: the(o, "Service", "gateway")["spec"].update(selector={"a": "b"}),
+    ),
+    "mount without volume": (policy.mounts_have_volumes, lambda o: pod(o).update(volumes=[])),
+    "requests above limits": (
+        policy.resources_fit,
+        lambda o: first(o)["resources"]["requests"].update(memory="64Gi"),
+    ),
+    "256MB": (policy.resources_fit, lambda o: first(o)["resources"]["limits"].update(memory="256MB")),
+    "no limits": (policy.resources_fit, lambda o: first(o)["resources"].pop("limits")),
+    "short grace": (
+        policy.drains_fit_the_grace,
+        lambda o: pod(o, "gateway").update(terminationGracePeriodSeconds=20),
+    ),
+    "duplicate variable": (policy.variables_are_unique, lambda o: first(o)["env"].append(first(o)["env"][0])),
+    "removed version": (
+        policy.versions_exist,
+        lambda o: the(o, "PodDisruptionBudget", "router").update(apiVersion="policy/v1beta1"),
+    ),
+    "budget with both": (
+        policy.budgets_are_clear,
+        lambda o: the(o, "PodDisruptionBudget", "router")["spec"].update(minAvailable=1),
+    ),
+    "no budget": (policy.budgets_are_clear, lambda o: o.remove(the(o, "PodDisruptionBudget", "router"))),
+    "update 0/0": (
+        policy.rollouts_move,
+        lambda o: the(o, "Deployment", "router")["spec"]["strategy"]["rollingUpdate"].update(maxSurge=0),
+    ),
+    "number in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(lagCount=200)),
+    "unknown key in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(lagcount="200")),
+    "trigger of nobody": (
+        policy.triggers_are_strings,
+        lambda o: the(o, "ScaledObject", "router")["spec"]["scaleTargetRef"].update(name="ruoter"),
+    ),
+    "lag alone": (
+        policy.triggers_are_strings,
+        lambda o: the(o, "ScaledObject", "router")["spec"].update(
+            triggers=the(o, "ScaledObject", "router")["spec"]["triggers"][:1]
+        ),
+    ),
+    "two scalers": (
+        policy.one_scaler_each,
+        lambda o: the(o, "ScaledObject", "router")["spec"]["scaleTargetRef"].update(name="gateway"),
+    ),
+    "scaled and fixed": (policy.one_scaler_each, lambda o: the(o, "Deployment", "router")["spec"].update(replicas=2)),
+    "privileged": (policy.pods_are_closed, lambda o: first(o)["securityContext"].update(privileged=True)),
+    "hostPath": (policy.pods_are_closed, lambda o: pod(o)["volumes"].append({"name": "h", "hostPath": {"path": "/"}})),
+    "uid 0": (policy.pods_are_closed, lambda o: pod(o)["securityContext"].update(runAsUser=0)),
+    "writable root": (policy.pods_are_closed, lambda o: first(o)["securityContext"].pop("readOnlyRootFilesystem")),
+    "token": (policy.pods_are_closed, lambda o: pod(o).pop("automountServiceAccountToken")),
+    "capabilities": (policy.pods_are_closed, lambda o: first(o)["securityContext"].pop("capabilities")),
+    "unknown account": (policy.accounts_exist, lambda o: pod(o).update(serviceAccountName="rooter")),
+    "shared account": (policy.accounts_exist, lambda o: pod(o).update(serviceAccountName="agent")),
+    "undefined port": (
+        policy.named_ports_are_defined,
+        lambda o: first(o)["livenessProbe"]["httpGet"].update(port="healthz"),
+    ),
+    "service to no port": (
+        policy.named_ports_are_defined,
+        lambda o: the(o, "Service", "gateway")["spec"]["ports"][0].update(targetPort="web"),
+    ),
+    "no probe": (policy.probes_are_complete, lambda o: first(o).pop("startupProbe")),
+    "liveness asks Redis": (
+        policy.probes_are_complete,
+        lambda o: first(o)["livenessProbe"]["httpGet"].update(path="/readyz"),
+    ),
+    "unknown class": (policy.classes_exist, lambda o: pod(o).update(priorityClassName="high")),
+    "unknown claim": (
+        policy.classes_exist,
+        lambda o: o.remove(the(o, "PersistentVolumeClaim", "archive-blobs")),
+    ),
+    "open namespace": (
+        policy.namespace_is_restricted,
+        lambda o: the(o, "Namespace", "archive")["metadata"]["labels"].update(
+            {"pod-security.kubernetes.io/enforce": "baseline"}
+        ),
+    ),
+    "open network": (policy.namespace_is_restricted, lambda o: o.remove(the(o, "NetworkPolicy", "default-deny"))),
+    "latest": (policy.images_are_pinned, lambda o: first(o).update(image="archive/router:latest")),
+    "no tag": (policy.images_are_pinned, lambda o: first(o).update(image="archive/router")),
+    "half a GPU": (
+        policy.gpus_are_whole,
+        lambda o: first(o, "engine-large")["resources"]["requests"].pop("nvidia.com/gpu"),
+    ),
+    "no toleration": (policy.gpus_are_whole, lambda o: pod(o, "engine-large").pop("tolerations")),
+}
+
+
+def trigger(objects: list[Json]) -> Json:
+    return the(objects, "ScaledObject", "router")["spec"]["triggers"][0]["metadata"]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_rule_finds_its_mutant(name: str) -> None:
+    rule, mutate = MUTANTS[name]
+    objects = copy.deepcopy(rendered("prod-gpu"))
+    mutate(objects)
+    assert list(rule(Cluster(objects)))
+
+
+def test_every_rule_has_a_mutant() -> None:
+    assert {rule for rule, _ in MUTANTS.values()} == set(RULES)
+
+
+def test_every_service_has_a_base() -> None:
+    names = {path.name for path in (ROOT / "k8s" / "base").iterdir()}
+    missing = [
+        service for service in SERVICES if not any(name.split("-small")[0].startswith(service) for name in names)
+    ]
+    assert missing == []
+
+
+def test_generated_manifests_are_committed() -> None:
+    files = {name: (ROOT / name) for name in generated()}
+    different = [name for name, path in files.items() if not path.exists() or path.read_text() != generated()[name]]
+    assert different == [], "run 'make manifests'"
+
+
+def test_promtool_accepts_the_alerts() -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed (Debian's prometheus)")
+    rules = ROOT / "compose" / "observability" / "alerts.yaml"
+    done = subprocess.run([promtool, "check", "rules", str(rules)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_dead_letter_raises_its_alert(tmp_path: Path) -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed (Debian's prometheus)")
+    series = 'redis_stream_length{stream="{chat.requests:0}:router:dead"}'
+    lag = 'redis_stream_group_lag{stream="{engine.jobs:small}",group="engine"}'
+    told = 'redis_stream_group_last_delivered_id{stream="{engine.jobs:small}",group="engine"}'
+    labels = {"severity": "warning", "topic": "chat.requests", "group": "router"}
+    stuck = {"severity": "critical", "topic": "engine.jobs", "group": "engine"}
+    suite: Json = {
+        "rule_files": [str(ROOT / "compose" / "observability" / "alerts.yaml")],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": series, "values": "0x10 1x20"},
+                    {"series": lag, "values": "5x40"},
+                    {"series": told, "values": "7x40"},
+                ],
+                "alert_rule_test": [
+                    {"eval_time": "5m", "alertname": "ArchiveDeadLetters", "exp_alerts": []},
+                    {"eval_time": "15m", "alertname": "ArchiveDeadLetters", "exp_alerts": [alert(labels, "gave up")]},
+                    {"eval_time": "30m", "alertname": "ArchiveWorkStands", "exp_alerts": [alert(stuck, "no engine")]},
+                ],
+            }
+        ],
+    }
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite))
+    done = subprocess.run(
+        [promtool, "test", "rules", str(tmp_path / "suite.yaml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def alert(labels: dict[str, str], about: str) -> Json:
+    if about == "gave up":
+        extra = {"stream": "{chat.requests:0}:router:dead"}
+        told = {"summary": "router gave up messages of chat.requests", "runbook": "k8s/README.md#archivedeadletters"}
+    else:
+        extra = {"stream": "{engine.jobs:small}"}
+        told = {"summary": "no engine takes work from engine.jobs", "runbook": "k8s/README.md#archiveworkstands"}
+    return {"exp_labels": labels | extra, "exp_annotations": told}
