@@ -53,7 +53,7 @@ GREETING = tuple("auth hello ping select reset quit client|setname client|setinf
 CONNECTION = Selector(
     (*GREETING, *"info time wait waitaof script|load script|exists multi exec discard unwatch".split())
 )
-BESIDE_INPUT = ("attempts", "parked", "members", "owner", "fence")
+BESIDE_INPUT = ("attempts", "parked", "members", "owner", "fence", "done:*")
 """What the bus keeps beside a stream for each group that reads it; ``<stream>:<group>:<name>``."""
 BESIDE_OUTPUT = ("due", "parcels")
 """What it keeps beside a stream for its publishers: delayed messages."""

@@ -37,3 +37,22 @@ def test_bootstrap_creates_groups(
     monkeypatch.setenv("ARCHIVE_BUS_URL", redis_url)
     assert main(["bootstrap", "--pools", "small", "--json"]) == 0
     assert "{engine.jobs:small} engine" in json.loads(capsys.readouterr().out)["created"]
+
+
+def test_secrets_are_kept_and_hidden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "secrets"
+    assert main(["secrets", "--out", str(out)]) == 0
+    first = (out / "env").read_text()
+    assert main(["secrets", "--out", str(out)]) == 0
+    assert (out / "env").read_text() == first
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in out.rglob("*") if path.is_file())
+    password = (out / "passwords" / "router").read_text().strip()
+    assert f"ROUTER_PASSWORD={password}" in first
+    assert password not in capsys.readouterr().out
+
+
+def test_passwords_come_from_variables(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TOOL_RUNNER_PASSWORD", "one")
+    assert main(["acl", "--env"]) == 0
+    on = [line for line in capsys.readouterr().out.splitlines() if " reset on #" in line]
+    assert [line.split()[1] for line in on] == ["tool-runner"]

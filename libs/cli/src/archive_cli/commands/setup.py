@@ -20,6 +20,7 @@ def add(verbs: Verbs) -> None:
     acl.add_argument("--server", choices=sorted(_ROLES), default="both", help="the role it serves (default both)")
     acl.add_argument("--flavour", choices=["valkey-9", "redis-7.0"], default="valkey-9", help="which rules it knows")
     acl.add_argument("--passwords", metavar="DIR", help="a file for each user, a password a line; without: users off")
+    acl.add_argument("--env", action="store_true", help="take passwords from variables, such as ROUTER_PASSWORD")
     acl.add_argument("--out", metavar="FILE", help="where to write it, for its owner only (default: print)")
     setup = verb(
         verbs,
@@ -30,6 +31,31 @@ def add(verbs: Verbs) -> None:
     setup.add_argument("--pools", default=POOLS, help=f"pools of engines that have a lane (default {POOLS!r})")
     setup.add_argument("--passwords", metavar="DIR", help="as for `acl`; needs an administrator's credential")
     setup.add_argument("--server", choices=sorted(_ROLES), default="both", help="the role it serves (default both)")
+    secret = verb(verbs, "secrets", run_secrets, about="Make up a password for every user, and a key for the gateway.")
+    secret.add_argument("--out", metavar="DIR", required=True, help="folder; what is in it stays as it is")
+
+
+def run_secrets(args: argparse.Namespace, console: Console) -> int:
+    """Write `passwords/<user>` for the servers and `env` for compose; a second run keeps what is there."""
+    import secrets
+
+    from archive_cli.home import write_private
+    from archive_contracts import access
+
+    folder = Path(args.out)
+    (folder / "passwords").mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
+    for user in (*access.USERS, "gateway-api-key"):
+        path = folder / "passwords" / user if user in access.USERS else folder / user
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24) + "\n")
+        newest = path.read_text(encoding="utf-8").split()[-1]
+        name = "GATEWAY_API_KEY" if user not in access.USERS else variable_of(user)
+        lines.append(f"{name}={newest}")
+    write_private(folder / "env", "\n".join(lines) + "\n")
+    console.json({"written": str(folder), "users": list(access.USERS)})
+    console.text(f"Wrote {folder}/env and {folder}/passwords for {len(access.USERS)} users.")
+    return 0
 
 
 def run_acl(args: argparse.Namespace, console: Console) -> int:
@@ -39,7 +65,9 @@ def run_acl(args: argparse.Namespace, console: Console) -> int:
     from archive_contracts.streams import Server
 
     flavour, roles = access.Flavour(args.flavour), {Server(role) for role in _ROLES[args.server]}
-    known = read_passwords(args.passwords, users=access.USERS)
+    known = dict(read_passwords(args.passwords, users=access.USERS))
+    if args.env:
+        known |= {user: found.split() for user in access.USERS if (found := os.environ.get(variable_of(user)))}
     lines = [
         access.line(user, access.selectors(user, roles), flavour, passwords=known.get(user, ()))
         for user in access.USERS
@@ -79,6 +107,11 @@ def run_bootstrap(args: argparse.Namespace, console: Console) -> int:
     console.json({"users": users, "created": streams})
     console.text(f"Created {len(streams)} groups; set {len(users)} users.")
     return 0
+
+
+def variable_of(user: str) -> str:
+    """Return the name of the variable that holds a user's password."""
+    return f"{user.upper().replace('-', '_')}_PASSWORD"
 
 
 def read_passwords(folder: str | None, *, users: Sequence[str]) -> Mapping[str, Sequence[str]]:

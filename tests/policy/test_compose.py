@@ -1,0 +1,72 @@
+"""Compose runs every service closed, limited, and in order; the image recipe holds what the specification asks."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from archive_contracts.access import USERS
+from archive_contracts.streams import SERVICES
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
+ALL: dict[str, Any] = COMPOSE["services"]
+OURS = {name: one for name, one in ALL.items() if one["image"].startswith("archive/") and "restart" in one}
+DOCKERFILE = (ROOT / "compose" / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_container_is_closed_and_limited(name: str) -> None:
+    one = ALL[name]
+    assert one["read_only"]
+    assert one["cap_drop"] == ["ALL"]
+    assert one["security_opt"] == ["no-new-privileges:true"]
+    assert one["mem_limit"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_runs_as_its_own_user(service: str) -> None:
+    runs = [one for one in ALL.values() if one["image"] == f"archive/{service}"]
+    assert runs
+    for one in runs:
+        urls = (one["environment"][name] for name in ("ARCHIVE_BUS_URL", "ARCHIVE_STATE_URL"))
+        assert all(url.startswith(f"redis://{service}:$") for url in urls)
+        assert one["depends_on"]["bootstrap"]["condition"] == "service_completed_successfully"
+        assert one["depends_on"]["state"]["condition"] == "service_healthy"
+
+
+def test_volumes_and_networks_are_declared() -> None:
+    volumes = {word.split(":")[0] for one in ALL.values() for word in one.get("volumes", ()) if word[0] != "."}
+    networks = {name for one in ALL.values() for name in one.get("networks", ())}
+    assert volumes == set(COMPOSE["volumes"])
+    assert networks == set(COMPOSE["networks"])
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    ports = [port for one in ALL.values() for port in one.get("ports", ())]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_bus_never_evicts() -> None:
+    command = " ".join(ALL["bus"]["command"])
+    assert "--maxmemory-policy noeviction" in command
+    assert "--appendfsync always" in command
+
+
+def test_passwords_come_from_outside() -> None:
+    text = (ROOT / "compose" / "compose.yaml").read_text()
+    asked = set(re.findall(r"\$\{([A-Z_]+)_PASSWORD", text))
+    assert asked <= {user.upper().replace("-", "_") for user in USERS}
+    assert not re.search(r"redis://[a-z-]+:[^$]", text)
+
+
+def test_image_runs_as_a_number_without_tools() -> None:
+    last = DOCKERFILE.split("FROM ${BASE}\n")[-1]
+    assert "USER 10001:10001" in last
+    assert "HEALTHCHECK" in last
+    assert not re.search(r"\buv\b|pip install|g\+\+|apt-get", last)
+    assert "--constraints requirements.lock" in DOCKERFILE
+    assert "HNSWLIB_NO_NATIVE=1" in DOCKERFILE
