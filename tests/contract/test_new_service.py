@@ -103,7 +103,7 @@ def develop(root: Path) -> None:
     (contracts / "ocr.py").write_text(MESSAGES)
     replaced(
         contracts / "streams.py",
-        ("memory, tools\n", "memory, ocr, tools\n"),
+        ("    memory,\n", "    memory,\n    ocr,\n"),
         ("\nSTREAMS: ", f"{STREAMS}\nSTREAMS: "),
         ("        INGRESS,\n", "        INGRESS,\n        OCR_COMMANDS,\n        OCR_EVENTS,\n"),
         ('"tool-runner")\n"""Every service', '"tool-runner", "ocr")\n"""Every service'),

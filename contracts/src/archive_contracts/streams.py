@@ -10,7 +10,20 @@ from datetime import timedelta
 from enum import StrEnum
 from zlib import crc32
 
-from archive_contracts import agents, base, chat, control, conversations, documents, engine, jobs, keys, memory, tools
+from archive_contracts import (
+    actions,
+    agents,
+    base,
+    chat,
+    control,
+    conversations,
+    documents,
+    engine,
+    jobs,
+    keys,
+    memory,
+    tools,
+)
 from archive_contracts.base import Message
 
 MessageTypes = tuple[type[Message], ...]
@@ -251,12 +264,21 @@ JOBS_JOURNAL = Stream(
 )
 KEYS_JOURNAL = Stream(
     name="keys.journal",
-    about="API keys: created, rotated, revoked; their digests only. Each gateway folds it.",
+    about="API keys: created, rotated, revoked; their digests only. Each door folds it.",
     messages=(keys.KeyCreated, keys.KeyRotated, keys.KeyRevoked),
     producers=("gateway", "external"),
-    followers=("gateway",),
+    followers=("gateway", "console"),
     kind=Kind.JOURNAL,
     retention=timedelta(days=36_500),
+)
+OPERATOR_ACTIONS = Stream(
+    name="operator.actions",
+    about="What operators did by hand, with who and why.",
+    messages=(actions.ActionTaken,),
+    producers=("console",),
+    followers=("external",),
+    kind=Kind.BROADCAST,
+    max_length=10_000,
 )
 TOOL_COMMANDS = Stream(
     name="tools.commands",
@@ -377,6 +399,7 @@ STREAMS: Mapping[str, Stream] = {
         RUNS_JOURNAL,
         JOBS_JOURNAL,
         KEYS_JOURNAL,
+        OPERATOR_ACTIONS,
         TOOL_COMMANDS,
         TOOL_EVENTS,
         CONVERSATION_COMMANDS,

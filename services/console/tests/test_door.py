@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_console.domain.door import Session, Signer, check_names, is_loopback, same_key
+from archive_console.domain.door import ANYBODY, SESSION_S, Locks, Session, Signer, check_names, is_loopback
 from archive_console.domain.errors import Refused
+from archive_contracts.keys import KeyBook, KeyCreated, KeyEvent, KeyRevoked, KeyScope, digest_of
 
 SIGNER = Signer(b"s" * 32)
 SESSION = Session(tenant="acme", operator=False, nonce="n", until=1000.0)
@@ -51,9 +52,84 @@ def test_form_token_is_no_session() -> None:
     assert token != SIGNER.form_token(Session(tenant="acme", operator=False, nonce="m", until=1000.0))
 
 
-def test_key_is_compared_whole() -> None:
-    assert same_key(" schlüssel ", "schlüssel")
-    assert not same_key("schlüsse", "schlüssel")
+class Keys:
+    """Keys as they were read, or not yet."""
+
+    def __init__(self, *events: KeyEvent, known: bool = True) -> None:
+        self._book = KeyBook(events) if known else None
+
+    def book(self) -> KeyBook | None:
+        return self._book
+
+
+def created(secret: str, *scopes: KeyScope, expires_at: int | None = None) -> KeyCreated:
+    digest = digest_of(secret.encode())
+    return KeyCreated(
+        key_id=f"key_{secret}",
+        name="n",
+        digest=digest,
+        hint="h",
+        tenant="acme",
+        scopes=scopes,
+        created_at=0,
+        expires_at=expires_at,
+    )
+
+
+def enter(locks: Locks, given: str) -> Session | None:
+    return locks.enter(given, now=100.0, nonce="n")
+
+
+def test_first_key_closes_the_door() -> None:
+    assert not Locks(Keys(), key="", tenant="t").locked
+    assert Locks(Keys(), key="k", tenant="t").locked
+    assert Locks(Keys(known=False), key="", tenant="t").locked
+    revoked = (created("a", "platform"), KeyRevoked(key_id="key_a", revoked_at=1))
+    assert Locks(Keys(*revoked), key="", tenant="t").locked
+
+
+def test_own_key_is_compared_whole() -> None:
+    locks = Locks(Keys(), key="schlüssel", tenant="t")
+    session = enter(locks, " schlüssel ")
+    assert session is not None
+    assert session == Session(tenant="t", operator=True, nonce="n", until=100.0 + SESSION_S)
+    assert locks.still(session, now=0.0)
+    assert not Locks(Keys(), key="", tenant="t").still(session, now=0.0)
+    for wrong in ("", "schlüsse", "schlüssel2"):
+        assert enter(locks, wrong) is None
+    assert enter(Locks(Keys(known=False), key="k", tenant="t"), "other") is None
+
+
+def test_created_key_brings_tenant_and_scopes() -> None:
+    locks = Locks(
+        Keys(created("a", "platform"), created("b", "operator"), created("c", "inference")), key="", tenant=""
+    )
+    user, operator = enter(locks, "a"), enter(locks, "b")
+    assert user is not None
+    assert operator is not None
+    assert (user.tenant, user.operator, user.key) == ("acme", False, "key_a")
+    assert operator.operator
+    assert enter(locks, "c") is None
+
+
+def test_dead_key_ends_its_sessions() -> None:
+    alive, expiring = created("a", "platform"), created("b", "platform", expires_at=200)
+    session = enter(Locks(Keys(alive), key="", tenant=""), "a")
+    short = enter(Locks(Keys(expiring), key="", tenant=""), "b")
+    assert session is not None
+    assert short is not None
+    assert short.until == 200.0
+    locks = Locks(Keys(alive, expiring, KeyRevoked(key_id="key_a", revoked_at=150)), key="", tenant="")
+    assert (enter(locks, "a"), locks.still(session, now=151.0)) == (None, False)
+    assert (locks.still(short, now=199.0), locks.still(short, now=200.0)) == (True, False)
+    assert not Locks(Keys(known=False), key="", tenant="").still(session, now=0.0)
+    assert not Locks(Keys(), key="", tenant="").still(session, now=0.0)
+
+
+def test_actor_tells_the_key() -> None:
+    session = Session(tenant="t", operator=True, nonce="0123456789", until=0.0, key="key_a")
+    assert session.actor == "key_a/012345"
+    assert Session(tenant="t", operator=True, nonce="n", until=0.0, key=ANYBODY).actor == "anybody"
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "app.localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"])

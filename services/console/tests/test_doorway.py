@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from archive_console.settings import Settings
+from archive_contracts.keys import BOOK, KeyCreated, KeyRevoked, digest_of
+from archive_contracts.streams import KEYS_JOURNAL
+from archive_telemetry import SettingError
 
 KEY = "a long secret key"
 
@@ -69,7 +71,7 @@ async def test_key_opens_and_logout_closes(start: Any) -> None:
         away = await console.http.get("/documents")
         assert (away.status_code, away.headers["location"]) == (303, "/login")
         wrong = await console.post("/login", key="wrong")
-        assert (wrong.status_code, "This key is wrong." in wrong.text) == (401, True)
+        assert (wrong.status_code, "This key is wrong" in wrong.text) == (401, True)
         entered = await console.post("/login", key=f" {KEY} ")
         assert entered.status_code == 303
         cookie = entered.headers["set-cookie"].lower()
@@ -154,7 +156,36 @@ async def test_many_pages_at_once_are_served(console: Any) -> None:
     assert {reply.status_code for reply in replies} == {200}
 
 
-def test_exposed_console_needs_key(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="CONSOLE_HOST"):
-        Settings(host="0.0.0.0", blobs_url="file:///b", dir=tmp_path)
-    assert Settings(host="0.0.0.0", api_key=SecretStr(KEY), blobs_url="file:///b", dir=tmp_path).key == KEY
+async def test_exposed_console_needs_key(start: Any) -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with start(host="0.0.0.0"):
+            pass
+    assert caught.group_contains(SettingError, match="there is no key")
+
+
+async def made(bus: Any, secret: str, tenant: str, *scopes: str) -> None:
+    created = KeyCreated.model_validate(
+        {"key_id": f"key_{tenant}", "name": "n", "digest": digest_of(secret.encode()), "hint": "h"}
+        | {"tenant": tenant, "scopes": scopes, "created_at": 0}
+    )
+    await bus.append(created, to=KEYS_JOURNAL, entity=BOOK)
+
+
+async def test_created_keys_open_their_tenant(console: Any, bus_as: Any, until: Any) -> None:
+    assert (await console.http.get("/")).status_code == 200
+    async with bus_as("gateway") as bus:
+        await made(bus, "alpha", "acme", "platform")
+        await made(bus, "beta", "globex", "operator")
+
+        async def closed() -> bool:
+            return (await console.http.get("/")).status_code == 303
+
+        await until(closed)
+        assert (await console.post("/login", key="alpha")).status_code == 303
+        assert (await console.http.get("/")).status_code == 200
+        assert (await console.http.get("/system")).status_code == 403
+        await bus.append(KeyRevoked(key_id="key_acme", revoked_at=1), to=KEYS_JOURNAL, entity=BOOK)
+        await until(closed)
+        assert (await console.post("/login", key="alpha")).status_code == 401
+    assert (await console.post("/login", key="beta")).status_code == 303
+    assert (await console.http.get("/system")).status_code == 200

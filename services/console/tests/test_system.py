@@ -36,7 +36,7 @@ async def letters(redis_url: str) -> list[str]:
         return [letter.id for letter in await operator.dead_letters()]
 
 
-@pytest.mark.parametrize("part", ["", "/streams", "/dead", "/engines"])
+@pytest.mark.parametrize("part", ["", "/streams", "/dead", "/engines", "/actions"])
 async def test_pages_show_and_stream(console: Any, part: str) -> None:
     page = await console.http.get(f"/system{part}")
     assert page.status_code == 200
@@ -98,6 +98,17 @@ async def test_drop_needs_a_reason(console: Any, dead: list[str], redis_url: str
     assert await letters(redis_url) == dead
     await console.post("/system/dead/drop", letter=dead[0], reason="a test")
     assert await letters(redis_url) == dead[1:]
+    assert (await console.post("/system/dead/replay", letter=dead[1])).status_code == 400
+
+
+async def test_actions_tell_who_and_why(console: Any, dead: list[str]) -> None:
+    assert "Nothing was done by hand" in (await console.http.get("/system/actions")).text
+    await console.post("/system/dead/drop", letter=dead[0], reason=f"a {HOSTILE}")
+    page = (await console.http.get("/system/actions")).text
+    assert "dropped dead letters" in page
+    assert "<td>anybody</td>" in page
+    assert dead[0] in page
+    assert ("a &lt;script&gt;" in page, HOSTILE in page) == (True, False)
 
 
 async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: Any) -> None:

@@ -152,6 +152,8 @@ def service_env(name: str, *, choice: Choice, site: Site) -> dict[str, str]:
                 "CONSOLE_HOST": choice.host,
                 "CONSOLE_PORT": str(site.console_port),
                 "CONSOLE_DIR": str(site.home / "console"),
+                "CONSOLE_OPERATOR_BUS_URL": site.bus_url,
+                "CONSOLE_OPERATOR_STATE_URL": site.state_url,
             }
         case "router":
             return {"ROUTER_ENGINES_FILE": str(site.home / "engines.yaml")}

@@ -1,6 +1,7 @@
 """Wiring of the console."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,22 +10,25 @@ from archive_blobs import open_blobs
 from archive_bus import Bus, BusOptions, Operator, connect
 from archive_console.adapters.answering import Answering
 from archive_console.adapters.engines import EngineWatch
+from archive_console.adapters.keys import KeyFollower
 from archive_console.adapters.live import Live
 from archive_console.adapters.pages import PdfPages
 from archive_console.adapters.secret import load_secret
 from archive_console.adapters.server import HttpServer
 from archive_console.adapters.store import ConversationStore
 from archive_console.adapters.templates import Templates
-from archive_console.domain.door import Signer
+from archive_console.domain.door import Locks, Signer
 from archive_console.handlers import Keeper
 from archive_console.routes.desk import Desk, Door
 from archive_console.routes.entry import Entry
 from archive_console.settings import Settings
 from archive_contracts.conversations import DeleteConversation, RecordAnswer, RecordQuestion, RenameConversation
 from archive_contracts.streams import CONVERSATION_COMMANDS
-from archive_telemetry import App, log_context, tracer_for
+from archive_telemetry import App, SettingError, log_context, tracer_for
 
 NAME = "console"
+KEYS_S = 2.0
+"""How long a start waits for the keys; until they are read, the operator's own key is the only one."""
 
 
 def build(settings: Settings) -> App:
@@ -39,10 +43,13 @@ def build(settings: Settings) -> App:
     store = ConversationStore(settings.dir)
     answers = Answering(bus, store, timeout_s=settings.answer_timeout_s)
     engines = EngineWatch(bus, clock=time.monotonic)
+    keys = KeyFollower(bus)
     live, pages = Live(), PdfPages(blobs)
     desk = Desk(
         bus=bus,
-        operator=Operator(settings.bus_url, settings.state_url),
+        operator=Operator(
+            settings.operator_bus_url or settings.bus_url, settings.operator_state_url or settings.state_url
+        ),
         blobs=blobs,
         conversations=store,
         answers=answers,
@@ -50,7 +57,11 @@ def build(settings: Settings) -> App:
         engines=engines,
         pages=pages,
         templates=Templates(),
-        door=Door(key=settings.key, tenant=settings.tenant, signer=Signer(load_secret(settings.dir))),
+        door=Door(
+            locks=Locks(keys, key=settings.key, tenant=settings.tenant),
+            tenant=settings.tenant,
+            signer=Signer(load_secret(settings.dir)),
+        ),
         max_upload=int(settings.max_upload_mb * 2**20),
         ready={"bus": bus.check},
     )
@@ -61,7 +72,8 @@ def build(settings: Settings) -> App:
         async with store, desk.operator, bus, asyncio.TaskGroup() as tasks:
             live.use(tasks)
             _subscribe(bus, Keeper(store))
-            background = tasks.create_task(_work(answers, engines))
+            background = tasks.create_task(_work(answers, engines, keys))
+            await _keys_known(keys, settings)
             async with server.serving():
                 yield
                 desk.draining.set()
@@ -80,13 +92,33 @@ def build(settings: Settings) -> App:
     )
 
 
-async def _work(answers: Answering, engines: EngineWatch) -> None:
+async def _keys_known(keys: KeyFollower, settings: Settings) -> None:
+    """Wait for the keys; without any, do not start where other machines can come in.
+
+    Raises:
+        SettingError: there is no key, and the address is not this machine's own.
+    """
+    if settings.exposed and not settings.key:
+        book = await keys.loaded()
+        if not book.keys:
+            raise SettingError(
+                f"CONSOLE_HOST is {settings.host!r}, which other machines can reach, and there is no key",
+                next_step="set GATEWAY_API_KEY, or create a key with 'archive keys create', or use 127.0.0.1",
+            )
+    else:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KEYS_S):
+                await keys.loaded()
+
+
+async def _work(answers: Answering, engines: EngineWatch, keys: KeyFollower) -> None:
     """Keep answers and the view of the engines until cancelled.
 
     An answer that is cut off here is read on after a restart.
     """
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(engines.follow())
+        tasks.create_task(keys.follow())
         await answers.resume(tasks)
 
 

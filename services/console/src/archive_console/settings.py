@@ -1,9 +1,8 @@
 """The console's settings, read once from the environment."""
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archive_console.domain.door import is_loopback
@@ -27,7 +26,13 @@ class Settings(BaseSettings):
     dir: Path
     """Where conversations and the secret of the sessions lie."""
     api_key: SecretStr | None = Field(default=None, validation_alias="GATEWAY_API_KEY")
-    """The gateway's key opens this door too. Without it, anybody on this machine is let in and nobody else."""
+    """The gateway's key opens this door too, and so does every living key that was created.
+
+    Without any, anybody on this machine is let in and nobody else.
+    """
+    operator_bus_url: str = ""
+    """The operator's address of the bus, for the pages of operators; empty: the service's own."""
+    operator_state_url: str = ""
     tenant: str = "default"
     max_upload_mb: float = Field(default=200.0, gt=0)
     answer_timeout_s: float = Field(default=600.0, gt=0)
@@ -38,11 +43,7 @@ class Settings(BaseSettings):
         """The key that people log in with, or nothing."""
         return self.api_key.get_secret_value().strip() if self.api_key else ""
 
-    @model_validator(mode="after")
-    def _closed_to_the_world(self) -> Self:
-        if not self.key and not is_loopback(self.host):
-            raise ValueError(
-                f"CONSOLE_HOST is {self.host!r}, which other machines can reach, and there is no GATEWAY_API_KEY; "
-                "set GATEWAY_API_KEY, or CONSOLE_HOST to 127.0.0.1"
-            )
-        return self
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines can reach the console."""
+        return not is_loopback(self.host)

@@ -85,9 +85,9 @@ def text_of(body: str) -> str:
         chunk = cast("dict[str, Any]", json.loads(body))
         choices = cast("list[dict[str, Any]]", chunk.get("choices") or [])
         delta = cast("dict[str, Any]", (choices[0].get("delta") if choices else None) or {})
+        content: object = delta.get("content")
     except (ValueError, AttributeError, TypeError, KeyError, IndexError):
         return ""
-    content = delta.get("content")
     return content if isinstance(content, str) else ""
 
 

@@ -8,11 +8,16 @@ import ipaddress
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from archive_console.domain.errors import Refused
+from archive_contracts.keys import ApiKey, KeyBook
 
 SESSION_S = 7 * 24 * 3600.0
+MASTER, ANYBODY = "gateway", "anybody"
+"""Who comes in by the operator's own key of the environment, and who while there is no key at all."""
+PLATFORM, OPERATOR = "platform", "operator"
+"""The scope that opens the page, and the one that opens the pages of operators."""
 
 
 @lru_cache(maxsize=256)
@@ -29,12 +34,18 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Whose page this is. ``until`` is seconds since the epoch."""
+    """Whose page this is. ``key`` is the id of the key that opened it, ``until`` is seconds since the epoch."""
 
     tenant: str
     operator: bool
     nonce: str
     until: float
+    key: str = MASTER
+
+    @property
+    def actor(self) -> str:
+        """Who writes, as it is told to others: the key, and which of its sessions."""
+        return ANYBODY if self.key == ANYBODY else f"{self.key}/{self.nonce[:6]}"
 
 
 class Signer:
@@ -45,7 +56,7 @@ class Signer:
 
     def seal(self, session: Session) -> str:
         """Return a session as the value of a cookie: its fields, and the HMAC-SHA256 of them."""
-        fields = [session.tenant, session.operator, session.nonce, session.until]
+        fields = [session.tenant, session.operator, session.nonce, session.until, session.key]
         body = base64.urlsafe_b64encode(json.dumps(fields).encode()).rstrip(b"=")
         return f"{body.decode()}.{self._mac(b'session', body)}"
 
@@ -56,10 +67,12 @@ class Signer:
             return None
         try:
             fields = cast("list[Any]", json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
-            tenant, operator, nonce, until = fields
+            tenant, operator, nonce, until, key = fields
         except (ValueError, binascii.Error):
             return None
-        session = Session(tenant=str(tenant), operator=bool(operator), nonce=str(nonce), until=float(until))
+        session = Session(
+            tenant=str(tenant), operator=bool(operator), nonce=str(nonce), until=float(until), key=str(key)
+        )
         return session if session.until > now else None
 
     def form_token(self, session: Session) -> str:
@@ -70,9 +83,56 @@ class Signer:
         return hmac.new(self._secret, purpose + b"\n" + body, hashlib.sha256).hexdigest()
 
 
-def same_key(given: str, key: str) -> bool:
-    """Compare in constant time."""
-    return hmac.compare_digest(given.strip().encode(), key.encode())
+class Ring(Protocol):
+    """The keys that were created."""
+
+    def book(self) -> KeyBook | None:
+        """Return them, or None while nobody knows."""
+        ...
+
+
+class Locks:
+    """Which keys open the door.
+
+    Without any the door is open to this machine; the first key that is created closes it for good. ``key`` is the
+    operator's own, from the environment.
+    """
+
+    def __init__(self, ring: Ring, *, key: str, tenant: str) -> None:
+        self._ring = ring
+        self._key = key
+        self._tenant = tenant
+
+    @property
+    def locked(self) -> bool:
+        """Whether a key is needed; it is while nobody knows whether there is one."""
+        book = self._ring.book()
+        return bool(self._key) or book is None or bool(book.keys)
+
+    def enter(self, given: str, *, now: float, nonce: str) -> Session | None:
+        """Return the session that a key opens; None for a key that is wrong, void, or of too narrow a scope."""
+        given, until = given.strip(), now + SESSION_S
+        if self._key and hmac.compare_digest(given.encode(), self._key.encode()):
+            return Session(tenant=self._tenant, operator=True, nonce=nonce, until=until)
+        book = self._ring.book()
+        found = book.find(given.encode()) if book else None
+        if found is None or not found[0].valid(found[1], now) or not _may_enter(found[0]):
+            return None
+        key = found[0]
+        until = min(until, float(key.expires_at)) if key.expires_at is not None else until
+        return Session(tenant=key.tenant, operator=OPERATOR in key.scopes, nonce=nonce, until=until, key=key.id)
+
+    def still(self, session: Session, *, now: float) -> bool:
+        """Whether the key that opened a session is alive; a rotated one is the same key."""
+        if session.key == MASTER:
+            return bool(self._key)
+        book = self._ring.book()
+        key = book.keys.get(session.key) if book else None
+        return key is not None and key.revoked_at is None and not key.expired(now)
+
+
+def _may_enter(key: ApiKey) -> bool:
+    return PLATFORM in key.scopes or OPERATOR in key.scopes
 
 
 def check_names(host: str | None, origin: str | None, *, open_door: bool) -> None:
@@ -88,7 +148,7 @@ def check_names(host: str | None, origin: str | None, *, open_door: bool) -> Non
     if open_door and host and not is_loopback(name):
         raise Refused(
             f"The host {host[:100]!r} is not a name of this machine.",
-            next_step="Use 127.0.0.1 or localhost, or set GATEWAY_API_KEY to serve under other names.",
+            next_step="Use 127.0.0.1 or localhost, or create a key to serve under other names.",
         )
     if origin and origin.partition("://")[2] != host:
         raise Refused(f"Pages of {origin[:100]!r} may not use this one.", next_step="Open the page by its address.")

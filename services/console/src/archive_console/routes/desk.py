@@ -9,7 +9,7 @@ from archive_blobs import Blobs
 from archive_bus import Bus, Operator
 from archive_console.domain.answers import Answer
 from archive_console.domain.conversations import Turn
-from archive_console.domain.door import Signer
+from archive_console.domain.door import Locks, Signer
 from archive_console.domain.ports import Change, Conversations, Pages
 from archive_contracts.engine import EngineRegistered
 
@@ -74,9 +74,9 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """How people come in. Without ``key`` everybody on this machine is let in."""
+    """How people come in. Without any key everybody on this machine is let in, as ``tenant``."""
 
-    key: str
+    locks: Locks
     tenant: str
     signer: Signer
 

@@ -10,10 +10,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from archive_blobs import BlobError
 from archive_bus import BusError
-from archive_console.domain.door import Session, check_names
+from archive_console.domain.door import ANYBODY, Session, check_names
 from archive_console.domain.errors import ConsoleError, NotLoggedIn, Refused
 from archive_console.routes.desk import Desk
-from archive_console.routes.session import COOKIE
+from archive_console.routes.session import COOKIE, WHICH
 from archive_console.routes.table import OPEN, OPERATORS, SESSION, build_router
 from archive_console.routes.visit import Visit
 from archive_contracts.base import Problem
@@ -42,7 +42,7 @@ class Entry:
         self._desk = desk
         self._router = build_router(desk)
         # Everybody on this machine shares one session while there is no key; its forms outlive a restart.
-        self._everybody = Session(tenant=desk.door.tenant, operator=True, nonce="everybody", until=2**53)
+        self._everybody = Session(tenant=desk.door.tenant, operator=True, nonce="everybody", until=2**53, key=ANYBODY)
         self._nobody = Session(tenant="", operator=False, nonce="nobody", until=2**53)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,14 +66,16 @@ class Entry:
         headers = Headers(scope=scope)
         door, path = self._desk.door, scope["path"]
         origin = headers.get("origin") if scope["method"] != "GET" else None
-        check_names(headers.get("host"), origin, open_door=not door.key and path not in {"/livez", "/readyz"})
-        if not door.key:
+        locked = door.locks.locked
+        check_names(headers.get("host"), origin, open_door=not locked and path not in {"/livez", "/readyz"})
+        if not locked:
             scope[SESSION] = self._everybody
             return
-        cookie = Request(scope).cookies.get(COOKIE, "")
-        session = door.signer.open(cookie, now=time.time()) if cookie else None
+        cookie, now = Request(scope).cookies.get(COOKIE, ""), time.time()
+        session = door.signer.open(cookie, now=now) if cookie else None
+        session = session if session and door.locks.still(session, now=now) else None
         if session is None and not path.startswith(OPEN):
-            raise NotLoggedIn("Please log in.", next_step="Use the key of GATEWAY_API_KEY.")
+            raise NotLoggedIn("Please log in.", next_step=WHICH)
         scope[SESSION] = session or self._nobody
         if path.startswith(OPERATORS) and not scope[SESSION].operator:
             raise Refused("This page is for operators.", next_step="Log in with a key of the scope 'operator'.")

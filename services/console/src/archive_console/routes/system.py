@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
+from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from archive_bus import BusError, DeadLetter, TailEntry
@@ -14,13 +16,15 @@ from archive_console.domain.overview import overview
 from archive_console.routes.asking import FIRST_S
 from archive_console.routes.events import PING_S, event, ping, streamed
 from archive_console.routes.visit import Visit, text
-from archive_contracts.streams import STREAMS, Stream
+from archive_contracts.actions import ActionTaken
+from archive_contracts.streams import OPERATOR_ACTIONS, STREAMS, Stream
 from archive_telemetry import get_logger
 
 log = get_logger(__name__)
 
 LOOK_S = 2.0
 LATEST = 50
+ACTIONS = 200
 SHOWN_BYTES = 20_000
 
 Values = Mapping[str, Any]
@@ -54,11 +58,20 @@ async def _engines(visit: Visit) -> Values:
     return {"workers": visit.desk.engines.workers()}
 
 
+async def _actions(visit: Visit) -> Values:
+    """Return what operators did, the latest first."""
+    entries = await visit.desk.operator.messages.latest(OPERATOR_ACTIONS, count=ACTIONS)
+    # Read as the map says: what an entry of another version does not tell stays empty.
+    taken = [ActionTaken.model_validate_json(entry.envelope.data) for entry in entries if entry.envelope]
+    return {"actions": taken}
+
+
 PARTS: Mapping[str, Callable[[Visit], Awaitable[Values]]] = {
     "overview": _overview,
     "streams": _streams,
     "dead": _dead,
     "engines": _engines,
+    "actions": _actions,
 }
 
 
@@ -181,28 +194,43 @@ async def show_letter(visit: Visit) -> Response:
 async def replay(visit: Visit) -> Response:
     """Give one dead letter, or all that are listed, another try."""
     form = await visit.form()
+    reason = _reason(form)
     letters = await _chosen(visit, text(form, "letter"))
     for letter in letters:
         await visit.desk.operator.replay(letter)
-    _note(visit, "replayed dead letters", letters, reason=text(form, "reason", most=500))
+    await _note(visit, "replayed dead letters", letters, reason=reason)
     return visit.to("/system/dead")
 
 
 async def drop(visit: Visit) -> Response:
-    """Give a dead letter up for good; the reason is kept in the log."""
+    """Give dead letters up for good; the reason is kept."""
     form = await visit.form()
-    reason = text(form, "reason", most=500)
-    if not reason:
-        raise BadForm("A dead letter is not dropped without a reason.", next_step="Say why in a few words.")
+    reason = _reason(form)
     letters = await _chosen(visit, text(form, "letter"))
     for letter in letters:
         await visit.desk.operator.drop(letter)
-    _note(visit, "dropped dead letters", letters, reason=reason)
+    await _note(visit, "dropped dead letters", letters, reason=reason)
     return visit.to("/system/dead")
 
 
-def _note(visit: Visit, what: str, letters: Sequence[DeadLetter], *, reason: str) -> None:
-    log.info(what, actor=visit.session.nonce[:8], tenant=visit.tenant, reason=reason, ids=[one.id for one in letters])
+def _reason(form: FormData) -> str:
+    reason = text(form, "reason", most=500)
+    if not reason:
+        raise BadForm("Nothing is changed by hand without a reason.", next_step="Say why in a few words.")
+    return reason
+
+
+async def _note(visit: Visit, what: str, letters: Sequence[DeadLetter], *, reason: str) -> None:
+    """Tell everybody what an operator did."""
+    taken = ActionTaken(
+        actor=visit.session.actor,
+        what=what,
+        subjects=tuple(letter.id for letter in letters),
+        reason=reason,
+        taken_at=time.time(),
+    )
+    log.info(what, actor=taken.actor, reason=reason, ids=taken.subjects)
+    await visit.desk.bus.publish(taken, to=OPERATOR_ACTIONS, origin=visit.origin)
 
 
 async def _chosen(visit: Visit, letter_id: str) -> Sequence[DeadLetter]:

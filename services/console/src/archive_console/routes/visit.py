@@ -89,7 +89,7 @@ class Visit:
             "path": self.request.url.path,
             "form_token": self.desk.door.signer.form_token(self.session),
             "session": self.session,
-            "locked": bool(self.desk.door.key),
+            "locked": self.desk.door.locks.locked,
             "now": time.time(),
         }
 
