@@ -9,7 +9,7 @@ from typing import Any
 
 from archive_bus._delivery import Origin
 from archive_bus._errors import BusUnavailable, NoSuchLog, PayloadError
-from archive_bus._payload import Payloads, UnreadableMessage
+from archive_bus._payload import Payloads
 from archive_bus._transport import Entry, Transport
 from archive_contracts.base import Message
 from archive_contracts.envelope import Envelope, EnvelopeError
@@ -84,7 +84,7 @@ class Answers:
             raise NoSuchLog(f"answer {log_id!r} has lost what followed place {place}")
         try:
             message = await self._payloads.message(Envelope.from_fields(entry.fields, entry_id=entry.id))
-        except (EnvelopeError, UnreadableMessage, PayloadError) as error:
+        except (EnvelopeError, PayloadError) as error:
             raise NoSuchLog(f"place {seq} of answer {log_id!r} cannot be read: {error}") from error
         return Answered(seq=int(seq), message=message, last=last != "0")
 

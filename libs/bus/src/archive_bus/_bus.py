@@ -23,7 +23,7 @@ from archive_bus._calls import Call, Calls
 from archive_bus._cancelling import TOMBSTONE_LIFE, Cancels
 from archive_bus._consumer import Consumer
 from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Received, Run
-from archive_bus._errors import BusError, BusUnavailable, NotInMap
+from archive_bus._errors import BusUnavailable, DeadlineExpired, NotInMap, WrongAnswer, WrongReturn
 from archive_bus._following import Follower
 from archive_bus._gate import Gate
 from archive_bus._handling import HandlerRun, Work
@@ -227,10 +227,12 @@ class Bus:
             )
             if self._tracer is None:
                 with bound:
-                    await act(await deliver(run, envelope, message, envelope.traceparent))
-                return
-            with receiving(self._tracer, stream, envelope) as traceparent, bound:
-                await act(await deliver(run, envelope, message, traceparent))
+                    returned: object = await act(await deliver(run, envelope, message, envelope.traceparent))
+            else:
+                with receiving(self._tracer, stream, envelope) as traceparent, bound:
+                    returned = await act(await deliver(run, envelope, message, traceparent))
+            if returned is not None:
+                raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
 
         async def handle(envelope: Envelope, message: Message, run: HandlerRun) -> None:
             await within(envelope, message, run, handlers[type(message)])
@@ -339,12 +341,12 @@ class Bus:
             RequestTimeout: no reply before the deadline.
             RequestFailed: the reply is a problem.
             BusUnavailable: the message could not be published.
-            BusError: the reply is not an ``answer``.
+            WrongAnswer: the reply is not an ``answer``.
         """
         async with self.open(message, to=to, partition=partition, origin=origin, timeout=timeout, lease=lease) as call:
             reply = await call.next()
         if not isinstance(reply, answer):
-            raise BusError(f"{message.type} was answered by {reply.type}, not by {answer.type}")
+            raise WrongAnswer(f"{message.type} was answered by {reply.type}, not by {answer.type}")
         return reply
 
     @asynccontextmanager
@@ -368,6 +370,8 @@ class Bus:
         origin = origin or Origin()
         now = time.time()
         deadline = min(origin.deadline or 2**53, int((now + timeout) * 1000))
+        if deadline <= now * 1000:
+            raise DeadlineExpired("the deadline had passed before the request was sent")
         call = Call(
             call_id=secrets.token_hex(8),
             message_id=id or origin.log or secrets.token_hex(16),

@@ -8,4 +8,8 @@ from archive_bus._redis import RedisTransport, RedisUrls
 
 def connect(bus_url: str, state_url: str, options: BusOptions, *, blobs: Blobs | None = None) -> Bus:
     """Return a bus on two Redis roles; nothing is connected before it is entered."""
-    return Bus(RedisTransport(RedisUrls(bus=bus_url, state=state_url), options.limits), options, blobs=blobs)
+    return Bus(
+        RedisTransport(RedisUrls(bus=bus_url, state=state_url), options.limits, options.durability),
+        options,
+        blobs=blobs,
+    )

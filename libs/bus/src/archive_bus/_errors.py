@@ -3,10 +3,23 @@
 * BusError
   * BusUnavailable
     * Busy
+  * BadServer
+    * BadAddress
+    * WrongPassword
+    * ServerTooOld
+    * EvictingServer
+    * NotDurable
   * NotInMap
   * PayloadError
+    * Oversize
+    * Undecodable
+    * UnknownType
+      * UnknownVersion
   * RequestTimeout
+    * DeadlineExpired
   * RequestFailed
+  * WrongAnswer
+  * WrongReturn
   * JournalConflict
   * NoSuchLog
   * LeaseLost
@@ -50,6 +63,53 @@ class Busy(BusUnavailable):
     )
 
 
+class BadServer(BusError):
+    """A server cannot be used as it is; waiting does not help."""
+
+    code = "bad_server"
+    next_step = "See the README of archive_bus for what a server has to offer."
+
+
+class BadAddress(BadServer):
+    """A URL is no address of a server."""
+
+    code = "bad_address"
+    next_step = "Write redis://HOST:PORT/0, rediss://HOST:PORT/0 or sentinel://HOST:PORT,HOST:PORT/MASTER."
+
+
+class WrongPassword(BadServer):
+    """The server does not take the name and password of the URL."""
+
+    code = "wrong_password"
+    next_step = (
+        "Put the right credential into ARCHIVE_BUS_URL and ARCHIVE_STATE_URL: redis://NAME:PASSWORD@HOST:PORT/0."
+    )
+
+
+class ServerTooOld(BadServer):
+    """The server lacks commands that the bus is built on."""
+
+    code = "server_too_old"
+    next_step = "Run Valkey 7.2 or newer, or Redis 7.0 or newer."
+
+
+class EvictingServer(BadServer):
+    """The server drops messages when its memory is full."""
+
+    code = "evicting_server"
+    next_step = "Set maxmemory-policy noeviction on the server."
+
+
+class NotDurable(BadServer):
+    """The server keeps less than the durability that was asked for."""
+
+    code = "not_durable"
+    next_step = (
+        "Set appendonly yes and appendfsync always, or connect a replica, as the message says; or ask for less with "
+        "?durability=memory in the URL."
+    )
+
+
 class NotInMap(BusError):
     """A message was published to, or subscribed on, a stream whose entry in the map does not allow it."""
 
@@ -64,6 +124,33 @@ class PayloadError(BusError):
     next_step = "Configure a blob store (ARCHIVE_BLOBS_URL), or send less."
 
 
+class Oversize(PayloadError):
+    """A message is larger than an entry holds, and there is no blob store to put it into."""
+
+    code = "oversize"
+
+
+class Undecodable(PayloadError):
+    """Bytes are no envelope, or the data is not what its type demands."""
+
+    code = "undecodable"
+    next_step = "Compare the entry with the schema of its type; 'archive dead list' shows the field that is wrong."
+
+
+class UnknownType(PayloadError):
+    """No message of this type is known here."""
+
+    code = "unknown_type"
+    next_step = "Correct the type, or update this service to a version whose contracts know it."
+
+
+class UnknownVersion(UnknownType):
+    """The message is known here in another major version alone."""
+
+    code = "unknown_version"
+    next_step = "Update this service, or let the sender publish a version that is known here."
+
+
 class RequestTimeout(BusError):
     """Nobody answered before the deadline."""
 
@@ -73,6 +160,27 @@ class RequestTimeout(BusError):
     def problem(self) -> Problem:
         """Return the error as it is told to callers."""
         return Problem(code=self.code, message=str(self), next_step=self.next_step, status=504, retry_after_s=2.0)
+
+
+class DeadlineExpired(RequestTimeout):
+    """The deadline had passed before the message could be published or its handling begun."""
+
+    code = "deadline_exceeded"
+    next_step = "Try again; if it happens often, add replicas of the service or raise the deadline."
+
+
+class WrongAnswer(BusError):
+    """The reply is not of the type that the caller asked for, or cannot be read."""
+
+    code = "wrong_answer"
+    next_step = "Bring caller and service to the same version of the contracts."
+
+
+class WrongReturn(BusError):
+    """A handler returned a value, and nobody would ever see it."""
+
+    code = "wrong_return"
+    next_step = "Answer with 'await delivery.reply(...)' or 'delivery.emit(...)' and return nothing."
 
 
 class RequestFailed(BusError):

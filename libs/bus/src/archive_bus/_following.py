@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from archive_bus._delivery import Received
 from archive_bus._errors import BusUnavailable, PayloadError
-from archive_bus._payload import Payloads, UnreadableMessage
+from archive_bus._payload import Payloads
 from archive_bus._transport import Entry, Transport
 from archive_contracts.base import Message
 from archive_contracts.envelope import Envelope, EnvelopeError
@@ -59,7 +59,7 @@ class Follower:
         try:
             envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
             message = await self._payloads.message(envelope)
-        except (EnvelopeError, UnreadableMessage, PayloadError) as error:
+        except (EnvelopeError, PayloadError) as error:
             log.warning("a followed entry cannot be read: %s", error)
             return None
         return Received(entry.id, envelope, message)

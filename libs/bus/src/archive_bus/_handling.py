@@ -10,14 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 from archive_bus._coalesce import Coalescer
-from archive_bus._errors import BusError, BusUnavailable, LeaseLost, PayloadError, Reject, Retry
+from archive_bus._errors import BusError, BusUnavailable, LeaseLost, PayloadError, Reject, Retry, WrongReturn
 from archive_bus._gate import Gate
 from archive_bus._held import Held
 from archive_bus._inbox import Turn
 from archive_bus._lease import Lease, clock
-from archive_bus._payload import Payloads, UnreadableMessage
+from archive_bus._payload import Payloads
 from archive_bus._transport import Acked, Lane, Starts, Transport
-from archive_bus._verdicts import EXPIRED, FATAL, backoff, failure, unread
+from archive_bus._verdicts import EXPIRED, FATAL, backoff, failure
 from archive_contracts.base import Message, Problem
 from archive_contracts.envelope import Envelope, EnvelopeError
 
@@ -98,8 +98,8 @@ class Handling:
             return
         try:
             message = await self._work.payloads.message(envelope)
-        except (UnreadableMessage, PayloadError) as error:
-            await self._work.refuse(envelope, unread(error.code), held)
+        except PayloadError as error:
+            await self._work.refuse(envelope, error.problem(), held)
             await self._bury(held, error.code, str(error), envelope)
             return
         if type(message) not in self._work.handlers:
@@ -179,6 +179,10 @@ class Handling:
         except Reject as verdict:
             await self._mourn(envelope, message, run, verdict.problem)
             await self._bury(held, verdict.problem.code, str(verdict), envelope)
+        except WrongReturn as error:
+            # What the handler did is done: to run it again would double it.
+            await self._mourn(envelope, message, run, error.problem())
+            await self._bury(held, error.code, str(error), envelope)
         except Retry as verdict:
             await self._again(held, envelope, message, run, verdict)
         except (BusUnavailable, LeaseLost):

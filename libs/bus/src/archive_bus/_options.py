@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from opentelemetry.trace import Tracer
@@ -38,13 +39,24 @@ class Limits:
     patience_s: float = 0.0
 
 
+class Durability(StrEnum):
+    """What an accepted publish survives; checked against the settings of the bus server."""
+
+    MEMORY = "memory"
+    """A crash of a service."""
+    AOF = "aof"
+    """A crash of the server too: it writes to disk before it answers (``appendfsync always``)."""
+    REPLICATED = "replicated"
+    """The loss of the server: a replica has what was accepted (``WAIT 1``)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusOptions:
     """How a service uses the bus.
 
     ``grace_s`` is how long a drain lets running handlers finish; ``patience_s`` how long a publish waits for a server
-    that is away; ``limits`` say when it is refused; ``bind`` puts a message's identity into the log context while its
-    handler runs.
+    that is away; ``limits`` say when it is refused; ``durability`` what it survives where the URL does not say;
+    ``bind`` puts a message's identity into the log context while its handler runs.
     """
 
     service: str
@@ -53,3 +65,4 @@ class BusOptions:
     tracer: Tracer | None = None
     bind: Bind = _unbound
     limits: Limits = Limits()
+    durability: Durability = Durability.MEMORY

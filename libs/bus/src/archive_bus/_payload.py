@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from archive_blobs import BlobError, BlobRef, Blobs, BlobStoreDown
-from archive_bus._errors import BusUnavailable, PayloadError
+from archive_bus._errors import BusUnavailable, Oversize, PayloadError, Undecodable, UnknownType, UnknownVersion
 from archive_contracts.base import Message
 from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT, Envelope
 from archive_contracts.streams import TYPES
@@ -25,7 +25,7 @@ class Payloads:
         if len(data) <= INLINE_LIMIT:
             return data
         if self._blobs is None:
-            raise PayloadError(f"{len(data)} bytes are more than a message holds, and there is no blob store")
+            raise Oversize(f"{len(data)} bytes are more than a message holds, and there is no blob store")
         try:
             return str(await self._blobs.put(data)).encode()
         except BlobStoreDown as error:
@@ -55,22 +55,23 @@ class Payloads:
         """Return the message of an envelope.
 
         Raises:
-            UnreadableMessage: no such type is known, or the data is not what the type demands.
+            UnknownType: no such type is known, or not in this version.
+            Undecodable: the data is not what the type demands.
             PayloadError, BusUnavailable: as load.
         """
         model = TYPES.get(envelope.type)
         if model is None:
-            raise UnreadableMessage(f"no message type {envelope.type!r} is known here", code="unknown_type")
+            raise _unknown(envelope.type)
         data = await self.load(envelope) if envelope.data.startswith(BLOB_PREFIX) else envelope.data
         try:
             return model.model_validate_json(data)
         except ValidationError as error:
-            raise UnreadableMessage(str(error), code="undecodable") from error
+            raise Undecodable(str(error)) from error
 
 
-class UnreadableMessage(Exception):
-    """The data of an envelope is no message."""
-
-    def __init__(self, why: str, *, code: str) -> None:
-        super().__init__(why)
-        self.code = code
+def _unknown(name: str) -> UnknownType:
+    family = name.rpartition(".v")[0]
+    known = [each for each in TYPES if family and each.rpartition(".v")[0] == family]
+    if known:
+        return UnknownVersion(f"{name} is known here as {', '.join(sorted(known))} alone")
+    return UnknownType(f"no message type {name!r} is known here")

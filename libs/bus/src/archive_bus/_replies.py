@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from archive_bus._calls import Calls
-from archive_bus._errors import BusError, BusUnavailable, PayloadError
-from archive_bus._payload import Payloads, UnreadableMessage
+from archive_bus._errors import BusUnavailable, PayloadError, WrongAnswer
+from archive_bus._payload import Payloads
 from archive_bus._transport import Entry, Transport
 from archive_contracts.envelope import Envelope, EnvelopeError
 from archive_contracts.streams import REPLIES, Server
@@ -67,7 +67,7 @@ class ReplyReader:
             return
         try:
             message = await self._payloads.message(envelope)
-        except (UnreadableMessage, PayloadError, BusUnavailable) as error:
-            self._calls.deliver(envelope, BusError(f"a reply of type {envelope.type} cannot be read: {error}"))
+        except (PayloadError, BusUnavailable) as error:
+            self._calls.deliver(envelope, WrongAnswer(f"a reply of type {envelope.type} cannot be read: {error}"))
             return
         self._calls.deliver(envelope, message)

@@ -2,15 +2,10 @@
 
 import random
 
+from archive_bus._errors import DeadlineExpired
 from archive_contracts.base import Problem
 
-EXPIRED = Problem(
-    code="deadline_exceeded",
-    message="The request waited past its deadline and was not started.",
-    next_step="Try again; if it happens often, add replicas of the service or raise the deadline.",
-    status=504,
-    retry_after_s=2.0,
-)
+EXPIRED = DeadlineExpired("The request waited past its deadline and was not started.").problem()
 
 FATAL = Problem(
     code="internal_error",
@@ -18,16 +13,6 @@ FATAL = Problem(
     next_step="See 'archive dead list' for the message and the log of the service for the cause.",
     status=500,
 )
-
-
-def unread(code: str) -> Problem:
-    """Return what the caller of a message hears that nobody can read."""
-    return Problem(
-        code=code,
-        message="The request cannot be read by the service it was sent to.",
-        next_step="See 'archive dead list' for the cause; sender and service may be of different versions.",
-        status=500,
-    )
 
 
 def failure(error: Exception) -> Problem:

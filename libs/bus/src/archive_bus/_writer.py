@@ -9,11 +9,18 @@ from importlib.resources import files
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from archive_bus._errors import BusUnavailable
+from archive_bus._errors import BusUnavailable, ServerTooOld, WrongPassword
 from archive_bus._lease import clock
 
 log = logging.getLogger(__name__)
@@ -22,6 +29,8 @@ Argument = str | bytes | int
 AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 """What a server says, or does not say, when it will be back."""
 MOST_A_PIPELINE = 512
+OLDEST = (7, 0)
+REPLICA_WAIT_MS = 1000
 RECONNECT_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 SCRIPTS = {
@@ -46,7 +55,8 @@ class Writer:
     A command that was sent when the connection broke is sent again: callers use it for what may safely run twice.
     """
 
-    def __init__(self, pool: ConnectionPool, *, name: str) -> None:
+    def __init__(self, pool: ConnectionPool, *, name: str, replicas: int = 0) -> None:
+        self._replicas = replicas
         self._pool = pool
         self._name = name
         self._queue: deque[_Op] = deque()
@@ -68,6 +78,8 @@ class Writer:
             try:
                 await self._exchange(batch)
                 failures = 0
+            except (AuthenticationError, ServerTooOld) as error:
+                await self._give_up(batch, error)
             except AWAY as error:
                 if failures == 0:
                     log.warning("%s: the server is away (%s); trying again", self._name, error)
@@ -82,6 +94,15 @@ class Writer:
             if not op.future.done():
                 op.future.set_exception(BusUnavailable("the connection was closed before the server answered"))
                 op.future.exception()
+
+    async def _give_up(self, batch: Sequence[_Op], error: Exception) -> None:
+        """Say at once what waiting does not mend."""
+        cause = error if isinstance(error, ServerTooOld) else WrongPassword(f"the server refuses to let us in: {error}")
+        for op in batch:
+            if not op.future.done():
+                op.future.set_exception(cause)
+                op.future.exception()
+        await self._disconnect()
 
     def stop(self) -> None:
         """Let ``run`` end once the queue is empty, or at once when the server is away."""
@@ -127,23 +148,33 @@ class Writer:
         if not batch:
             return
         connection = self._connection or await self._connect()
-        await connection.send_packed_command(connection.pack_commands([self._resolve(op) for op in batch]))
-        for op in batch:
-            try:
-                reply = await _reply(connection)
-            except NoScriptError:
-                # The server was restarted under a connection that outlived it, or its scripts were flushed.
-                await self._disconnect()
-                raise RedisConnectionError("the server has lost its scripts") from None
-            except AWAY:
-                raise
-            except ResponseError as error:
-                if not op.future.done():
-                    op.future.set_exception(error)
-                    op.future.exception()
-                continue
-            if not op.future.done():
-                op.future.set_result(reply)
+        commands = [self._resolve(op) for op in batch]
+        if not self._replicas:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            for op in batch:
+                _settle(op, await self._read(connection))
+            return
+        commands.append(("WAIT", self._replicas, REPLICA_WAIT_MS))
+        await connection.send_packed_command(connection.pack_commands(commands))
+        replies = [await self._read(connection) for _ in batch]
+        # Told before a replica has it, the caller would believe what a failover forgets.
+        if await _reply(connection) < self._replicas:
+            raise RedisConnectionError("no replica has confirmed in time")
+        for op, reply in zip(batch, replies, strict=True):
+            _settle(op, reply)
+
+    async def _read(self, connection: AbstractConnection) -> Any:
+        """Return a reply, or the error that stands for one."""
+        try:
+            return await _reply(connection)
+        except NoScriptError:
+            # The server was restarted under a connection that outlived it, or its scripts were flushed.
+            await self._disconnect()
+            raise RedisConnectionError("the server has lost its scripts") from None
+        except (AuthenticationError, *AWAY):
+            raise
+        except ResponseError as error:
+            return error
 
     def _resolve(self, op: _Op) -> tuple[Argument, ...]:
         args = op.args
@@ -159,6 +190,7 @@ class Writer:
         connection = self._pool.make_connection()
         try:
             await connection.connect()
+            await _new_enough(connection)
             for name, text in SCRIPTS.items():
                 await connection.send_command("SCRIPT", "LOAD", text)
                 sha = await _reply(connection)
@@ -176,6 +208,26 @@ class Writer:
         if connection:
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
+
+
+def _settle(op: _Op, reply: Any) -> None:
+    if op.future.done():
+        return
+    if isinstance(reply, ResponseError):
+        op.future.set_exception(reply)
+        op.future.exception()
+    else:
+        op.future.set_result(reply)
+
+
+async def _new_enough(connection: AbstractConnection) -> None:
+    await connection.send_command("INFO", "server")
+    told = (await _reply(connection)).decode()
+    facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+    # Valkey calls itself Redis 7.2 there, for clients that ask for no more.
+    version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
+    if version < OLDEST:
+        raise ServerTooOld(f"the server is Redis {facts.get('redis_version')}, older than {OLDEST[0]}.{OLDEST[1]}")
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -1,26 +1,29 @@
 """The transport on Redis or Valkey."""
 
 import logging
-from typing import cast
 
 from faststream.redis import RedisBroker
 from redis.exceptions import ResponseError
 
-from archive_bus._errors import BusUnavailable
+from archive_bus._errors import BadServer, BusUnavailable
 from archive_bus._inbox import Inboxes
-from archive_bus._options import Limits
+from archive_bus._options import Durability, Limits
 from archive_bus._owners import Owners
 from archive_bus._pump import pump
+from archive_bus._redis.addresses import address_of
 from archive_bus._redis.answers import RedisAnswerLogs
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, RedisUrls
 from archive_bus._redis.inboxes import RedisInboxes
 from archive_bus._redis.owners import RedisOwners
 from archive_bus._redis.publishing import Publishing
 from archive_bus._redis.reading import Reading
+from archive_bus._redis.settings import look
 from archive_bus._redis.settling import Settling
 from archive_bus._redis.timers import RedisTimers
 from archive_bus._transport import Feed, Lane
 from archive_bus._transport_parts import AnswerLogs, Timers
+
+log = logging.getLogger(__name__)
 
 DEFAULT = Limits()
 CHECK_TIMEOUT_S = 0.7
@@ -29,8 +32,11 @@ CHECK_TIMEOUT_S = 0.7
 class RedisTransport(Publishing, Settling, Reading):
     """Streams, scripts and marks on two servers."""
 
-    def __init__(self, urls: RedisUrls, limits: Limits = DEFAULT) -> None:
-        self._connections = Connections(urls)
+    def __init__(self, urls: RedisUrls, limits: Limits = DEFAULT, durability: Durability = Durability.MEMORY) -> None:
+        self._bus = address_of(urls.bus, durability)
+        self._connections = Connections(self._bus, address_of(urls.state, Durability.MEMORY))
+        self._apart = urls.bus != urls.state
+        self._warned: set[str] = set()
         Publishing.__init__(self, self._connections, limits)
         Settling.__init__(self, self._connections)
         Reading.__init__(self, self._connections)
@@ -38,14 +44,7 @@ class RedisTransport(Publishing, Settling, Reading):
         self.inboxes: Inboxes = RedisInboxes(self._connections)
         self.owners: Owners = RedisOwners(self._connections, self)
         self.timers: Timers = RedisTimers(self._connections, self)
-        self._broker: RedisBroker = RedisBroker(
-            urls.bus,
-            protocol=cast("str", 2),  # FastStream's annotation is wrong: redis-py wants the number
-            socket_connect_timeout=1.0,
-            socket_timeout=3.0,
-            max_connections=10_000,
-            logger=_broker_log(),
-        )
+        self._broker: RedisBroker = self._bus.broker(logger=_broker_log())
 
     async def start(self) -> None:
         """Start writing; a server that is away is waited for by each caller."""
@@ -73,14 +72,21 @@ class RedisTransport(Publishing, Settling, Reading):
 
     async def check(self) -> str | None:
         """Return what is wrong with the servers, or None."""
+        wrong: list[str] = []
         for role, writer in (("bus", self._connections.settler), ("state", self._connections.replier)):
+            kept = self._bus.durability if role == "bus" else Durability.MEMORY
+            evicts_at_will = role == "state" and self._apart
             try:
-                await writer.call("PING", timeout=CHECK_TIMEOUT_S)
+                found = await look(writer, kept, evicts_at_will=evicts_at_will, timeout=CHECK_TIMEOUT_S)
             except BusUnavailable:
                 return f"the {role} server does not answer"
-            except ResponseError as error:
+            except (BadServer, ResponseError) as error:
                 return f"the {role} server refuses: {error}"
-        return None
+            wrong += [f"the {role} server: {error}. {error.next_step}" for error in found]
+        for text in set(wrong) - self._warned:
+            log.warning("%s", text)
+        self._warned.update(wrong)
+        return " ".join(wrong) or None
 
 
 def _broker_log() -> logging.Logger:

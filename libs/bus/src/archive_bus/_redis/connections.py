@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from archive_bus._errors import BusUnavailable, Busy, LeaseLost
 from archive_bus._lease import Lease
+from archive_bus._options import Durability
+from archive_bus._redis.addresses import Address
 from archive_bus._transport import wire
 from archive_bus._writer import Argument, Writer, within
 from archive_contracts.envelope import Envelope
@@ -32,13 +33,13 @@ class RedisUrls:
 class Connections:
     """A connection each for publishing, settling and replying, so that a large payload delays no heartbeat."""
 
-    def __init__(self, urls: RedisUrls) -> None:
-        pools = {Server.BUS: pool_of(urls.bus), Server.STATE: pool_of(urls.state)}
+    def __init__(self, bus: Address, state: Address) -> None:
+        pools = {Server.BUS: bus.pool(), Server.STATE: state.pool()}
         self.readers: dict[Server, Any] = {
-            Server.BUS: Redis.from_pool(pool_of(urls.bus)),
-            Server.STATE: Redis.from_pool(pool_of(urls.state)),
+            Server.BUS: Redis.from_pool(bus.pool()),
+            Server.STATE: Redis.from_pool(state.pool()),
         }
-        self.publisher = Writer(pools[Server.BUS], name="bus")
+        self.publisher = Writer(pools[Server.BUS], name="bus", replicas=int(bus.durability is Durability.REPLICATED))
         self.settler = Writer(pools[Server.BUS], name="bus settle")
         self.replier = Writer(pools[Server.STATE], name="state")
 
@@ -70,13 +71,6 @@ class Connections:
     def writer_of(self, server: Server) -> Writer:
         """Return where small writes to a server go."""
         return self.publisher if server is Server.BUS else self.replier
-
-
-def pool_of(url: str) -> ConnectionPool:
-    """Return a pool that makes connections as the bus needs them: impatient, and as many as are asked for."""
-    return ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - redis-py leaves **kwargs untyped
-        url, protocol=2, socket_connect_timeout=1.0, socket_timeout=3.0, max_connections=10_000
-    )
 
 
 def in_time(reply: Any) -> Any:

@@ -1,0 +1,104 @@
+"""Where servers are and how far what they accept must be safe: all of it in one URL.
+
+``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, and
+``sentinel://[user:password@]host[:port],host[:port],.../master[/db]`` for a master that sentinels name. The query may
+say ``durability=memory|aof|replicated``; what else it says goes to redis-py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from faststream.redis import RedisBroker, RedisSentinelBroker
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+
+from archive_bus._errors import BadAddress
+from archive_bus._options import Durability
+
+SENTINEL_PORT = 26379
+IMPATIENT: Mapping[str, Any] = {
+    "protocol": 2,
+    "socket_connect_timeout": 1.0,
+    "socket_timeout": 3.0,
+    "max_connections": 10_000,
+}
+"""A dead connection is noticed soon, and there are as many as are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server, or the master of a set that sentinels watch."""
+
+    url: str
+    durability: Durability
+    sentinels: tuple[tuple[str, int], ...] = ()
+    master: str = ""
+    login: tuple[tuple[str, Any], ...] = ()
+
+    def pool(self) -> ConnectionPool:
+        """Return a pool of connections; behind sentinels each new one goes to the master of its moment."""
+        if not self.sentinels:
+            return ConnectionPool.from_url(self.url, **IMPATIENT)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+        watchers = Sentinel(self.sentinels, sentinel_kwargs=dict(IMPATIENT))  # pyright: ignore[reportArgumentType] - any sequence will do
+        return SentinelConnectionPool(self.master, watchers, **IMPATIENT, **dict(self.login))  # pyright: ignore[reportUnknownMemberType]
+
+    def broker(self, **more: Any) -> RedisBroker:
+        """Return FastStream's broker on this address."""
+        settings: dict[str, Any] = {**IMPATIENT, **more}
+        if not self.sentinels:
+            return RedisBroker(self.url, **settings)
+        return cast(
+            "RedisBroker",
+            RedisSentinelBroker(
+                sentinels=list(self.sentinels),
+                sentinel_master_name=self.master,
+                sentinel_kwargs=dict(IMPATIENT),
+                **settings,
+                **dict(self.login),
+            ),
+        )
+
+
+def address_of(url: str, durability: Durability) -> Address:
+    """Read an address; ``durability`` is that of a URL which does not say.
+
+    Raises:
+        BadAddress: it is none.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    try:
+        durability = Durability(query.pop("durability", durability))
+        if parts.scheme == "sentinel":
+            return _watched(url, durability)
+        if parts.scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("it begins with none of redis://, rediss://, sentinel://")
+    except ValueError as error:
+        raise BadAddress(f"{parts.scheme}://{parts.hostname or ''} is no address of a server: {error}") from error
+    return Address(url=parts._replace(query=urlencode(query)).geturl(), durability=durability)
+
+
+def _watched(url: str, durability: Durability) -> Address:
+    parts = urlsplit(url)
+    login, _, places = parts.netloc.rpartition("@")
+    master, _, database = parts.path.strip("/").partition("/")
+    if not master:
+        raise ValueError("the path does not name the master, as in sentinel://host:26379/mymaster")
+    user, _, password = login.partition(":")
+    known: dict[str, Any] = {"username": unquote(user), "password": unquote(password), "db": int(database or 0)}
+    return Address(
+        url="",
+        durability=durability,
+        sentinels=tuple(_place(place) for place in places.split(",")),
+        master=unquote(master),
+        login=tuple((name, value) for name, value in known.items() if value),
+    )
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":") if ":" in text else (text, "", "")
+    if not host:
+        raise ValueError(f"{text!r} is no host and port")
+    return host.strip("[]"), int(port or SENTINEL_PORT)
