@@ -41,7 +41,7 @@ down: ## Drain and end what runs
 install: $(VENV)/.installed $(ARCHIVE_HOME)/models/.built ## Set everything up without starting it
 
 ##@ Develop
-.PHONY: dev test lint format schemas manifests new-service lock
+.PHONY: dev test lint format schemas manifests check-manifests sbom new-service lock
 dev: $(VENV)/.installed-dev ## Add what tests and linters need
 
 test: dev $(ARCHIVE_HOME)/models/.built ## Run all tests that need no container engine (TESTS=path, JOBS=n)
@@ -65,6 +65,12 @@ schemas: dev ## Write the JSON Schemas, the AsyncAPI document and what deploymen
 
 manifests: dev ## Write access rules, scaling triggers and alert rules from the map of streams
 	$(BIN)/python -m archive_contracts.deploy
+
+check-manifests: dev ## Judge manifests and compose files by kubernetes-validate, checkov and docker compose
+	@PYTHON=$(BIN)/python k8s/check.sh
+
+sbom: dev ## Write sbom.json (CycloneDX) of every locked package
+	@$(UV) tool run --quiet --from 'cyclonedx-bom>=7' cyclonedx-py requirements requirements.lock --of JSON -o sbom.json
 
 new-service: dev ## Write the rooms of a new service and enter it with the linters (NAME=ocr)
 	@$(BIN)/python -m archive_testkit.new_service $(NAME)
