@@ -155,6 +155,9 @@ def _consuming(service: str, inputs: list[Stream]) -> Iterator[Selector]:
     yield Selector(tuple(_CONSUME.split()), (*(f"~{key}" for key in _keys(inputs)), *beside, *dead))
     yield Selector(tuple(_KEEP.split()), beside)
     yield Selector(("xadd",), tuple(f"%W{key}" for key in dead))
+    # A worker removes the lane of one that is gone.
+    if lanes := [stream for stream in inputs if stream.kind is Kind.LANE]:
+        yield Selector(("unlink",), tuple(f"~{stream.physical('*:*')}" for stream in lanes))
     # Foreign publishers trim nothing, so the one consumer of their stream does.
     if foreign := [stream for stream in inputs if EXTERNAL in stream.producers]:
         yield Selector(("xtrim", "evalsha"), tuple(f"~{key}" for key in _keys(foreign)))

@@ -193,7 +193,7 @@ async def test_odd_findings_are_passed_over(redis_url: str, odd: str) -> None:
     from redis.asyncio import Redis
 
     async with Redis.from_url(redis_url) as client:  # pyright: ignore[reportUnknownMemberType]
-        await client.xadd("{router.learned}", {"replica": "x", "found": odd})
+        await client.xadd("router:learned", {"replica": "x", "found": odd})
     known = Prefixes()
     assert await Learned(redis_url, known, replica="one").exchange()
     assert len(known) == 0

@@ -35,7 +35,32 @@ class FaultEngine:
     peers: list[Any] = field(default_factory=list[Any])
     left: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
+    hangs_up: bool = False
     url: str = ""
+
+    def answers(self, *texts: str, pause_s: float = 0.0) -> None:
+        """Stream these texts as they should be, with a pause before each, and close with usage."""
+        parts: list[bytes | float | None] = []
+        for text in texts:
+            parts += [pause_s, sse(delta(text))] if pause_s else [sse(delta(text))]
+        usage = {"prompt_tokens": 7, "completion_tokens": len(texts), "total_tokens": 7 + len(texts)}
+        self.pieces = [*parts, sse(delta(finish="stop"), {"choices": [], "usage": usage}, "[DONE]")]
+
+    def refuses(self, status: int, *, retry_after_s: float | None = None) -> None:
+        """Answer with an error, and say when to come back."""
+        self.status = status
+        self.headers = {"content-type": "application/json"}
+        if retry_after_s is not None:
+            self.headers["retry-after"] = f"{retry_after_s:g}"
+        self.pieces = [json.dumps({"error": {"message": f"refused with {status}", "code": None}}).encode()]
+
+    def stalls(self, *texts: str) -> None:
+        """Stream these texts and fall silent."""
+        self.pieces = [*(sse(delta(text)) for text in texts), 600.0] if texts else [b": wait\n\n", 600.0]
+
+    def cuts(self, *texts: str) -> None:
+        """Stream these texts and break the connection."""
+        self.pieces = [*(sse(delta(text)) for text in texts), 0.1, None]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         text = await request.text()
@@ -44,6 +69,9 @@ class FaultEngine:
         assert request.transport is not None
         self.peers.append(request.transport.get_extra_info("peername"))
         self.started.set()
+        if self.hangs_up and request.method == "POST":
+            request.transport.abort()
+            return web.Response()
         if request.path in self.routes:
             return web.json_response(self.routes[request.path])
         if request.method == "GET":

@@ -18,7 +18,7 @@ from archive_router.domain.affinity import Prefixes
 
 log = logging.getLogger(__name__)
 
-KEY = "{router.learned}"
+KEY = "router:learned"
 PERIOD_S = 0.5
 PATIENCE_S = 0.25
 KEPT = 2_000
