@@ -90,7 +90,8 @@ class Site:
         **head: Any,
     ) -> Heard:
         """Ask as the gateway does, and say what came."""
-        request = ChatRequested(body='{"model":"m","messages":[]}', stream=stream, **{"model": "auto"} | head)
+        known: dict[str, Any] = {"model": "auto", "stream": stream}
+        request = ChatRequested(body='{"model":"m","messages":[]}', **known | head)
         heard = Heard()
         try:
             async with self.caller.open(request, to=CHAT_REQUESTS, timeout=timeout, origin=origin) as call:

@@ -154,13 +154,17 @@ def _consuming(service: str, inputs: list[Stream]) -> Iterator[Selector]:
     dead = tuple(f"~{key}" for stream in inputs for key in dead_letter_keys(stream, service))
     yield Selector(tuple(_CONSUME.split()), (*(f"~{key}" for key in _keys(inputs)), *beside, *dead))
     yield Selector(tuple(_KEEP.split()), beside)
+    # Who joins is no longer a group that an operator has dropped.
+    yield Selector(("srem", "smembers"), tuple(f"~{key}:dropped" for key in _keys(inputs)))
     yield Selector(("xadd",), tuple(f"%W{key}" for key in dead))
     # A worker removes the lane of one that is gone.
     if lanes := [stream for stream in inputs if stream.kind is Kind.LANE]:
         yield Selector(("unlink",), tuple(f"~{stream.physical('*:*')}" for stream in lanes))
-    # Foreign publishers trim nothing, so the one consumer of their stream does.
+    # Foreign publishers trim nothing and deliver nothing late, so the one consumer of their stream does.
     if foreign := [stream for stream in inputs if EXTERNAL in stream.producers]:
-        yield Selector(("xtrim", "evalsha"), tuple(f"~{key}" for key in _keys(foreign)))
+        waiting = tuple(f"~{key}:{name}" for key in _keys(foreign) for name in BESIDE_OUTPUT)
+        yield Selector(("xtrim", "evalsha"), (*(f"~{key}" for key in _keys(foreign)), *waiting))
+        yield Selector(tuple(_KEEP.split()), waiting)
 
 
 def _with_marks(commands: str, outputs: list[Stream]) -> Iterator[Selector]:
@@ -173,6 +177,7 @@ def _with_marks(commands: str, outputs: list[Stream]) -> Iterator[Selector]:
         yield Selector(("get", "set", "exists"), marks)
         if waiting:
             yield Selector(tuple(_KEEP.split()), waiting)
+            yield Selector(("smembers",), _read_only(f"{key}:dropped" for key in _keys(timed)))
 
 
 def _cancelling(service: str, streams: list[Stream]) -> Iterator[Selector]:
