@@ -37,7 +37,7 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 
 async def test_every_script_is_tested_here() -> None:
-    delivery = "ack append bury claim extend publish reap release reply started trim"
+    delivery = "ack append bury claim extend publish reap recover release reply started trim"
     features = "ack_once adopt begin_once delay end_log move_due own present take"
     operating = "backlog drop_group replay"
     assert set(SCRIPTS) == {*delivery.split(), *features.split(), *operating.split()}
@@ -181,6 +181,17 @@ async def test_claim_leaves_the_parked(client: Any) -> None:
     _, claimed = await run(client, "claim", ALL, "g", "you", "-", 100, "0-0", 10)
     assert later.encode() in [entry[0] for entry in claimed]
     assert not await client.exists(PARKED)
+
+
+async def test_recover_returns_what_is_owned(client: Any) -> None:
+    mine, theirs = await deliver(client, 2)
+    await client.xclaim(STREAM, "g", "other", 0, [theirs])
+    await client.xclaim(STREAM, "g", "me", 0, [mine], idle=5000)
+    (entry,) = await run(client, "recover", [STREAM], "g", "me", 100)
+    assert entry[0] == mine.encode()
+    held = await pending(client)
+    assert (held[mine][0], held[theirs][0]) == ("me", "other")
+    assert held[mine][1] < 5000
 
 
 async def test_reap_spares_owners(client: Any) -> None:

@@ -10,12 +10,13 @@ from itertools import groupby, islice
 from types import TracebackType
 from typing import Any, Self
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from archive_bus._addresses import address_of
 from archive_bus._backlog import NOBODY, Backlog, backlog_of, dropped_groups
 from archive_bus._errors import BusError
 from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
+from archive_bus._options import Durability
 from archive_bus._writer import AWAY, SCRIPTS
 from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
 
@@ -100,9 +101,7 @@ class Operator:
 
     def __init__(self, bus_url: str, state_url: str) -> None:
         self._clients: dict[Server, Any] = {
-            server: Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
-                url, protocol=2, socket_connect_timeout=2.0, socket_timeout=5.0
-            )
+            server: address_of(url, Durability.MEMORY).client()
             for server, url in ((Server.BUS, bus_url), (Server.STATE, state_url))
         }
         self.messages = Messages(self._clients)

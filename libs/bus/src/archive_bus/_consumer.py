@@ -219,8 +219,8 @@ class Consumer:
     async def _feed(self, entries: Sequence[Entry]) -> None:
         self.progressed = time.monotonic()
         if self._draining:
-            if entries:
-                await self._hand_back([entry.id for entry in entries], begun=False)
+            if strays := [entry.id for entry in entries if entry.id not in self._held]:
+                await self._hand_back(strays, begun=False)
             return
         # A group that was deleted and made anew delivers again what is in hand here: it is ours still, and runs.
         fresh = [entry for entry in entries if entry.id not in self._held]

@@ -60,11 +60,12 @@ class OrderedConsumer(Consumer):
         return True
 
     async def _feed(self, entries: Sequence[Entry]) -> None:
+        fresh = [entry for entry in entries if entry.id not in self._held]
         if self._draining:
-            if entries:
-                await self._hand_back([entry.id for entry in entries], begun=False)
+            if fresh:
+                await self._hand_back([entry.id for entry in fresh], begun=False)
             return
-        self._line_up(entries)
+        self._line_up(fresh)
         while len(self._held) >= self._concurrency + MOST_WAITING and not self._draining:
             self._room.clear()
             await self._room.wait()

@@ -7,7 +7,7 @@ its reads is ours.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from faststream.middlewares import AckPolicy
@@ -26,10 +26,16 @@ BLOCK_MS = 1000
 PAUSES_S = (0.05, 0.1, 0.2, 0.4)
 
 
-async def pump(
-    broker: RedisBroker, lane: Lane, feed: Feed, *, prefetch: int, heal: Callable[[], Awaitable[None]]
-) -> None:
-    """Read a lane and feed what comes, until cancelled. ``heal`` creates the stream and its groups."""
+Heal = Callable[[], Awaitable[None]]
+Recover = Callable[[], Awaitable[Sequence[Entry]]]
+
+
+async def pump(broker: RedisBroker, lane: Lane, feed: Feed, *, prefetch: int, heal: Heal, recover: Recover) -> None:
+    """Read a lane and feed what comes, until cancelled.
+
+    ``heal`` creates the stream and its groups; ``recover`` returns what this consumer owns: after a connection was lost
+    some of it may never have arrived, and would wait for the end of its lease.
+    """
     subscriber = broker.subscriber(
         stream=StreamSub(
             lane.key,
@@ -42,7 +48,7 @@ async def pump(
         ack_policy=AckPolicy.MANUAL,
     )
     ended = asyncio.Event()
-    subscriber.__class__ = _loop(feed, heal, ended)
+    subscriber.__class__ = _loop(feed, heal, recover, ended)
     subscriber(_unused)
     try:
         await _start(subscriber, heal)
@@ -56,7 +62,7 @@ async def pump(
             await asyncio.wait(reading)  # what it reads until then is the caller's to hand back
 
 
-async def _start(subscriber: StreamBatchSubscriber, heal: Callable[[], Awaitable[None]]) -> None:
+async def _start(subscriber: StreamBatchSubscriber, heal: Heal) -> None:
     failures = 0
     while True:
         try:
@@ -68,7 +74,7 @@ async def _start(subscriber: StreamBatchSubscriber, heal: Callable[[], Awaitable
             failures += 1
 
 
-def _loop(feed: Feed, heal: Callable[[], Awaitable[None]], ended: asyncio.Event) -> type[StreamBatchSubscriber]:
+def _loop(feed: Feed, heal: Heal, recover: Recover, ended: asyncio.Event) -> type[StreamBatchSubscriber]:
     class Pump(StreamBatchSubscriber):
         __slots__ = ()
 
@@ -76,8 +82,9 @@ def _loop(feed: Feed, heal: Callable[[], Awaitable[None]], ended: asyncio.Event)
             start_signal.set()
             failures = 0
             while self.running:
-                asked = clock()
                 try:
+                    await _caught_up(failures, feed, recover)
+                    asked = clock()
                     reply = await args[0](">")
                 except AWAY as error:
                     if failures == 0:
@@ -104,6 +111,11 @@ def _loop(feed: Feed, heal: Callable[[], Awaitable[None]], ended: asyncio.Event)
                 await asyncio.sleep(PAUSES_S[0])
 
     return Pump
+
+
+async def _caught_up(failures: int, feed: Feed, recover: Recover) -> None:
+    if failures:
+        await feed(await recover())
 
 
 def _entries(reply: Any, since: float) -> list[Entry]:

@@ -1,16 +1,17 @@
 """The transport on Redis or Valkey."""
 
 import logging
+from collections.abc import Sequence
 
 from faststream.redis import RedisBroker
 from redis.exceptions import ResponseError
 
+from archive_bus._addresses import address_of
 from archive_bus._errors import BadServer, BusUnavailable
 from archive_bus._inbox import Inboxes
 from archive_bus._options import Durability, Limits
 from archive_bus._owners import Owners
 from archive_bus._pump import pump
-from archive_bus._redis.addresses import address_of
 from archive_bus._redis.answers import RedisAnswerLogs
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, RedisUrls
 from archive_bus._redis.inboxes import RedisInboxes
@@ -20,7 +21,7 @@ from archive_bus._redis.reading import Reading
 from archive_bus._redis.settings import look
 from archive_bus._redis.settling import Settling
 from archive_bus._redis.timers import RedisTimers
-from archive_bus._transport import Feed, Lane
+from archive_bus._transport import Entry, Feed, Lane
 from archive_bus._transport_parts import AnswerLogs, Timers
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,13 @@ class RedisTransport(Publishing, Settling, Reading):
             except BusUnavailable as error:
                 raise OSError(str(error)) from error
 
-        await pump(self._broker, lane, feed, prefetch=prefetch, heal=heal)
+        async def recover() -> Sequence[Entry]:
+            try:
+                return await self.recover(lane)
+            except BusUnavailable as error:
+                raise OSError(str(error)) from error
+
+        await pump(self._broker, lane, feed, prefetch=prefetch, heal=heal, recover=recover)
 
     async def check(self) -> str | None:
         """Return what is wrong with the servers, or None."""

@@ -9,10 +9,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from archive_bus._addresses import Address
 from archive_bus._errors import BusUnavailable, Busy, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._options import Durability
-from archive_bus._redis.addresses import Address
 from archive_bus._transport import wire
 from archive_bus._writer import Argument, Writer, within
 from archive_contracts.envelope import Envelope

@@ -39,6 +39,12 @@ class Settling:
                 return [Entry(name.decode(), pairs(fields), redelivered=True, since=since) for name, fields in rows]
         return ()
 
+    async def recover(self, lane: Lane) -> Sequence[Entry]:
+        """Return what this consumer owns, its leases renewed."""
+        since = clock()
+        rows = await self._settle("recover", [lane.key], (lane.group, lane.consumer, MOST_HELD))
+        return [Entry(name.decode(), pairs(fields), redelivered=True, since=since) for name, fields in rows or ()]
+
     async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
         """Count executions that begin."""
         self._runs += 1

@@ -7,15 +7,18 @@ say ``durability=memory|aof|replicated``; what else it says goes to redis-py.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from faststream.redis import RedisBroker, RedisSentinelBroker
+from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 from archive_bus._errors import BadAddress
 from archive_bus._options import Durability
+
+if TYPE_CHECKING:
+    from faststream.redis import RedisBroker
 
 SENTINEL_PORT = 26379
 IMPATIENT: Mapping[str, Any] = {
@@ -44,8 +47,16 @@ class Address:
         watchers = Sentinel(self.sentinels, sentinel_kwargs=dict(IMPATIENT))  # pyright: ignore[reportArgumentType] - any sequence will do
         return SentinelConnectionPool(self.master, watchers, **IMPATIENT, **dict(self.login))  # pyright: ignore[reportUnknownMemberType]
 
-    def broker(self, **more: Any) -> RedisBroker:
+    def client(self) -> Any:
+        """Return a client for people's questions, which may take longer than a heartbeat."""
+        pool = self.pool()
+        pool.connection_kwargs.update(socket_connect_timeout=2.0, socket_timeout=5.0)
+        return Redis.from_pool(pool)
+
+    def broker(self, **more: Any) -> "RedisBroker":
         """Return FastStream's broker on this address."""
+        from faststream.redis import RedisBroker, RedisSentinelBroker
+
         settings: dict[str, Any] = {**IMPATIENT, **more}
         if not self.sentinels:
             return RedisBroker(self.url, **settings)
