@@ -58,6 +58,9 @@ BESIDE_INPUT = ("attempts", "parked", "members", "owner", "fence", "done:*")
 BESIDE_OUTPUT = ("due", "parcels")
 """What it keeps beside a stream for its publishers: delayed messages."""
 
+DROPPED = "dropped"
+"""Beside a stream: its groups that an operator has dropped, so that no publisher brings them back."""
+
 _CONSUME = (
     "xread xrange xreadgroup xack xautoclaim xclaim xpending xlen exists xinfo|groups xinfo|stream xinfo|consumers "
     "xgroup|create xgroup|createconsumer xgroup|delconsumer evalsha"
@@ -157,6 +160,7 @@ def _consuming(service: str, inputs: list[Stream]) -> Iterator[Selector]:
     # Who joins is no longer a group that an operator has dropped.
     yield Selector(("srem", "smembers"), tuple(f"~{key}:dropped" for key in _keys(inputs)))
     yield Selector(("xadd",), tuple(f"%W{key}" for key in dead))
+    yield Selector(("smembers", "srem"), tuple(f"~{key}:{DROPPED}" for key in _keys(inputs)))
     # A worker removes the lane of one that is gone.
     if lanes := [stream for stream in inputs if stream.kind is Kind.LANE]:
         yield Selector(("unlink",), tuple(f"~{stream.physical('*:*')}" for stream in lanes))
@@ -177,6 +181,7 @@ def _with_marks(commands: str, outputs: list[Stream]) -> Iterator[Selector]:
         yield Selector(("get", "set", "exists"), marks)
         if waiting:
             yield Selector(tuple(_KEEP.split()), waiting)
+            yield Selector(("smembers",), tuple(f"%R~{key}:{DROPPED}" for key in keys))
             yield Selector(("smembers",), _read_only(f"{key}:dropped" for key in _keys(timed)))
 
 
