@@ -1,0 +1,65 @@
+"""A master that is lost takes nothing with it that a publisher was told is safe."""
+
+import asyncio
+import shutil
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from bus_peers import CHAT, bus_of, eventually
+
+from archive_bus import Bus, BusUnavailable, Delivery
+from archive_contracts.chat import ChatRequested
+from archive_contracts.streams import CHAT_REQUESTS
+from archive_testkit.guarantees import Figure
+from archive_testkit.sentinels import WatchedServers
+
+NO_REDIS = pytest.mark.skipif(not shutil.which("redis-server"), reason="there is no redis-server")
+STREAM = replace(CHAT_REQUESTS, lease=timedelta(seconds=3))
+
+
+@pytest.mark.guarantee("G1", "G10")
+@pytest.mark.parametrize("binary", ["", pytest.param("redis-server", marks=NO_REDIS)])
+async def test_failover_loses_nothing_accepted(binary: str, figure: Figure) -> None:
+    accepted: dict[str, float] = {}
+    seen: set[str] = set()
+    stop = asyncio.Event()
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        seen.add(delivery.envelope.id)
+
+    async def publish(gateway: Bus) -> None:
+        while not stop.is_set():
+            accepted[await gateway.publish(CHAT, to=STREAM)] = time.monotonic()
+            await asyncio.sleep(0.005)
+
+    servers = WatchedServers(binary=binary or None)
+    await asyncio.to_thread(servers.__enter__)
+    try:
+        async with (
+            bus_of("gateway", servers.url, patience_s=60) as gateway,
+            bus_of("router", servers.url, patience_s=60) as router,
+        ):
+            router.subscribe(STREAM, {ChatRequested: handle})
+            assert await gateway.check() is None
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(4):
+                    tasks.create_task(publish(gateway))
+                await eventually(lambda: len(accepted) > 100, within=30)
+                await asyncio.to_thread(servers.kill_master)
+                killed = time.monotonic()
+                await eventually(lambda: max(accepted.values()) > killed + 0.5, within=60)
+                figure("publishes again after", min(at for at in accepted.values() if at > killed + 0.5) - killed, "s")
+                await asyncio.sleep(0.5)
+                stop.set()
+            await eventually(lambda: accepted.keys() <= seen, within=40)
+    finally:
+        await asyncio.to_thread(servers.__exit__, None, None, None)
+    figure("lost", len(accepted.keys() - seen))
+
+
+async def test_absent_replicas_are_no_success(redis_url: str) -> None:
+    async with bus_of("gateway", f"{redis_url}?durability=replicated", state=redis_url) as gateway:
+        with pytest.raises(BusUnavailable):
+            await gateway.publish(CHAT, to=STREAM, timeout=1.5)
