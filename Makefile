@@ -81,6 +81,14 @@ lock: | $(UV) ## Resolve anew and write requirements.lock: every package, versio
 		--output-file requirements.lock --quiet
 	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
 
+.PHONY: test-browser screenshots chromium
+test-browser: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium ## Test the page in Chromium (TESTS=path)
+	@TEST_BROWSER=1 ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m pytest -m browser -rs \
+		$(or $(TESTS),tests/browser) $(ARGS)
+
+screenshots: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium ## Write a picture of each page, at both widths
+	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/browser/screenshots.py .bench/screenshots
+
 ##@ Prove
 .PHONY: chaos guarantees bench-bus bench-backlog bench-search bench-idle bench-gateway
 MINUTES ?= 10
@@ -143,6 +151,15 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@$(INSTALL) --group bench
 	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	@$(INSTALL) --group browser
+	@touch $@
+
+chromium:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+		|| { echo 'next: install chromium, such as with apt-get install chromium' >&2; exit 1; }
 
 $(ARCHIVE_HOME)/models/.built: $(VENV)/.installed services/engine/src/archive_engine/adapters/minilm_build.py
 	@mkdir -p "$(ARCHIVE_HOME)" && chmod 700 "$(ARCHIVE_HOME)"

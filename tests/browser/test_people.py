@@ -1,0 +1,138 @@
+"""What people do on the page, in a real Chromium."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive_testkit.documents import FACTS, pdf
+from archive_testkit.system import ArchiveSystem
+
+FACT = FACTS[0]
+HOSTILE = '"><img src=x onerror=document.title="owned">.txt'
+
+
+def ask(page: Any, question: str, mode: str) -> None:
+    page.get_by_label(mode, exact=True).check(force=True)
+    page.get_by_label("Your question").fill(question)
+    page.keyboard.press("Enter")
+
+
+def ended(page: Any) -> Any:
+    return page.locator(".turn").last.get_by_role("button", name="Retry")
+
+
+def ready(page: Any, name: str) -> None:
+    page.locator("tr", has_text=name).first.locator(".state.ready").wait_for()
+
+
+def test_first_run_ends_in_a_cited_answer(page: Any, library: str) -> None:
+    page.goto("/")
+    page.get_by_text("Only the bundled model answers").wait_for()
+    ask(page, FACT.question, "Ask documents")
+    ended(page).wait_for()
+    source = page.locator(".sources a", has_text=f"{library}, page {FACT.page}").first
+    assert "47 metres" in page.locator(".answer").last.inner_text()
+    source.click()
+    page.locator(".paper image").wait_for()
+    assert page.locator(".marker").count() >= 1
+    assert page.get_by_label("Page", exact=True).input_value() == str(FACT.page)
+    assert page.locator("blockquote mark").inner_text() == FACT.sentence
+
+
+def test_reload_in_the_middle_loses_nothing(page: Any) -> None:
+    page.goto("/")
+    ask(page, "Write a long story about a lighthouse.", "Chat")
+    page.locator(".answer .prose").wait_for()
+    page.reload()
+    page.get_by_role("button", name="Stop").wait_for()
+    before = page.locator(".answer .prose").inner_text()
+    page.get_by_role("button", name="Stop").click()
+    ended(page).wait_for()
+    page.reload()
+    assert page.locator(".answer .prose").inner_text()[:20] == before[:20]
+    page.get_by_text("Stopped.").wait_for()
+
+
+def test_dropped_files_are_read_and_cancelled(page: Any, tmp_path: Path) -> None:
+    page.goto("/documents")
+    names = [f"drop-{number}.pdf" for number in range(4)] + ["drop-big.pdf"]
+    for number, name in enumerate(names):
+        pages = 400 if "big" in name else number + 1
+        (tmp_path / name).write_bytes(pdf(FACTS[number : number + 1], pages=pages, dense=12 if "big" in name else 1))
+    page.locator("#file").set_input_files([str(tmp_path / name) for name in names])
+    page.get_by_role("button", name="Add", exact=True).click()
+    big = page.locator("tr", has_text="drop-big.pdf")
+    big.get_by_role("button", name="Cancel").click()
+    big.get_by_role("button", name="Cancel").wait_for(state="detached")
+    assert big.locator(".state.ready").count() == 0
+    for name in names[:4]:
+        ready(page, name)
+
+
+def test_deleted_conversation_is_gone(page: Any, system: ArchiveSystem) -> None:
+    page.goto("/")
+    ask(page, "Say quokkaberry", "Chat")
+    ended(page).wait_for()
+    address = page.url.partition("#")[0]
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_text("What would you like to know?").wait_for()
+    assert page.goto(address).status == 404
+    page.goto("/?q=quokkaberry")
+    page.get_by_text("Nothing found.").wait_for()
+    files = (system.home / "console").glob("conversations.db*")
+    assert b"quokkaberry" not in b"".join(path.read_bytes() for path in files)
+
+
+def test_hostile_names_and_words_do_nothing(page: Any, tmp_path: Path) -> None:
+    page.goto("/documents")
+    content = b"<script>document.title='owned'</script> Hostile text about quolls."
+    page.locator("#file").set_input_files([{"name": HOSTILE, "mimeType": "text/plain", "buffer": content}])
+    page.get_by_role("button", name="Add", exact=True).click()
+    ready(page, "onerror")
+    page.locator("tr", has_text="onerror").get_by_role("link").first.click()
+    page.locator(".text").wait_for()
+    assert "<script>" in page.locator(".text").inner_text()
+    page.goto("/")
+    ask(page, "<img src=x onerror=document.title='owned'> [x](javascript:document.title='owned')", "Chat")
+    ended(page).wait_for()
+    assert "owned" not in page.title().replace(HOSTILE, "").partition(" ·")[0] or "img" in page.title()
+    assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+
+
+def test_keyboard_reaches_everything(page: Any) -> None:
+    page.goto("/documents")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.goto("/")
+    assert page.evaluate("document.activeElement.id") == "text"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(
+    "path", ["/", "/documents", "/system", "/system/streams", "/system/dead", "/system/engines", "/system/actions"]
+)
+def test_nothing_scrolls_sideways(page: Any, library: str, width: int, path: str) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_page_works_without_javascript(chromium: Any, system: ArchiveSystem, library: str) -> None:
+    context = chromium.new_context(base_url=system.run_info["console_url"], java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/documents")
+    page.get_by_text(library).first.wait_for()
+    page.goto("/")
+    page.get_by_label("Your question").fill(FACTS[1].question)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.get_by_text(FACTS[1].question).last.wait_for()
+    for _ in range(60):
+        if page.get_by_role("button", name="Retry").count():
+            break
+        page.wait_for_timeout(500)
+        page.reload()
+    assert re.search(r"Lindqvist", page.locator(".answer").inner_text())
+    context.close()
