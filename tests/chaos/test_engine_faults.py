@@ -13,8 +13,15 @@ import pytest
 from archive_bus import Bus, BusOptions, Origin, RequestFailed, connect
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
-from archive_contracts.engine import EngineRegistered, EngineSpec, RegisterEngine, RemoveEngine
-from archive_contracts.streams import CHAT_REQUESTS, ENGINE_EVENTS, ENGINE_REGISTRY
+from archive_contracts.engine import (
+    EngineLeft,
+    EngineRegistered,
+    EngineSpec,
+    GenerateRequested,
+    RegisterEngine,
+    RemoveEngine,
+)
+from archive_contracts.streams import CHAT_REQUESTS, ENGINE_EVENTS, ENGINE_JOBS, ENGINE_REGISTRY
 from archive_engine.app import build as build_engine
 from archive_engine.handlers.hosting import EVERYTHING
 from archive_engine.settings import Settings as EngineSettings
@@ -49,7 +56,7 @@ class Site:
         """Start the router, with an engines file."""
         file = self._folder / "engines.yaml"
         file.write_text(engines)
-        settings = RouterSettings(**self._shared, engines_file=file, grace_s=0.5)
+        settings = RouterSettings.model_validate(self._shared | {"engines_file": file, "grace_s": 0.5})
         await self._stack.enter_async_context(build_router(settings).lifespan())
 
     async def serve(self, pool: str, **facts: Any) -> FaultEngine:
@@ -67,10 +74,9 @@ class Site:
 
     @asynccontextmanager
     async def worker(self, pool: str, engine: FaultEngine, **facts: Any) -> AsyncGenerator[None]:
-        known: dict[str, Any] = {"slots": 2, "heartbeat_s": 0.3, "first_token_s": 1.0, "idle_s": 1.0, "grace_s": 0.2}
-        settings = EngineSettings(
-            **self._shared, **known | {"pool": pool, "name": pool, "base_url": engine.url} | facts
-        )
+        named: dict[str, Any] = {"pool": pool, "name": pool, "base_url": engine.url, "slots": 2, "grace_s": 0.2}
+        brisk: dict[str, Any] = {"heartbeat_s": 0.3, "first_token_s": 1.0, "idle_s": 1.0}
+        settings = EngineSettings.model_validate(self._shared | named | brisk | facts)
         async with build_engine(settings).lifespan():
             yield
 
@@ -288,6 +294,24 @@ async def test_neighbour_in_the_pool_takes_over(site: Site) -> None:
     assert (await site.ask()).problem
     for engine in engines:
         assert asked(engine) >= 1
+
+
+@pytest.mark.parametrize("worker", ["gone", "silent"])
+async def test_directed_job_is_not_lost_with_its_worker(site: Site, worker: str) -> None:
+    engine = await site.serve("p", slots=1, idle_s=60.0)
+    request = ChatRequested(body='{"model":"m","messages":[]}', model="m", stream=True)
+    job = GenerateRequested(request=request, request_id="r1", pool="p", model="m", worker=worker, directed_until=1)
+    beat = EngineRegistered(
+        worker=worker, engine="e", pool="p", models=(), capabilities=(), slots=1, directed=True, heartbeat_s=0.2
+    )
+    async with site.caller.open(job, to=ENGINE_JOBS, partition=f"p:{worker}", timeout=60) as call:
+        await site.caller.publish(beat, to=ENGINE_EVENTS)
+        if worker == "gone":
+            await site.caller.publish(EngineLeft(worker=worker, pool="p"), to=ENGINE_EVENTS)
+        async with asyncio.timeout(30):
+            while not isinstance(await call.next(), ChatCompleted):
+                pass
+    assert asked(engine) == 1
 
 
 async def test_engine_comes_and_goes_by_api(site: Site) -> None:

@@ -168,7 +168,8 @@ def service_env(name: str, *, choice: Choice, site: Site) -> dict[str, str]:
 def engine_env(pool: str, *, site: Site) -> dict[str, str]:
     """Return what the worker of a built-in pool reads."""
     if pool == "embed":
-        return {"ENGINE_POOL": "embed", "ENGINE_NAME": "minilm", "ENGINE_KIND": "minilm"}
+        # It is always there, so it also runs the workers of engines that are added by API.
+        return {"ENGINE_POOL": "embed", "ENGINE_NAME": "minilm", "ENGINE_KIND": "minilm", "ENGINE_HOST": "true"}
     return {
         "ENGINE_POOL": "small",
         "ENGINE_NAME": "bundled",

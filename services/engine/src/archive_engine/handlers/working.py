@@ -86,7 +86,7 @@ class Worker:
             if self._directed(engine):
                 serve = _with_slot(fair.share(WEIGHTS["interactive"]), engine.handlers[GenerateRequested])
                 self._subscribe_own(self._bus.process, serve)
-                background.append(tasks.create_task(self._watch(engine, serve, tasks)))
+                background.append(tasks.create_task(self._watch(engine, serve)))
             try:
                 yield
             finally:
@@ -173,15 +173,15 @@ class Worker:
             directed=self._directed(engine),
         )
 
-    async def _watch(self, engine: Served, serve: Handler[GenerateRequested], tasks: asyncio.TaskGroup) -> None:
+    async def _watch(self, engine: Served, serve: Handler[GenerateRequested]) -> None:
         """Follow the others: read the lanes of those who are gone, rest when the same server told them to."""
-        async for received in self._bus.follow(ENGINE_EVENTS, since=timedelta(seconds=ABANDONED_S)):
-            if received and isinstance(received.message, EngineRegistered | EngineLeft):
-                self._peers.hear(received.message, at=int(received.entry_id.partition("-")[0]) / 1000)
-                self._rest_too(received.message, engine.guard)
-            else:
+        async with asyncio.TaskGroup() as adoptions:
+            async for received in self._bus.follow(ENGINE_EVENTS, since=timedelta(seconds=ABANDONED_S)):
+                if received and isinstance(received.message, EngineRegistered | EngineLeft):
+                    self._peers.hear(received.message, at=int(received.entry_id.partition("-")[0]) / 1000)
+                    self._rest_too(received.message, engine.guard)
                 for worker in self._peers.orphans(time.time()):
-                    tasks.create_task(self._adopt(worker, serve))
+                    adoptions.create_task(self._adopt(worker, serve))
 
     def _rest_too(self, event: EngineRegistered | EngineLeft, guard: Guard) -> None:
         if not isinstance(event, EngineRegistered) or event.worker == self._bus.process:
