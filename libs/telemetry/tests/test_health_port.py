@@ -33,6 +33,12 @@ def test_livez_reports_stuck_loop(launch: Any) -> None:
     assert (status, json.loads(body)["services"]["edge"]["live"]) == (503, "no progress for 40 s")
 
 
+def test_unready_says_when_to_ask_again(launch: Any) -> None:
+    service = launch("drains").until_ready()
+    (service.scratch / "broken").touch()
+    assert b"\r\nretry-after: 2\r\n" in exchange(service.port, b"GET /readyz HTTP/1.1\r\n\r\n")
+
+
 def test_hanging_check_is_bounded(launch: Any) -> None:
     service = launch("hanging_check")
     service.wait_for(lambda: "starting" not in service.get("/readyz")[1])

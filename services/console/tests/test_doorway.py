@@ -135,7 +135,8 @@ async def test_lost_bus_gets_a_page(start: Any, redis_server: Any) -> None:
         assert 'class="empty"' in asked.text
         for path in ("/", "/documents"):
             assert (await console.http.get(path)).status_code == 200
-        assert (await console.http.get("/readyz")).status_code == 503
+        refused = await console.http.get("/readyz")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         redis_server.start()
 
 
@@ -189,3 +190,25 @@ async def test_created_keys_open_their_tenant(console: Any, bus_as: Any, until: 
         assert (await console.post("/login", key="alpha")).status_code == 401
     assert (await console.post("/login", key="beta")).status_code == 303
     assert (await console.http.get("/system")).status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /chat HTTP/1.1\r\nhost: loc"])
+async def test_unfinished_head_is_hung_up_on(console: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr("archive_web._server.HEAD_S", 0.3)
+    host, _, port = console.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    async with asyncio.timeout(30):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_dripping_form_is_refused(console: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive_web._body.BODY_S", 0.3)
+    host, _, port = console.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    form = b"content-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\nconnection: close\r\n\r\nform="
+    writer.write(b"POST /login HTTP/1.1\r\nhost: localhost\r\n" + form)
+    async with asyncio.timeout(30):
+        assert (await reader.read()).startswith(b"HTTP/1.1 408")
+    writer.close()

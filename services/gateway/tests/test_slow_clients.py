@@ -25,7 +25,7 @@ def address(gateway: Any) -> tuple[str, int]:
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nhost: loc"])
 async def test_unfinished_head_is_hung_up_on(gateway: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr("archive_gateway.adapters.server.HEAD_S", 0.3)
+    monkeypatch.setattr("archive_web._server.HEAD_S", 0.3)
     reader, writer = await asyncio.open_connection(*address(gateway))
     writer.write(sent)
     async with asyncio.timeout(10):
@@ -34,14 +34,14 @@ async def test_unfinished_head_is_hung_up_on(gateway: Any, monkeypatch: pytest.M
 
 
 async def test_finished_head_has_its_time(gateway: Any, router: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archive_gateway.adapters.server.HEAD_S", 0.3)
+    monkeypatch.setattr("archive_web._server.HEAD_S", 0.3)
     reply = await gateway.http.get("/livez")
     await asyncio.sleep(0.5)
     assert reply.status_code == (await gateway.http.get("/livez")).status_code == 200
 
 
 async def test_dripping_body_is_refused(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archive_gateway.routes.connection.BODY_S", 0.3)
+    monkeypatch.setattr("archive_web._body.BODY_S", 0.3)
     reader, writer = await asyncio.open_connection(*address(gateway))
     writer.write(f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{{".encode())
     async with asyncio.timeout(20):

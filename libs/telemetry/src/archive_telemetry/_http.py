@@ -17,6 +17,7 @@ _HEAD_BYTES = 8192
 _HEAD_S = 5.0
 _ANSWER_S = 10.0
 _CONNECTIONS = 64
+_RETRY_AFTER_S = 2
 _logger = logging.getLogger(__name__)
 
 
@@ -30,11 +31,13 @@ class Reply:
 
     def encode(self, *, with_body: bool) -> bytes:
         """Return the response as it goes over the wire; HEAD has the headers only."""
+        unavailable = self.status is HTTPStatus.SERVICE_UNAVAILABLE
+        later = f"retry-after: {_RETRY_AFTER_S}\r\n" if unavailable else ""
         head = (
             f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
             f"content-type: {self.content_type}\r\n"
             f"content-length: {len(self.body)}\r\n"
-            "cache-control: no-store\r\nconnection: close\r\n\r\n"
+            f"cache-control: no-store\r\n{later}connection: close\r\n\r\n"
         ).encode("ascii")
         return head + self.body if with_body else head
 

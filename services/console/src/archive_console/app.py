@@ -14,7 +14,6 @@ from archive_console.adapters.keys import KeyFollower
 from archive_console.adapters.live import Live
 from archive_console.adapters.pages import PdfPages
 from archive_console.adapters.secret import load_secret
-from archive_console.adapters.server import HttpServer
 from archive_console.adapters.store import ConversationStore
 from archive_console.adapters.templates import Templates
 from archive_console.domain.door import Locks, Signer
@@ -25,6 +24,7 @@ from archive_console.settings import Settings
 from archive_contracts.conversations import DeleteConversation, RecordAnswer, RecordQuestion, RenameConversation
 from archive_contracts.streams import CONVERSATION_COMMANDS
 from archive_telemetry import App, SettingError, log_context, tracer_for
+from archive_web import HttpServer
 
 NAME = "console"
 KEYS_S = 2.0
@@ -65,7 +65,8 @@ def build(settings: Settings) -> App:
         max_upload=int(settings.max_upload_mb * 2**20),
         ready={"bus": bus.check},
     )
-    server = HttpServer(Entry(desk), host=settings.host, port=settings.port, drain_s=settings.grace_s * 0.5)
+    drain_s = settings.grace_s * 0.5
+    server = HttpServer(Entry(desk), service=NAME, host=settings.host, port=settings.port, drain_s=drain_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:

@@ -17,7 +17,6 @@ from archive_gateway.adapters.keys import KeyFollower
 from archive_gateway.adapters.machine import MachineFigures
 from archive_gateway.adapters.outages import ServerWatch
 from archive_gateway.adapters.quota import SharedQuota
-from archive_gateway.adapters.server import HttpServer
 from archive_gateway.adapters.tokens import Cl100kTexts
 from archive_gateway.adapters.uploads import MultipartUploads
 from archive_gateway.adapters.usage import UsageLedger
@@ -33,6 +32,7 @@ from archive_gateway.routes.metering import Metering
 from archive_gateway.routes.table import build_router
 from archive_gateway.settings import Settings
 from archive_telemetry import App, EdgeSettings, SettingError, log_context, tracer_for
+from archive_web import HttpServer
 
 NAME = "gateway"
 MB = 2**20
@@ -86,7 +86,7 @@ def build(settings: Settings) -> App:
     )
     guard = Guard(keys, key=settings.key, tenant=settings.tenant, clock=time.time)
     entry = Entry(build_router(ENDPOINTS, desk), guard, tracer=tracer)
-    server = HttpServer(entry, host=settings.host, port=settings.port, drain_s=drain_s)
+    server = HttpServer(entry, service=NAME, host=settings.host, port=settings.port, drain_s=drain_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:

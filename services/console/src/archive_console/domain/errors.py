@@ -6,6 +6,7 @@ ConsoleError
 ├── NotLoggedIn     a key exists and the session does not hold it
 ├── Refused         a foreign page, a foreign name or a stale form sent the request
 ├── TooLarge        more bytes than the limit
+├── TooSlow         what is sent comes in drips
 └── Away            a server or a service behind the page does not answer
 """
 
@@ -58,6 +59,13 @@ class TooLarge(ConsoleError):
 
     code = "too_large"
     status = 413
+
+
+class TooSlow(ConsoleError):
+    """What is sent comes in drips."""
+
+    code = "too_slow"
+    status = 408
 
 
 class Away(ConsoleError):

@@ -7,12 +7,12 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import Message
 
 from archive_bus import Origin
 from archive_console.domain.door import Session
-from archive_console.domain.errors import BadForm, Refused, TooLarge
+from archive_console.domain.errors import BadForm, Refused, TooLarge, TooSlow
 from archive_console.routes.desk import Desk
+from archive_web import BodyTooLarge, BodyTooSlow, bounded
 
 PART_BYTES = 1 << 20
 FRAMING = 64 * 1024
@@ -72,11 +72,19 @@ class Visit:
             Refused: it is not of this session.
             BadForm: it cannot be understood.
             TooLarge: its files are over the limit.
+            TooSlow: it comes in drips.
         """
         limit = (self.desk.max_upload if most_files else PART_BYTES) + FRAMING
-        bounded = _bounded(self.request, limit)
+        request = Request(self.request.scope, bounded(self.request.receive, limit=limit))
         try:
-            form = await bounded.form(max_files=most_files, max_fields=200, max_part_size=PART_BYTES)
+            form = await request.form(max_files=most_files, max_fields=200, max_part_size=PART_BYTES)
+        except BodyTooLarge:
+            raise TooLarge(
+                f"This is more than the limit of {limit / 1e6:.0f} MB.",
+                next_step="Send less at once, or raise CONSOLE_MAX_UPLOAD_MB.",
+            ) from None
+        except BodyTooSlow as error:
+            raise TooSlow(error.message, next_step=error.next_step) from None
         except HTTPException as error:
             raise BadForm(f"The form cannot be read: {error.detail}", next_step="Send it again.") from None
         expected = self.desk.door.signer.form_token(self.session)
@@ -100,21 +108,3 @@ def text(form: FormData, name: str, *, most: int = 100_000) -> str:
     if isinstance(value, UploadFile) or len(value) > most:
         raise BadForm(f"The field {name!r} is too long.", next_step=f"Keep it below {most} characters.")
     return value.strip()
-
-
-def _bounded(request: Request, limit: int) -> Request:
-    """Return the request with a body that ends in TooLarge at the limit."""
-    received = 0
-
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > limit:
-            raise TooLarge(
-                f"This is more than the limit of {limit / 1e6:.0f} MB.",
-                next_step="Send less at once, or raise CONSOLE_MAX_UPLOAD_MB.",
-            )
-        return message
-
-    return Request(request.scope, receive)

@@ -1,7 +1,6 @@
 """The client's end of a request: whether it is still there, and what it sends."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -9,10 +8,7 @@ from typing import NoReturn
 from starlette.types import Receive
 
 from archive_gateway.domain.errors import TooLarge, TooSlow
-
-BODY_S = 30.0
-"""For how long a body may come, and how many more seconds its bytes earn it."""
-SLOWEST_BYTES_S = 2000
+from archive_web import BodyTooSlow, bounded
 
 
 class ClientLeft(Exception):
@@ -48,22 +44,15 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
         ClientLeft: it stays incomplete.
         TooSlow: it comes in drips.
     """
-    more, size, began = True, 0, time.monotonic()
+    receiving, more = bounded(receive), True
     while more:
-        # A slow line has its time; one byte now and then only holds a place.
-        left = began + BODY_S + size / SLOWEST_BYTES_S - time.monotonic()
         try:
-            async with asyncio.timeout(left):
-                message = await receive()
-        except TimeoutError:
-            raise TooSlow(
-                f"The body has not come whole: {size} bytes in {time.monotonic() - began:.0f} s.",
-                next_step="Send it faster.",
-            ) from None
+            message = await receiving()
+        except BodyTooSlow as error:
+            raise TooSlow(error.message, next_step=error.next_step) from None
         if message["type"] == "http.disconnect":
             raise ClientLeft
         if part := message.get("body", b""):
-            size += len(part)
             yield part
         more = message.get("more_body", False)
 

@@ -11,6 +11,8 @@ from archive_gateway.routes.desk import Check, Desk
 from archive_gateway.routes.visit import Visit
 
 CHECK_S = 2.0
+LATER = ((b"retry-after", b"2"),)
+"""In seconds, beside every 503."""
 
 
 class Health(BaseModel):
@@ -65,7 +67,7 @@ async def health(desk: Desk, visit: Visit) -> ASGIApp:
         vorpal_model=first.models[0].id if first and first.models else "",
         async_memory=AsyncMemory(last_id=activity.last_id, stream_length=activity.length) if activity else None,
     )
-    return Json(body, status=503 if any(checks.values()) else 200)
+    return _told(body)
 
 
 async def livez(desk: Desk, visit: Visit) -> ASGIApp:
@@ -98,7 +100,12 @@ async def _ask(check: Check) -> str | None:
 
 
 def _verdict(checks: dict[str, str | None]) -> ASGIApp:
-    return Json(Health(status=_word(checks), checks=checks), status=503 if any(checks.values()) else 200)
+    return _told(Health(status=_word(checks), checks=checks))
+
+
+def _told(body: Health) -> ASGIApp:
+    wrong = body.status == "unhealthy"
+    return Json(body, status=503 if wrong else 200, headers=LATER if wrong else ())
 
 
 def _word(checks: dict[str, str | None]) -> Literal["healthy", "unhealthy"]:

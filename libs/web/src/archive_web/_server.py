@@ -8,11 +8,49 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from archive_telemetry import SettingError
 
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
+HEAD_S = 10.0
+"""For how long the head of a request may come in pieces, or a new connection stay silent."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol with a limit on how long the head of a request may take to come.
+
+    A connection costs its client nothing; without the limit a few thousand of them that never finish a line would use
+    up every descriptor of the process.
+    """
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        if self._head is None:
+            self._head = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _head_came(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
 
 
 class _Server(uvicorn.Server):
@@ -32,16 +70,20 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an application. ``url`` is known once it listens; ``drain_s`` bounds how long requests may go on."""
+    """Serves an application. ``url`` is known once it listens; ``drain_s`` bounds how long requests may go on.
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, drain_s: float) -> None:
+    ``service`` is the name by which the settings of the address are called when it cannot be used.
+    """
+
+    def __init__(self, app: ASGIApp, *, service: str, host: str, port: int, drain_s: float) -> None:
+        self._service = service
         self._host = host
         self._port = port
         self.url = ""
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=_Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -93,9 +135,10 @@ class HttpServer:
                 bound.close()
                 raise
         except OSError as error:
+            prefix = self._service.upper().replace("-", "_")
             raise SettingError(
-                f"the console cannot listen on {self._host}:{self._port}: {error.strerror}",
-                next_step="set CONSOLE_HOST to an address of this machine and CONSOLE_PORT to a free port, or 0",
+                f"the {self._service} cannot listen on {self._host}:{self._port}: {error.strerror}",
+                next_step=f"set {prefix}_HOST to an address of this machine and {prefix}_PORT to a free port, or 0",
             ) from error
         bound.setblocking(False)
         return bound

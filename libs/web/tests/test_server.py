@@ -1,0 +1,117 @@
+"""The server, and the bounds on what clients send it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+
+from archive_telemetry import SettingError
+from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, bounded
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    receiving, size, more = bounded(receive, limit=1000), 0, True
+    while more:
+        message = await receiving()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    body = b"%d" % size
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def server(*, host: str = "127.0.0.1") -> HttpServer:
+    return HttpServer(echo, service="edge", host=host, port=0, drain_s=2.0)
+
+
+async def exchange(url: str, sent: bytes) -> bytes:
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    async with asyncio.timeout(60):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nhost: loc", b"GET / HTTP/1.1\r\n"])
+async def test_unfinished_head_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr("archive_web._server.HEAD_S", 0.3)
+    serving = server()
+    async with serving.serving():
+        assert await exchange(serving.url, sent) == b""
+
+
+async def test_whole_request_is_answered() -> None:
+    serving = server()
+    async with serving.serving():
+        sent = b"POST / HTTP/1.1\r\nhost: l\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc"
+        assert (await exchange(serving.url, sent)).endswith(b"\r\n\r\n3")
+    assert serving.url == ""
+
+
+async def test_unusable_address_names_settings() -> None:
+    with pytest.raises(SettingError, match="EDGE_HOST"):
+        async with server(host="192.0.2.1").serving():
+            pass
+
+
+def messages(parts: list[bytes]) -> Receive:
+    left = [
+        {"type": "http.request", "body": part, "more_body": index + 1 < len(parts)} for index, part in enumerate(parts)
+    ]
+
+    async def receive() -> Any:
+        return left.pop(0) if left else {"type": "http.disconnect"}
+
+    return receive
+
+
+@given(parts=st.lists(st.binary(max_size=40), min_size=1), limit=st.integers(0, 200))
+def test_bound_holds_for_any_cut(parts: list[bytes], limit: int) -> None:
+    async def read() -> bytes:
+        receiving, got = bounded(messages(parts), limit=limit), b""
+        for _ in parts:
+            got += (await receiving())["body"]
+        return got
+
+    whole = b"".join(parts)
+    if len(whole) > limit:
+        with pytest.raises(BodyTooLarge) as caught:
+            asyncio.run(read())
+        assert caught.value.limit == limit
+    else:
+        assert asyncio.run(read()) == whole
+
+
+async def test_dripping_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive_web._body.BODY_S", 0.1)
+
+    async def drips() -> Any:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def read() -> None:
+        receiving = bounded(drips)
+        async with asyncio.timeout(60):
+            while True:
+                await receiving()
+
+    with pytest.raises(BodyTooSlow, match="bytes in"):
+        await read()
+
+
+async def test_end_of_connection_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive_web._body.BODY_S", 0.05)
+    left = [{"type": "http.request", "body": b"x", "more_body": False}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.2 if len(left) == 1 else 0)
+        return left.pop(0)
+
+    receiving = bounded(receive)
+    assert (await receiving())["body"] == b"x"
+    assert (await receiving())["type"] == "http.disconnect"
