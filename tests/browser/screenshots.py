@@ -19,6 +19,7 @@ PAGES: Mapping[str, str] = {
     "documents": "/documents",
     "overview": "/system",
     "streams": "/system/streams",
+    "jobs": "/system/jobs",
     "dead": "/system/dead",
     "engines": "/system/engines",
     "actions": "/system/actions",

@@ -8,7 +8,16 @@ import pytest
 from archive_testkit.system import ArchiveSystem
 
 PAGES = (
-    *("/", "/documents", "/system", "/system/streams", "/system/dead", "/system/engines", "/system/actions"),
+    *(
+        "/",
+        "/documents",
+        "/system",
+        "/system/streams",
+        "/system/jobs",
+        "/system/dead",
+        "/system/engines",
+        "/system/actions",
+    ),
     *("/system/streams/engine.events", "/login", "/nothing"),
 )
 

@@ -112,7 +112,17 @@ def test_keyboard_reaches_everything(page: Any) -> None:
 
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize(
-    "path", ["/", "/documents", "/system", "/system/streams", "/system/dead", "/system/engines", "/system/actions"]
+    "path",
+    [
+        "/",
+        "/documents",
+        "/system",
+        "/system/streams",
+        "/system/jobs",
+        "/system/dead",
+        "/system/engines",
+        "/system/actions",
+    ],
 )
 def test_nothing_scrolls_sideways(page: Any, library: str, width: int, path: str) -> None:
     page.set_viewport_size({"width": width, "height": 844})

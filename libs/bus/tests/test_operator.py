@@ -203,6 +203,17 @@ async def test_tail_shows_what_comes(redis_url: str, operator: Operator) -> None
     assert "type" in got[1].problem
 
 
+async def test_journals_are_read_by_entity(redis_url: str, operator: Operator) -> None:
+    async with bus_of("gateway", redis_url) as gateway:
+        for job in ("a", "b", "a"):
+            queued = JobQueued(job_id=job, kind="ingest")
+            await gateway.append(queued, to=JOBS_JOURNAL, entity=job)
+    assert sorted(await operator.messages.entities(JOBS_JOURNAL)) == ["a", "b"]
+    read = await operator.messages.journals(JOBS_JOURNAL, ["a", "gone"])
+    assert [entry.envelope.type for entry in read["a"] if entry.envelope] == ["job.queued.v1"] * 2
+    assert read["gone"] == []
+
+
 async def test_absent_server_is_said() -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
     async with Operator(url, url) as operator:

@@ -1,6 +1,6 @@
 """Entries of streams, decoded for people."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,9 @@ from redis.exceptions import ResponseError
 from archive_bus._errors import BusUnavailable
 from archive_bus._writer import AWAY
 from archive_contracts.envelope import Envelope, EnvelopeError
-from archive_contracts.streams import STREAMS, Kind, Server, Stream
+from archive_contracts.streams import STREAMS, Kind, Server, Stream, at
+
+READ_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,26 @@ class Messages:
         except ResponseError:
             return None  # no entry can have such an id
         return tail_entry(rows[0][0].decode(), rows[0][1]) if rows else None
+
+    async def entities(self, stream: Stream) -> list[str]:
+        """Return whom the journals of a stream are about, in no order. Raises BusUnavailable."""
+        scan = self._clients[stream.server].scan_iter(match=stream.physical("*"), count=5000, _type="stream")
+        with reachable():
+            return [at(raw.decode())[1] async for raw in scan]
+
+    async def journals(self, stream: Stream, entities: Sequence[str]) -> dict[str, list[TailEntry]]:
+        """Return the entries of each of these journals, oldest first; none when it is gone. Raises BusUnavailable."""
+        found: dict[str, list[TailEntry]] = {}
+        for start in range(0, len(entities), READ_AT_ONCE):
+            some = entities[start : start + READ_AT_ONCE]
+            with reachable():
+                async with self._clients[stream.server].pipeline(transaction=False) as pipeline:
+                    for entity in some:
+                        pipeline.xrange(stream.physical(entity))
+                    read = await pipeline.execute()
+            for entity, rows in zip(some, read, strict=True):
+                found[entity] = [tail_entry(entry_id.decode(), fields) for entry_id, fields in rows]
+        return found
 
     async def related(self, correlation: str, *, newest: int = 500) -> list[tuple[str, TailEntry]]:
         """Return (key, entry) of what belongs to one correlation, oldest first. Raises BusUnavailable.

@@ -10,6 +10,7 @@ from archive_blobs import open_blobs
 from archive_bus import Bus, BusOptions, Operator, connect
 from archive_console.adapters.answering import Answering
 from archive_console.adapters.engines import EngineWatch
+from archive_console.adapters.jobs import JobBoard
 from archive_console.adapters.keys import KeyFollower
 from archive_console.adapters.live import Live
 from archive_console.adapters.pages import PdfPages
@@ -45,16 +46,18 @@ def build(settings: Settings) -> App:
     engines = EngineWatch(bus, clock=time.monotonic)
     keys = KeyFollower(bus)
     live, pages = Live(), PdfPages(blobs)
+    operator = Operator(
+        settings.operator_bus_url or settings.bus_url, settings.operator_state_url or settings.state_url
+    )
     desk = Desk(
         bus=bus,
-        operator=Operator(
-            settings.operator_bus_url or settings.bus_url, settings.operator_state_url or settings.state_url
-        ),
+        operator=operator,
         blobs=blobs,
         conversations=store,
         answers=answers,
         live=live,
         engines=engines,
+        jobs=JobBoard(operator),
         pages=pages,
         templates=Templates(),
         door=Door(

@@ -44,6 +44,11 @@ class Settings(BaseSettings):
         return self.api_key.get_secret_value().strip() if self.api_key else ""
 
     @property
+    def operator_urls(self) -> tuple[str, str]:
+        """The addresses of the bus and the state server for the pages of operators."""
+        return self.operator_bus_url or self.bus_url, self.operator_state_url or self.state_url
+
+    @property
     def exposed(self) -> bool:
         """Whether other machines can reach the console."""
         return not is_loopback(self.host)

@@ -10,6 +10,7 @@ from archive_bus import Bus, Operator
 from archive_console.domain.answers import Answer
 from archive_console.domain.conversations import Turn
 from archive_console.domain.door import Locks, Signer
+from archive_console.domain.jobs import JobRecord, Told
 from archive_console.domain.ports import Change, Conversations, Pages
 from archive_contracts.engine import EngineRegistered
 
@@ -64,6 +65,18 @@ class Engines(Protocol):
         ...
 
 
+class Jobs(Protocol):
+    """The jobs of all tenants, for operators."""
+
+    async def records(self) -> list[JobRecord]:
+        """Return every job whose journal is kept. Raises BusError."""
+        ...
+
+    async def journal(self, job_id: str) -> list[Told]:
+        """Return what was told about one job, oldest first; nothing when there is none. Raises BusError."""
+        ...
+
+
 class Renderer(Protocol):
     """Renders templates by name."""
 
@@ -92,6 +105,7 @@ class Desk:
     answers: Answers
     live: Watching
     engines: Engines
+    jobs: Jobs
     pages: Pages
     templates: Renderer
     door: Door

@@ -8,11 +8,12 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response, StreamingResponse
 
 from archive_blobs import BlobRef
-from archive_bus import BusError, JournalConflict
+from archive_bus import BusError
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.domain.marking import joined
 from archive_console.routes.asking import FIRST_S, PATIENCE_S, document, documents, passages
-from archive_console.routes.events import PING_S, event, ping, streamed
+from archive_console.routes.events import streamed, watched
+from archive_console.routes.jobs import end
 from archive_console.routes.visit import Visit
 from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument, document_id
 from archive_contracts.jobs import Job, JobFinished, JobProgressed, JobQueued, fold
@@ -45,23 +46,12 @@ async def show_documents(visit: Visit) -> Response:
 
 async def watch_documents(visit: Visit) -> Response:
     """Send the list whenever it changes."""
-    return streamed(_watched(visit))
-
-
-async def _watched(visit: Visit) -> AsyncIterator[str]:
-    page, words = visit.number("page", 0), visit.word("q")
 
     async def look() -> str:
-        try:
-            return visit.html("document_rows.html", **await _listed(visit))
-        except BusError as error:
-            return visit.html("away.html", problem=error.problem())
+        return visit.html("document_rows.html", **await _listed(visit))
 
-    key = ("documents", visit.tenant, page, words, visit.session.nonce)
-    async for html in visit.desk.live.watch(key, look, every_s=LOOK_S, ping_s=PING_S):
-        if visit.desk.draining.is_set():
-            return
-        yield ping() if html is None else event("fragment", html)
+    key = ("documents", visit.number("page", 0), visit.word("q"))
+    return streamed(watched(visit, key, look, every_s=LOOK_S))
 
 
 async def _listed(visit: Visit, *, patience_s: float = PATIENCE_S) -> dict[str, object]:
@@ -132,20 +122,8 @@ async def cancel(visit: Visit) -> Response:
     """Stop the job of a document."""
     await visit.form()
     info = await document(visit)
-    for _ in range(5):
-        events = await _journal(visit, info.job_id)
-        if not events or _folded(info.job_id, events).ended:
-            break
-        await visit.desk.bus.cancel(info.job_id, reason="cancelled by its owner", origin=visit.origin)
-        ending = JobFinished(job_id=info.job_id, status="cancelled")
-        try:
-            # Only onto the journal that was read: a job that ends this very moment has ended by itself.
-            await visit.desk.bus.append(
-                ending, to=JOBS_JOURNAL, entity=info.job_id, origin=visit.origin, expected=len(events)
-            )
-            break
-        except JournalConflict:
-            continue
+    if info.job_id and await _journal(visit, info.job_id):
+        await end(visit, info.job_id, origin=visit.origin, reason="cancelled by its owner")
     return visit.to("/documents")
 
 

@@ -2,25 +2,22 @@
 
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
-from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from archive_bus import BusError, DeadLetter, TailEntry
-from archive_console.domain.errors import BadForm, NotThere
+from archive_console.domain.errors import NotThere
 from archive_console.domain.overview import overview
+from archive_console.routes.acting import note, reason_of
 from archive_console.routes.asking import FIRST_S
-from archive_console.routes.events import PING_S, event, ping, streamed
+from archive_console.routes.events import streamed, watched
+from archive_console.routes.jobs import board
 from archive_console.routes.visit import Visit, text
 from archive_contracts.actions import ActionTaken
 from archive_contracts.streams import OPERATOR_ACTIONS, STREAMS, Stream
-from archive_telemetry import get_logger
-
-log = get_logger(__name__)
 
 LOOK_S = 2.0
 LATEST = 50
@@ -72,6 +69,7 @@ PARTS: Mapping[str, Callable[[Visit], Awaitable[Values]]] = {
     "dead": _dead,
     "engines": _engines,
     "actions": _actions,
+    "jobs": board,
 }
 
 
@@ -85,9 +83,11 @@ async def show(visit: Visit) -> Response:
         "stream": visit.word("stream"),
         "group": visit.word("group"),
         "words": visit.word("q"),
+        "view": visit.word("view"),
+        "query": visit.request.url.query,
     }
     with contextlib.suppress(TimeoutError, BusError), anyio.fail_after(FIRST_S):
-        values = {"late": False, **await PARTS[part](visit)}
+        values = {**values, "late": False, **await PARTS[part](visit)}
     return visit.page(f"system/{part}.html", part=part, **values)
 
 
@@ -96,22 +96,11 @@ async def watch(visit: Visit) -> Response:
     part = visit.request.path_params["part"]
     if part not in PARTS:
         raise NotThere("There is no such page.", next_step="Go to the overview.")
-    return streamed(_watched(visit, part))
 
-
-async def _watched(visit: Visit, part: str) -> AsyncIterator[str]:
     async def look() -> str:
-        try:
-            return visit.html(f"system/{part}_live.html", part=part, **await PARTS[part](visit))
-        except BusError as error:
-            return visit.html("away.html", problem=error.problem())
+        return visit.html(f"system/{part}_live.html", part=part, **await PARTS[part](visit))
 
-    # Forms in what is sent carry the token of the session, so that sessions do not share it.
-    key = ("system", part, visit.request.url.query, visit.session.nonce)
-    async for html in visit.desk.live.watch(key, look, every_s=LOOK_S, ping_s=PING_S):
-        if visit.desk.draining.is_set():
-            return
-        yield ping() if html is None else event("fragment", html)
+    return streamed(watched(visit, (part, visit.request.url.query), look, every_s=LOOK_S))
 
 
 async def show_stream(visit: Visit) -> Response:
@@ -194,43 +183,23 @@ async def show_letter(visit: Visit) -> Response:
 async def replay(visit: Visit) -> Response:
     """Give one dead letter, or all that are listed, another try."""
     form = await visit.form()
-    reason = _reason(form)
+    reason = reason_of(form)
     letters = await _chosen(visit, text(form, "letter"))
     for letter in letters:
         await visit.desk.operator.replay(letter)
-    await _note(visit, "replayed dead letters", letters, reason=reason)
+    await note(visit, "replayed dead letters", [letter.id for letter in letters], reason=reason)
     return visit.to("/system/dead")
 
 
 async def drop(visit: Visit) -> Response:
     """Give dead letters up for good; the reason is kept."""
     form = await visit.form()
-    reason = _reason(form)
+    reason = reason_of(form)
     letters = await _chosen(visit, text(form, "letter"))
     for letter in letters:
         await visit.desk.operator.drop(letter)
-    await _note(visit, "dropped dead letters", letters, reason=reason)
+    await note(visit, "dropped dead letters", [letter.id for letter in letters], reason=reason)
     return visit.to("/system/dead")
-
-
-def _reason(form: FormData) -> str:
-    reason = text(form, "reason", most=500)
-    if not reason:
-        raise BadForm("Nothing is changed by hand without a reason.", next_step="Say why in a few words.")
-    return reason
-
-
-async def _note(visit: Visit, what: str, letters: Sequence[DeadLetter], *, reason: str) -> None:
-    """Tell everybody what an operator did."""
-    taken = ActionTaken(
-        actor=visit.session.actor,
-        what=what,
-        subjects=tuple(letter.id for letter in letters),
-        reason=reason,
-        taken_at=time.time(),
-    )
-    log.info(what, actor=taken.actor, reason=reason, ids=taken.subjects)
-    await visit.desk.bus.publish(taken, to=OPERATOR_ACTIONS, origin=visit.origin)
 
 
 async def _chosen(visit: Visit, letter_id: str) -> Sequence[DeadLetter]:

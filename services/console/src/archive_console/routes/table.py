@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from archive_console.routes import chat, documents, files, probes, session, system
+from archive_console.routes import chat, documents, files, jobs, probes, session, system
 from archive_console.routes.desk import Desk
 from archive_console.routes.visit import Visit
 
@@ -32,6 +32,8 @@ _GET: tuple[tuple[str, Handler], ...] = (
     ("/system/streams/{stream}", system.show_stream),
     ("/system/streams/{stream}/messages/{entry}", system.show_message),
     ("/system/{part}/events", system.watch),
+    ("/system/jobs/{job}", jobs.show_job),
+    ("/system/jobs/{job}/events", jobs.watch_job),
     ("/system/dead/{letter}", system.show_letter),
     ("/system/{part}", system.show),
     ("/login", session.login_form),
@@ -53,6 +55,7 @@ _POST: tuple[tuple[str, Handler], ...] = (
     ("/documents/{document}/delete", documents.delete),
     ("/system/dead/replay", system.replay),
     ("/system/dead/drop", system.drop),
+    ("/system/jobs/{job}/cancel", jobs.cancel_job),
     ("/login", session.login),
     ("/logout", session.logout),
 )

@@ -31,9 +31,9 @@ function place(html) {
     const old = part.id && document.getElementById(part.id);
     if (!old || (old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))) continue;
     const focused = old.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : "";
-    old.querySelectorAll("details[open]").forEach((details, index) => {
-      const twin = part.querySelectorAll("details")[index];
-      if (twin) twin.open = true;
+    const twins = part.querySelectorAll("details");
+    old.querySelectorAll("details").forEach((details, index) => {
+      if (details.open && twins[index]) twins[index].open = true;
     });
     old.replaceWith(part);
     ready(part);
