@@ -1,0 +1,99 @@
+"""The bus works with no more rights than the map gives a service, on both server versions."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bus_peers import CHAT, STATS, bus_of, client_of, eventually
+
+from archive_bus import Bus, Delivery, Reject, Retry
+from archive_contracts import access
+from archive_contracts.access import Flavour
+from archive_contracts.base import Problem
+from archive_contracts.chat import ChatRequested
+from archive_contracts.jobs import JobQueued
+from archive_contracts.memory import GetLibraryStats, LibraryStats
+from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL, MEMORY_QUERIES, REPLIES, dead_letters
+from archive_testkit.servers import RedisServer, server_binary
+
+BINARIES = {Flavour.VALKEY_9: server_binary(), Flavour.REDIS_7_0: shutil.which("redis-server")}
+
+
+@pytest.fixture(params=list(Flavour))
+def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServer]:
+    """A server whose users are those of the map; the test is its administrator."""
+    if (binary := BINARIES[request.param]) is None:
+        pytest.skip("redis-server is not on the path")
+    users = (access.line(user, access.selectors(user), request.param, passwords=[user]) for user in access.USERS)
+    (tmp_path / "users.acl").write_text("\n".join(["user default on nopass ~* &* +@all", *users]) + "\n")
+    server = RedisServer(tmp_path, binary=binary, options=["--aclfile", str(tmp_path / "users.acl")]).start()
+    yield server
+    server.stop()
+
+
+def as_service(service: str, server: RedisServer) -> Bus:
+    return bus_of(service, server.url.replace("redis://", f"redis://{service}:{service}@"))
+
+
+async def refusals(server: RedisServer) -> list[str]:
+    async with client_of(server.url) as admin:
+        entries: Any = await admin.acl_log()
+        return [f"{entry[b'username']}: {entry[b'object']}" for entry in entries]
+
+
+async def test_work_is_settled_without_a_refusal(closed: RedisServer) -> None:
+    seen: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        name = delivery.message.model
+        seen.append(name)
+        if name == "again" and delivery.attempt == 1:
+            raise Retry("once more", delay_s=0.1)
+        if name == "bad":
+            raise Reject(Problem(code="bad", message="never"))
+
+    async with as_service("gateway", closed) as gateway, as_service("router", closed) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+        for name in ("good", "again", "bad"):
+            await gateway.publish(CHAT.model_copy(update={"model": name}), to=CHAT_REQUESTS)
+        late = CHAT.model_copy(update={"model": "late"})
+        await gateway.publish(late, to=CHAT_REQUESTS, delay=timedelta(seconds=0.2))
+        await eventually(lambda: sorted(seen) == ["again", "again", "bad", "good", "late"])
+        async with client_of(closed.url) as admin:
+            dead = dead_letters(CHAT_REQUESTS.physical(), "router")
+            while not await admin.xlen(dead) or (await admin.xpending(CHAT_REQUESTS.physical(), "router"))["pending"]:
+                await asyncio.sleep(0.02)
+    assert await refusals(closed) == []
+
+
+async def test_questions_and_journals_need_no_more(closed: RedisServer) -> None:
+    async def answer(delivery: Delivery[GetLibraryStats]) -> None:
+        await delivery.reply(STATS)
+
+    async with as_service("gateway", closed) as gateway, as_service("memory", closed) as memory:
+        memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer})
+        async with client_of(closed.url) as admin:
+            while not await admin.exists(REPLIES.physical(gateway.process)):
+                await asyncio.sleep(0.02)
+        assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
+        await gateway.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="j")
+        assert len(await gateway.journal(JOBS_JOURNAL, "j")) == 1
+        await gateway.cancel("j")
+    assert await refusals(closed) == []
+
+
+async def test_publisher_trims_what_is_handled(closed: RedisServer) -> None:
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        del delivery
+
+    async with as_service("gateway", closed) as gateway, as_service("router", closed) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+        await gateway.publish(CHAT, to=CHAT_REQUESTS)
+        async with client_of(closed.url) as admin:
+            while await admin.xlen(CHAT_REQUESTS.physical()):
+                await asyncio.sleep(0.02)
+    assert await refusals(closed) == []
