@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from archive_bus._following import Follower
 from archive_bus._gate import Gate
 from archive_bus._handling import HandlerRun, Work
 from archive_bus._lease import Lease
+from archive_bus._metrics import COUNTED, Metrics, Sample
 from archive_bus._options import BusOptions
 from archive_bus._ordered import OrderedConsumer
 from archive_bus._owners import Owner
@@ -92,6 +93,7 @@ class Bus:
         self._callers = Callers(transport)
         self._cancels = Cancels(transport)
         self._consumers: list[Consumer | Partitions] = []
+        self._metrics = Metrics(self.service, self._samples)
 
     async def __aenter__(self) -> Self:
         await self._transport.start()
@@ -99,6 +101,7 @@ class Bus:
         await self._tasks.__aenter__()
         for stream, partition in self._trimmer.outputs:
             self._timekeeper.watch(stream, partition)
+        self._metrics.start()
         self._background = [
             self._tasks.create_task(self._replies.run()),
             self._tasks.create_task(self._callers.watch()),
@@ -114,6 +117,7 @@ class Bus:
             async with asyncio.TaskGroup() as drains:
                 for consumer in self._consumers:
                     drains.create_task(consumer.drain(self._options.grace_s))
+            self._metrics.stop()
             for task in self._background:
                 task.cancel()
             try:
@@ -464,6 +468,11 @@ class Bus:
             if not busy and now - consumer.progressed > STALE_LOOP_S:
                 return f"the loop of {consumer.lane.key} has not moved for {now - consumer.progressed:.0f} s"
         return None
+
+    def _samples(self) -> Iterator[Sample]:
+        for consumer in (each for subscribed in self._consumers for each in subscribed.consumers):
+            counts = [(what, consumer.counts[what]) for what in COUNTED]
+            yield Sample(consumer.lane.stream.name, consumer.lane.partition, consumer.backlog, counts)
 
     def counters(self) -> Mapping[tuple[str, str], int]:
         """Return counts since the start by (stream, what): done, retried, dead, expired, lost_lease, handed_back."""

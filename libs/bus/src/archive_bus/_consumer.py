@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+from archive_bus._backlog import Backlog
 from archive_bus._coalesce import Coalescer
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
@@ -19,6 +20,7 @@ from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
 log = logging.getLogger(__name__)
 REAP_S = 30.0
+LOOK_S = 5.0
 WATCH_SHARE = 1 / 20
 """How much of a lease passes between two looks at what is about to run out."""
 LAST_SHARE = 1 / 4
@@ -43,6 +45,7 @@ class Consumer:
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
         self._held: dict[str, Held] = {}
         self._adrift: list[Held] = []
+        self.backlog: Backlog | None = None
         self._draining = False
         self._pump: asyncio.Task[None] | None = None
 
@@ -74,6 +77,7 @@ class Consumer:
             if trimmed_by_consumer(self.lane.stream):
                 tasks.create_task(self._every(TRIM_S, self._trim))
             tasks.create_task(self._every(REAP_S, self._reap))
+            tasks.create_task(self._every(LOOK_S, self._look))
 
     async def _read(self, prefetch: int) -> None:
         await self._transport.pump(self.lane, self._feed, prefetch=prefetch)
@@ -201,6 +205,11 @@ class Consumer:
 
     async def _trim(self) -> None:
         await self._transport.trim(self.lane.stream, self.lane.partition)
+
+    async def _look(self) -> None:
+        """See how the group stands, for whoever asks; a group that is not there has nothing waiting."""
+        groups = await self._transport.backlog(self.lane.stream, self.lane.partition)
+        self.backlog = next((each for each in groups if each.group == self.lane.group), None)
 
     async def _reap(self) -> None:
         await self._transport.reap(self.lane)

@@ -16,6 +16,7 @@ from archive_telemetry._errors import SettingError, TelemetryError
 from archive_telemetry._http import serve
 from archive_telemetry._logs import adopt_loggers, configure_logs, get_logger, log_context
 from archive_telemetry._memory import settle
+from archive_telemetry._meters import configure_meters
 from archive_telemetry._probes import Probes, Running
 from archive_telemetry._redaction import Redactor
 from archive_telemetry._settings import EdgeSettings
@@ -50,6 +51,7 @@ def run_all(
     redactor = Redactor.from_env()
     configure_logs(settings, redactor)
     traces = configure_traces(export=settings.trace_export)
+    meters = configure_meters(export=settings.trace_export)
     process = _Process(
         name=name,
         entries=_entries(apps),
@@ -63,6 +65,8 @@ def run_all(
     except TelemetryError as error:
         get_logger(name).error("cannot start", error=error.message, code=error.code, next_step=error.next_step)
         clean = False
+    if not meters():
+        get_logger(name).warning("metrics were lost, the collector did not answer in time")
     if not traces.shutdown():
         get_logger(name).warning("spans were lost, the collector did not answer in time")
     sys.exit(0 if clean else 1)

@@ -10,11 +10,16 @@ class OtlpReceiver:
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
+        self.metrics: list[bytes] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                receiver._take(self.rfile.read(int(self.headers["content-length"])), self.headers)
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if self.path.endswith("/metrics"):
+                    receiver.metrics.append(body)
+                else:
+                    receiver._take(body, self.headers)
                 self.send_response(200)
                 self.end_headers()
 
