@@ -37,7 +37,7 @@ def client_of(url: str) -> Any:
     return Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
 
 
-async def eventually(true: Callable[[], bool], within: float = 20.0) -> None:
+async def eventually(true: Callable[[], bool], within: float = 60.0) -> None:
     async with asyncio.timeout(within):
         while not true():
             await asyncio.sleep(0.01)

@@ -1,5 +1,6 @@
 """What Prometheus and OpenTelemetry hear of a bus."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from archive_bus import Delivery, Reject, _consumer, _metrics
+from archive_bus import Delivery, Reject, _consumer, _metrics, _writer
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
@@ -44,6 +45,30 @@ async def test_prometheus_hears_of_each_lane(redis_url: str) -> None:
         await eventually(lambda: told("archive_bus_lag")() == told("archive_bus_oldest_seconds")() == 0)
         families = [family.name for family in text_string_to_metric_families(generate_latest().decode())]
         assert families.count("archive_bus_lag") == 1
+    assert told("archive_bus_lag")() is None
+
+
+async def test_two_readers_are_one_lane(redis_url: str) -> None:
+    async with bus_of("router", redis_url) as router:
+        for _ in range(2):
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+        for _ in range(20):
+            await router.publish(CHAT, to=CHAT_REQUESTS)
+        await eventually(lambda: told("archive_bus_messages_total", outcome="done")() == 20)
+        lines = generate_latest().decode().splitlines()
+        assert len([line for line in lines if line.startswith("archive_bus_lag{")]) == 1
+
+
+async def serve_for_ever(url: str) -> None:
+    async with bus_of("router", url) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+        await asyncio.Event().wait()
+
+
+async def test_refused_bus_tells_nothing_more(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "OLDEST", (99, 0))
+    with pytest.raises(ExceptionGroup):
+        await serve_for_ever(redis_url)
     assert told("archive_bus_lag")() is None
 
 

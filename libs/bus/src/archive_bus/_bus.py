@@ -23,7 +23,7 @@ from archive_bus._calls import Call, Calls
 from archive_bus._cancelling import TOMBSTONE_LIFE, Cancels
 from archive_bus._consumer import Consumer
 from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Received, Run
-from archive_bus._errors import BusUnavailable, DeadlineExpired, NotInMap, WrongAnswer, WrongReturn
+from archive_bus._errors import BusError, DeadlineExpired, NotInMap, WrongAnswer, WrongReturn
 from archive_bus._following import Follower
 from archive_bus._gate import Gate
 from archive_bus._handling import HandlerRun, Work
@@ -114,18 +114,23 @@ class Bus:
 
     async def __aexit__(self, *exc: object) -> None:
         with anyio.CancelScope(shield=True):
-            async with asyncio.TaskGroup() as drains:
-                for consumer in self._consumers:
-                    drains.create_task(consumer.drain(self._options.grace_s))
-            self._metrics.stop()
-            for task in self._background:
-                task.cancel()
             try:
-                await self._tasks.__aexit__(None, None, None)
+                async with asyncio.TaskGroup() as drains:
+                    for consumer in self._consumers:
+                        drains.create_task(consumer.drain(self._options.grace_s))
             finally:
-                with contextlib.suppress(BusUnavailable):
-                    await self._replies.close()
-                await self._transport.stop()
+                self._metrics.stop()
+                await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        for task in self._background:
+            task.cancel()
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            with contextlib.suppress(BusError):  # a server that never let us in, or is away, has nothing of ours
+                await self._replies.close()
+            await self._transport.stop()
 
     # -- work --------------------------------------------------------------------------------------------------------
 
@@ -471,7 +476,7 @@ class Bus:
 
     def _samples(self) -> Iterator[Sample]:
         for consumer in (each for subscribed in self._consumers for each in subscribed.consumers):
-            counts = [(what, consumer.counts[what]) for what in COUNTED]
+            counts = Counter({what: consumer.counts[what] for what in COUNTED})
             yield Sample(consumer.lane.stream.name, consumer.lane.partition, consumer.backlog, counts)
 
     def counters(self) -> Mapping[tuple[str, str], int]:

@@ -5,8 +5,9 @@ now and then by its consumers, and told as it was then.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
@@ -54,7 +55,13 @@ class Sample:
     stream: str
     partition: str
     backlog: Backlog | None
-    counts: Iterable[tuple[str, int]]
+    counts: Counter[str]
+
+    def beside(self, other: "Sample") -> "Sample":
+        """Return the sample of two readers of one lane."""
+        counts = Counter(self.counts)
+        counts.update(other.counts)  # unlike a sum, it keeps what is 0
+        return replace(self, backlog=self.backlog or other.backlog, counts=counts)
 
 
 class Metrics:
@@ -66,8 +73,12 @@ class Metrics:
         self._told = False
 
     def samples(self) -> Iterable[Sample]:
-        """Return how the lanes stand."""
-        return self._take() if self._told else ()
+        """Return how the lanes stand, each once, as the formats demand."""
+        lanes: dict[tuple[str, str], Sample] = {}
+        for sample in self._take() if self._told else ():
+            place = (sample.stream, sample.partition)
+            lanes[place] = lanes[place].beside(sample) if place in lanes else sample
+        return lanes.values()
 
     def start(self) -> None:
         """Let Prometheus' registry and OpenTelemetry's meter ask."""
@@ -94,7 +105,7 @@ class Metrics:
     def _count(self, options: CallbackOptions) -> Iterator[Observation]:
         del options
         for sample in self.samples():
-            for outcome, count in sample.counts:
+            for outcome, count in sample.counts.items():
                 yield Observation(count, {**self._labels(sample), OUTCOME: outcome})
 
     def _labels(self, sample: Sample) -> dict[str, str]:
@@ -123,7 +134,7 @@ class _Page(Collector):
             yield family
         counter = CounterMetricFamily(MESSAGES, ABOUT_MESSAGES, labels=(*LABELS, OUTCOME))
         for service, sample in taken:
-            for outcome, count in sample.counts:
+            for outcome, count in sample.counts.items():
                 counter.add_metric([service, sample.stream, sample.partition, outcome], count)
         yield counter
 
