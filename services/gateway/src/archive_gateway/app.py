@@ -5,9 +5,10 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from archive_blobs import BlobError, Blobs, open_blobs
-from archive_bus import BusOptions, connect
+from archive_bus import Bus, BusOptions, connect
 from archive_contracts.documents import IngestFromOutside
 from archive_contracts.streams import INGRESS
 from archive_gateway.adapters.attendance import StreamAttendance
@@ -40,34 +41,87 @@ KEYS_S = 2.0
 """How long a start waits for a server that may be away; until the keys are read, only the operator's own opens."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What has work or connections of its own beside the bus."""
+
+    cancels: Canceller
+    engines: EngineFollower
+    keys: KeyFollower
+    quota: SharedQuota
+    usage: UsageLedger
+    attendance: StreamAttendance
+    figures: MachineFigures
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Follow and settle while the block runs, then write down what is left."""
+        work = (self.engines.follow, self.keys.follow, self.quota.run, self.usage.run)
+        async with asyncio.TaskGroup() as tasks:
+            self.cancels.use(tasks)
+            background = [tasks.create_task(begin()) for begin in work]
+            yield
+            self.cancels.let_go()
+            for part in (self.quota, self.usage, self.attendance, self.figures):
+                await part.close()
+            for task in background:
+                task.cancel()
+
+
 def build(settings: Settings) -> App:
     """Return the gateway, wired and not yet started."""
     blobs = open_blobs(settings.blobs_url)
     tracer = tracer_for(NAME) if EdgeSettings.from_env().trace_export else None
     # Requests drain first, then the ingress; both have to fit into the grace of the process.
-    drain_s = settings.grace_s * 0.7
-    bus = connect(
-        settings.bus_url,
-        settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s * 0.2, tracer=tracer, bind=log_context),
-        blobs=blobs,
-    )
-    cancels = Canceller(bus)
-    engines = EngineFollower(bus, clock=time.monotonic)
-    ingress = Ingress(bus=bus, blobs=blobs, tenant=settings.ingress_tenant)
-    keys = KeyFollower(bus)
+    options = BusOptions(service=NAME, grace_s=settings.grace_s * 0.2, tracer=tracer, bind=log_context)
+    bus = connect(settings.bus_url, settings.state_url, options, blobs=blobs)
     sheet = UsageSheet()
-    usage = UsageLedger(settings.bus_url, sheet)
-    quota = SharedQuota(settings.state_url, clock=time.monotonic)
-    attendance = StreamAttendance(settings.state_url)
-    figures = MachineFigures(settings.bus_url)
+    parts = _parts(settings, bus, sheet)
+    desk = _desk(settings, bus, blobs, parts=parts, sheet=sheet)
+    guard = Guard(parts.keys, key=settings.key, tenant=settings.tenant, clock=time.time)
+    entry = Entry(build_router(ENDPOINTS, desk), guard, tracer=tracer)
+    server = HttpServer(entry, service=NAME, host=settings.host, port=settings.port, drain_s=settings.grace_s * 0.7)
+    ingress = Ingress(bus=bus, blobs=blobs, tenant=settings.ingress_tenant)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncGenerator[None, None]:
+        async with bus, parts.running():
+            await _keys_known(parts.keys, settings)
+            bus.subscribe(INGRESS, {IngestFromOutside: ingress.ingest}, concurrency=4)
+            async with server.serving():
+                yield
+                desk.draining.set()
+
+    return App(
+        name=NAME,
+        lifespan=lifespan,
+        ready=desk.ready,
+        live=bus.live,
+        health_host=settings.health_host,
+        health_port=settings.health_port,
+        info=lambda: {"url": server.url, "models": sorted(parts.engines.offers())},
+    )
+
+
+def _parts(settings: Settings, bus: Bus, sheet: UsageSheet) -> _Parts:
+    return _Parts(
+        cancels=Canceller(bus),
+        engines=EngineFollower(bus, clock=time.monotonic),
+        keys=KeyFollower(bus),
+        quota=SharedQuota(settings.state_url, clock=time.monotonic),
+        usage=UsageLedger(settings.bus_url, sheet),
+        attendance=StreamAttendance(settings.state_url),
+        figures=MachineFigures(settings.bus_url),
+    )
+
+
+def _desk(settings: Settings, bus: Bus, blobs: Blobs, *, parts: _Parts, sheet: UsageSheet) -> Desk:
     watch = ServerWatch(bus.check, clock=time.monotonic)
-    ready: dict[str, Check] = {"bus": watch.check, "blobs": _blobs_check(blobs)}
-    desk = Desk(
+    return Desk(
         bus=bus,
-        asking=Asking(bus, watch, cancels),
-        cancels=cancels,
-        engines=engines,
+        asking=Asking(bus, watch, parts.cancels),
+        cancels=parts.cancels,
+        engines=parts.engines,
         uploads=MultipartUploads(blobs),
         limits=Limits(
             body=int(settings.max_body_mb * MB),
@@ -75,45 +129,14 @@ def build(settings: Settings) -> App:
             request_s=settings.request_timeout_s,
             run_s=settings.run_timeout_s,
         ),
-        metering=Metering(guardrails=_guardrails(settings), quota=quota, sheet=sheet),
-        keys=keys,
-        usage=usage,
-        attendance=attendance,
+        metering=Metering(guardrails=_guardrails(settings), quota=parts.quota, sheet=sheet),
+        keys=parts.keys,
+        usage=parts.usage,
+        attendance=parts.attendance,
         tokens=Cl100kTexts(),
-        figures=figures,
-        ready=ready,
+        figures=parts.figures,
+        ready={"bus": watch.check, "blobs": _blobs_check(blobs)},
         live=bus.live,
-    )
-    guard = Guard(keys, key=settings.key, tenant=settings.tenant, clock=time.time)
-    entry = Entry(build_router(ENDPOINTS, desk), guard, tracer=tracer)
-    server = HttpServer(entry, service=NAME, host=settings.host, port=settings.port, drain_s=drain_s)
-
-    @asynccontextmanager
-    async def lifespan() -> AsyncGenerator[None, None]:
-        async with bus, asyncio.TaskGroup() as tasks:
-            cancels.use(tasks)
-            running = [tasks.create_task(work) for work in (engines.follow(), keys.follow(), quota.run(), usage.run())]
-            await _keys_known(keys, settings)
-            bus.subscribe(INGRESS, {IngestFromOutside: ingress.ingest}, concurrency=4)
-            async with server.serving():
-                yield
-                desk.draining.set()
-            cancels.let_go()
-            await quota.close()
-            await usage.close()
-            await attendance.close()
-            await figures.close()
-            for task in running:
-                task.cancel()
-
-    return App(
-        name=NAME,
-        lifespan=lifespan,
-        ready=ready,
-        live=bus.live,
-        health_host=settings.health_host,
-        health_port=settings.health_port,
-        info=lambda: {"url": server.url, "models": sorted(engines.offers())},
     )
 
 

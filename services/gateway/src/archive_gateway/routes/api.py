@@ -12,55 +12,22 @@ from archive_gateway.routes.openai.endpoints import OPENAI
 from archive_gateway.routes.openapi import document
 from archive_gateway.routes.platform import probes
 from archive_gateway.routes.platform.endpoints import PLATFORM
-from archive_gateway.routes.table import Endpoint
+from archive_gateway.routes.table import Endpoint, Face
 from archive_gateway.routes.visit import Visit
 
 
 async def openapi(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return this description."""
+    """Describe all of this."""
     return Json(_document())
 
 
+_open = Face("probes", scope=None)
 PROBES = (
-    Endpoint(
-        method="GET",
-        path="/health",
-        handler=probes.health,
-        summary="Say whether the gateway can do its work",
-        tag="probes",
-        scope=None,
-        answer=probes.FullHealth,
-    ),
-    Endpoint(
-        method="GET",
-        path="/livez",
-        handler=probes.livez,
-        summary="Say whether a restart would help",
-        tag="probes",
-        scope=None,
-        answer=probes.Health,
-    ),
-    Endpoint(
-        method="GET",
-        path="/readyz",
-        handler=probes.readyz,
-        summary="Say whether requests may be sent here",
-        tag="probes",
-        scope=None,
-        answer=probes.Health,
-    ),
-    Endpoint(
-        method="GET",
-        path="/",
-        handler=probes.welcome,
-        summary="Say what this is",
-        tag="probes",
-        scope=None,
-        answer=probes.Welcome,
-    ),
-    Endpoint(
-        method="GET", path="/openapi.json", handler=openapi, summary="Describe all of this", tag="probes", scope=None
-    ),
+    _open.get("/health", probes.health, answer=probes.FullHealth),
+    _open.get("/livez", probes.livez, answer=probes.Health),
+    _open.get("/readyz", probes.readyz, answer=probes.Health),
+    _open.get("/", probes.welcome, answer=probes.Welcome),
+    _open.get("/openapi.json", openapi),
 )
 
 ENDPOINTS: tuple[Endpoint, ...] = (*OPENAI, *COMPAT, *PLATFORM, *PROBES)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from pydantic import BaseModel
 from starlette.routing import Route, Router
@@ -17,6 +17,21 @@ Handler = Callable[[Desk, Visit], Awaitable[ASGIApp]]
 Method = Literal["GET", "POST", "DELETE"]
 
 
+class Details(TypedDict, total=False):
+    """What an endpoint may have beside its address and its handler."""
+
+    body: type[BaseModel]
+    upload: type[BaseModel]
+    query: type[BaseModel]
+    answer: type[BaseModel]
+    several: type[BaseModel]
+    events: Mapping[str, type[BaseModel]]
+    headers: Mapping[str, str]
+    status: int
+    errors: tuple[int, ...]
+    description: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One method of one path.
@@ -29,7 +44,6 @@ class Endpoint:
     method: Method
     path: str
     handler: Handler
-    summary: str
     tag: str
     body: type[BaseModel] | None = None
     upload: type[BaseModel] | None = None
@@ -47,6 +61,32 @@ class Endpoint:
     def operation(self) -> str:
         """The operation's id: the name of its handler."""
         return self.handler.__name__
+
+    @property
+    def summary(self) -> str:
+        """What the handler says of itself."""
+        first = (self.handler.__doc__ or "").partition("\n")[0]
+        return first.rstrip(".").replace("``", "`")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """Endpoints with a tag and a scope in common."""
+
+    tag: str
+    scope: KeyScope | None = "platform"
+
+    def get(self, path: str, handler: Handler, **details: Unpack[Details]) -> Endpoint:
+        """Return what answers GET."""
+        return Endpoint(method="GET", path=path, handler=handler, tag=self.tag, scope=self.scope, **details)
+
+    def post(self, path: str, handler: Handler, **details: Unpack[Details]) -> Endpoint:
+        """Return what answers POST."""
+        return Endpoint(method="POST", path=path, handler=handler, tag=self.tag, scope=self.scope, **details)
+
+    def delete(self, path: str, handler: Handler, **details: Unpack[Details]) -> Endpoint:
+        """Return what answers DELETE."""
+        return Endpoint(method="DELETE", path=path, handler=handler, tag=self.tag, scope=self.scope, **details)
 
 
 def build_router(endpoints: Sequence[Endpoint], desk: Desk) -> Router:

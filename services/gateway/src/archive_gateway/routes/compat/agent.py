@@ -37,12 +37,12 @@ class AgentAnswer(BaseModel):
 
 
 async def run_agent(desk: Desk, visit: Visit) -> ASGIApp:
-    """Work on a question with the basic tools."""
+    """Work on a question in steps, with the basic tools."""
     return _Run(desk, visit, await visit.body(AgentQuestion), advanced=False)
 
 
 async def run_advanced_agent(desk: Desk, visit: Visit) -> ASGIApp:
-    """Work on a question, also with the tools that reach memory and library."""
+    """Work on a question in steps, also with the tools that reach memory and library."""
     return _Run(desk, visit, await visit.body(AgentQuestion), advanced=True)
 
 

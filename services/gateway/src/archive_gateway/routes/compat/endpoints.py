@@ -1,26 +1,22 @@
 """What of the originals' APIs is answered here."""
 
 from archive_gateway.routes.compat import agent, chat, library, memories, monitor, research, smart
-from archive_gateway.routes.table import Endpoint
+from archive_gateway.routes.table import Face
+
+_talk = Face("assistant", scope="inference")
+_assistant = Face("assistant")
+_library = Face("library")
+_memories = Face("memories")
+_engines = Face("engines", scope=None)
+_probes = Face("probes")
+_ASKED = (404, 429, 502, 504)
+"""What can happen to a request that a model has to answer."""
 
 COMPAT = (
-    Endpoint(
-        method="POST",
-        path="/chat",
-        scope="inference",
-        handler=chat.chat,
-        summary="Answer one message",
-        tag="assistant",
-        body=chat.ChatMessageIn,
-        answer=chat.ChatMessageOut,
-        errors=(404, 429, 502, 504),
-    ),
-    Endpoint(
-        method="POST",
-        path="/research",
-        handler=research.research,
-        summary="Answer a question from library and memory, with sources",
-        tag="assistant",
+    _talk.post("/chat", chat.chat, body=chat.ChatMessageIn, answer=chat.ChatMessageOut, errors=_ASKED),
+    _assistant.post(
+        "/research",
+        research.research,
         body=research.ResearchQuestion,
         answer=research.ResearchAnswer,
         events={
@@ -28,123 +24,43 @@ COMPAT = (
             "delta": research.ResearchDelta,
             "done": research.ResearchAnswer,
         },
-        errors=(404, 429, 502, 504),
+        errors=_ASKED,
         description="Streamed when asked for; a stream that fails ends with an event `error`.",
     ),
-    Endpoint(
-        method="POST",
-        path="/agent",
-        handler=agent.run_agent,
-        summary="Work on a question in steps",
-        tag="assistant",
-        body=agent.AgentQuestion,
-        answer=agent.AgentAnswer,
-        errors=(404, 429, 502, 504),
+    _assistant.post("/agent", agent.run_agent, body=agent.AgentQuestion, answer=agent.AgentAnswer, errors=_ASKED),
+    _assistant.post(
+        "/agent/advanced", agent.run_advanced_agent, body=agent.AgentQuestion, answer=agent.AgentAnswer, errors=_ASKED
     ),
-    Endpoint(
-        method="POST",
-        path="/agent/advanced",
-        handler=agent.run_advanced_agent,
-        summary="Work on a question in steps, with memory and library",
-        tag="assistant",
-        body=agent.AgentQuestion,
-        answer=agent.AgentAnswer,
-        errors=(404, 429, 502, 504),
-    ),
-    Endpoint(
-        method="POST",
-        path="/library/search",
-        handler=library.search_library,
-        summary="Find passages by words and by meaning",
-        tag="library",
+    _library.post(
+        "/library/search",
+        library.search_library,
         body=library.LibraryQuery,
         answer=library.LibraryResults,
         errors=(504,),
     ),
-    Endpoint(
-        method="GET",
-        path="/library/stats",
-        handler=library.library_stats,
-        summary="Say how much is in the library",
-        tag="library",
-        answer=library.LibraryNumbers,
-        errors=(504,),
+    _library.get("/library/stats", library.library_stats, answer=library.LibraryNumbers, errors=(504,)),
+    _memories.get(
+        "/memories", memories.list_memories, query=memories.MemoryPage, answer=memories.MemoryList, errors=(504,)
     ),
-    Endpoint(
-        method="GET",
-        path="/memories",
-        handler=memories.list_memories,
-        summary="List what is remembered, newest first",
-        tag="memories",
-        query=memories.MemoryPage,
-        answer=memories.MemoryList,
-        errors=(504,),
-    ),
-    Endpoint(
-        method="POST",
-        path="/memories/search",
-        handler=memories.search_memories,
-        summary="Find remembered turns",
-        tag="memories",
+    _memories.post(
+        "/memories/search",
+        memories.search_memories,
         body=memories.MemoryQuery,
         answer=memories.MemoryList,
         errors=(504,),
     ),
-    Endpoint(
-        method="GET",
-        path="/memories/{memory}",
-        handler=memories.get_memory,
-        summary="Look up a remembered turn",
-        tag="memories",
-        answer=memories.Memory,
-        errors=(404, 504),
-    ),
-    Endpoint(
-        method="DELETE",
-        path="/memories/{memory}",
-        handler=memories.forget_memory,
-        summary="Forget a remembered turn",
-        tag="memories",
-        answer=memories.MemoryDeleted,
-        errors=(404, 504),
-    ),
-    Endpoint(
-        method="POST",
-        path="/smart",
-        handler=smart.smart,
-        summary="Answer a conversation with the model that suits it",
-        tag="assistant",
-        scope="inference",
+    _memories.get("/memories/{memory}", memories.get_memory, answer=memories.Memory, errors=(404, 504)),
+    _memories.delete("/memories/{memory}", memories.forget_memory, answer=memories.MemoryDeleted, errors=(404, 504)),
+    _talk.post(
+        "/smart",
+        smart.smart,
         body=smart.SmartRequest,
         answer=smart.SmartAnswer,
         several=smart.SmartFailure,
         events={"": smart.SmartPiece},
         description="A failure of the engines is told by `status`, with HTTP 200, as the original does.",
     ),
-    Endpoint(
-        method="GET",
-        path="/providers/health",
-        handler=smart.providers_health,
-        summary="Say which engines answer",
-        tag="engines",
-        scope=None,
-        answer=smart.ProvidersHealth,
-    ),
-    Endpoint(
-        method="GET",
-        path="/guardrails/metrics",
-        handler=smart.guardrails_metrics,
-        summary="Say how busy this gateway is",
-        tag="engines",
-        scope=None,
-        answer=smart.GuardrailsMetrics,
-    ),
-    Endpoint(
-        method="GET",
-        path="/metrics",
-        handler=monitor.metrics,
-        summary="Figures of the machine, the memory and the engines",
-        tag="probes",
-        answer=monitor.SystemMetrics,
-    ),
+    _engines.get("/providers/health", smart.providers_health, answer=smart.ProvidersHealth),
+    _engines.get("/guardrails/metrics", smart.guardrails_metrics, answer=smart.GuardrailsMetrics),
+    _probes.get("/metrics", monitor.metrics, answer=monitor.SystemMetrics),
 )

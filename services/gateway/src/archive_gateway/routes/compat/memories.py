@@ -87,7 +87,7 @@ async def search_memories(desk: Desk, visit: Visit) -> ASGIApp:
 
 
 async def get_memory(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return one remembered turn."""
+    """Look up a remembered turn."""
     wanted = visit.id_of("memory", "memory")
     found = await desk.asking.ask(GetMemory(memory_id=wanted), MemoriesFound, to=MEMORY_QUERIES, origin=visit.origin)
     if not found.items:

@@ -64,7 +64,7 @@ class SystemMetrics(BaseModel):
 
 
 async def metrics(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return the figures of the machine, the memory and the engines."""
+    """Give the figures of the machine, the memory and the engines."""
     machine, members = desk.figures.machine(), desk.engines.members()
     return Json(
         SystemMetrics(

@@ -38,7 +38,7 @@ async def list_models(desk: Desk, visit: Visit) -> ASGIApp:
 
 
 async def get_model(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return one model; its id may contain slashes."""
+    """Look up a model; its id may contain slashes."""
     await desk.asking.demand_servers()
     name = visit.part("model")
     offer = desk.engines.offers().get(name)

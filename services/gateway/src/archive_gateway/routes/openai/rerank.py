@@ -42,7 +42,7 @@ class RerankAnswer(Open):
 
 
 async def rerank(desk: Desk, visit: Visit) -> ASGIApp:
-    """Order documents by a query."""
+    """Order documents by a query, where a lane can."""
     raw = await visit.raw()
     wanted = parse(raw, RerankRequest)
     desk.metering.guardrails.check_sizes(prompt_chars=wanted.chars(), answer_tokens=0, choices=1)

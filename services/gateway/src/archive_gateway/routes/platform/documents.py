@@ -64,7 +64,7 @@ class DeletedDocument(BaseModel):
 
 
 async def create_document(desk: Desk, visit: Visit) -> ASGIApp:
-    """Store files and queue their ingestion."""
+    """Upload files to be made searchable."""
     limit = desk.limits.upload
     announced = visit.ticket.headers.get(b"content-length")
     check_announced(announced, limit=limit, framing=FRAMING, setting="GATEWAY_MAX_UPLOAD_MB")
@@ -113,7 +113,7 @@ async def _queue(desk: Desk, visit: Visit, file: StoredFile, *, replace: str | N
 
 
 async def list_documents(desk: Desk, visit: Visit) -> ASGIApp:
-    """List what is in the library, newest first."""
+    """List the library, newest first."""
     page = visit.query(Page)
     found = await desk.asking.ask(
         ListDocuments(limit=page.limit, offset=page.offset), DocumentsFound, to=MEMORY_QUERIES, origin=visit.origin
@@ -122,7 +122,7 @@ async def list_documents(desk: Desk, visit: Visit) -> ASGIApp:
 
 
 async def get_document(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return one row of the catalogue."""
+    """Look up a document."""
     wanted = visit.id_of("document", "document")
     found = await desk.asking.ask(
         GetDocument(document_id=wanted), DocumentsFound, to=MEMORY_QUERIES, origin=visit.origin

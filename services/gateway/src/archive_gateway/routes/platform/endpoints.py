@@ -3,15 +3,18 @@
 from archive_contracts.documents import DocumentInfo
 from archive_contracts.jobs import Job
 from archive_gateway.routes.platform import documents, engines, jobs, keys, usage
-from archive_gateway.routes.table import Endpoint
+from archive_gateway.routes.table import Face
+
+_documents = Face("documents")
+_jobs = Face("jobs")
+_engines = Face("engines")
+_keys = Face("keys", scope="operator")
+_holders = Face("keys", scope=None)
 
 PLATFORM = (
-    Endpoint(
-        method="POST",
-        path="/v1/documents",
-        handler=documents.create_document,
-        summary="Upload files to be made searchable",
-        tag="documents",
+    _documents.post(
+        "/v1/documents",
+        documents.create_document,
         upload=documents.Upload,
         answer=documents.Accepted,
         several=documents.AcceptedList,
@@ -19,120 +22,36 @@ PLATFORM = (
         errors=(415,),
         description="Several files in one form are answered by a list.",
     ),
-    Endpoint(
-        method="GET",
-        path="/v1/documents",
-        handler=documents.list_documents,
-        summary="List the library, newest first",
-        tag="documents",
+    _documents.get(
+        "/v1/documents",
+        documents.list_documents,
         query=documents.Page,
         answer=documents.DocumentList,
         errors=(504,),
     ),
-    Endpoint(
-        method="GET",
-        path="/v1/documents/{document}",
-        handler=documents.get_document,
-        summary="Look up a document",
-        tag="documents",
-        answer=DocumentInfo,
-        errors=(404, 504),
+    _documents.get("/v1/documents/{document}", documents.get_document, answer=DocumentInfo, errors=(404, 504)),
+    _documents.delete(
+        "/v1/documents/{document}", documents.delete_document, answer=documents.DeletedDocument, errors=(404, 504)
     ),
-    Endpoint(
-        method="DELETE",
-        path="/v1/documents/{document}",
-        handler=documents.delete_document,
-        summary="Remove a document with its chunks and vectors",
-        tag="documents",
-        answer=documents.DeletedDocument,
-        errors=(404, 504),
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/jobs/{job}",
-        handler=jobs.get_job,
-        summary="Look up a job",
-        tag="jobs",
-        answer=Job,
-        errors=(404,),
-    ),
-    Endpoint(
-        method="DELETE",
-        path="/v1/jobs/{job}",
-        handler=jobs.cancel_job,
-        summary="Cancel a job",
-        tag="jobs",
+    _jobs.get("/v1/jobs/{job}", jobs.get_job, answer=Job, errors=(404,)),
+    _jobs.delete(
+        "/v1/jobs/{job}",
+        jobs.cancel_job,
         answer=Job,
         errors=(404,),
         description="A job that has ended is returned as it is.",
     ),
-    Endpoint(
-        method="GET",
-        path="/v1/jobs/{job}/events",
-        handler=jobs.follow_job,
-        summary="Follow a job",
-        tag="jobs",
+    _jobs.get(
+        "/v1/jobs/{job}/events",
+        jobs.follow_job,
         events={"job": Job},
         errors=(404,),
-        description="Continues after `Last-Event-ID`; 204 when nothing follows any more.",
+        description="204 when nothing follows any more.",
     ),
-    Endpoint(
-        method="GET",
-        path="/v1/engines",
-        handler=engines.list_engines,
-        summary="List the engine workers that are alive",
-        tag="engines",
-        answer=engines.EngineList,
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/keys",
-        handler=keys.list_keys,
-        summary="List the keys",
-        tag="keys",
-        scope="operator",
-        answer=keys.KeyList,
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/keys",
-        handler=keys.create_key,
-        summary="Create a key, which is shown once",
-        tag="keys",
-        scope="operator",
-        body=keys.NewKey,
-        answer=keys.KeyMade,
-        status=201,
-    ),
-    Endpoint(
-        method="DELETE",
-        path="/v1/keys/{key}",
-        handler=keys.revoke_key,
-        summary="Revoke a key",
-        tag="keys",
-        scope="operator",
-        answer=keys.KeyInfo,
-        errors=(404,),
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/keys/{key}/rotate",
-        handler=keys.rotate_key,
-        summary="Give a key a new secret, which is shown once",
-        tag="keys",
-        scope="operator",
-        body=keys.Rotation,
-        answer=keys.KeyMade,
-        errors=(404,),
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/usage",
-        handler=usage.get_usage,
-        summary="Say what was used, by day, key and model",
-        tag="keys",
-        scope=None,
-        query=usage.UsageQuery,
-        answer=usage.UsageReport,
-    ),
+    _engines.get("/v1/engines", engines.list_engines, answer=engines.EngineList),
+    _keys.get("/v1/keys", keys.list_keys, answer=keys.KeyList),
+    _keys.post("/v1/keys", keys.create_key, body=keys.NewKey, answer=keys.KeyMade, status=201),
+    _keys.delete("/v1/keys/{key}", keys.revoke_key, answer=keys.KeyInfo, errors=(404,)),
+    _keys.post("/v1/keys/{key}/rotate", keys.rotate_key, body=keys.Rotation, answer=keys.KeyMade, errors=(404,)),
+    _holders.get("/v1/usage", usage.get_usage, query=usage.UsageQuery, answer=usage.UsageReport),
 )

@@ -20,13 +20,13 @@ Entries = Sequence[Received[Message]]
 
 
 async def get_job(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return the state of a job."""
+    """Look up a job."""
     job_id = visit.id_of("job", "job")
     return Json(_folded(job_id, await _journal(desk, visit, job_id)))
 
 
 async def cancel_job(desk: Desk, visit: Visit) -> ASGIApp:
-    """Stop a job; one that has ended stays as it is."""
+    """Cancel a job; one that has ended stays as it is."""
     job_id = visit.id_of("job", "job")
     for _ in range(5):
         entries = await _journal(desk, visit, job_id)
@@ -47,7 +47,7 @@ async def cancel_job(desk: Desk, visit: Visit) -> ASGIApp:
 
 
 async def follow_job(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return the states of a job as it moves on, from the entry after ``Last-Event-ID``."""
+    """Follow a job as it moves on, from the entry after ``Last-Event-ID``."""
     job_id = visit.id_of("job", "job")
     entries = await _journal(desk, visit, job_id)
     mark = visit.header(b"last-event-id")

@@ -118,7 +118,7 @@ async def rotate_key(desk: Desk, visit: Visit) -> ASGIApp:
 
 
 async def revoke_key(desk: Desk, visit: Visit) -> ASGIApp:
-    """Make a key void, everywhere and for good."""
+    """Revoke a key, everywhere and for good."""
     _not_anybody(visit)
     key = _known(desk, visit)
     if key.revoked_at is None:

@@ -57,7 +57,7 @@ class UsageReport(BaseModel):
 
 
 async def get_usage(desk: Desk, visit: Visit) -> ASGIApp:
-    """Return what was used; without the scope operator, of one's own key."""
+    """Say what was used, by day, key and model; without the scope operator, of one's own key."""
     wanted = visit.query(UsageQuery)
     caller = visit.ticket.caller
     operator = "operator" in caller.scopes
