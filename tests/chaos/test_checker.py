@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archive_testkit.chaos.checker import Verdict, check
-from archive_testkit.chaos.history import Ending, Note, What, from_lines, to_line
+from archive_testkit.chaos.history import ONCE, Ending, Note, What, from_lines, to_line
 from archive_testkit.chaos.schedule import Act
 
 LEASE_S = 3.0
@@ -138,6 +138,39 @@ def turn_around(history: list[Note]) -> list[Note]:
     return [*[note for note in history if note.message != "m0"], *keyed]
 
 
+def keyed_effects(history: list[Note], *later: tuple[int, int]) -> list[Note]:
+    """Give m0 a key, its effect the place 2 and the token 7, and add effects of other places and tokens behind it."""
+    effect = replace(first(history, What.EFFECT), key="k", sequence=2, fence=7)
+    others = [
+        replace(effect, at=effect.at + number, message="other", sequence=sequence, fence=fence)
+        for number, (sequence, fence) in enumerate(later, 1)
+    ]
+    return [*without(history, What.EFFECT), effect, *others]
+
+
+def turn_effects_around(history: list[Note]) -> list[Note]:
+    return keyed_effects(history, (1, 7))
+
+
+def take_from_stale_owner(history: list[Note]) -> list[Note]:
+    return keyed_effects(history, (3, 6))
+
+
+def through_inbox(history: list[Note]) -> list[Note]:
+    ack = replace(first(history, What.ACK), detail=ONCE)
+    return [*without(history, What.ACK), ack, Note(at=ack.at, who="publisher.1", what=What.DOUBLED, message="m0")]
+
+
+def settle_twice(history: list[Note]) -> list[Note]:
+    noted = through_inbox(history)
+    ack = first(noted, What.ACK)
+    return [*noted, replace(ack, at=ack.at + 1, since=ack.at + 0.9, who=other_than(ack.who))]
+
+
+def run_again(history: list[Note]) -> list[Note]:
+    return [*through_inbox(history), *run_beside(history, later=1.0)]
+
+
 PLANTED: dict[str, list[Callable[[list[Note]], list[Note]]]] = {
     "lost": [lose, cancel],
     "overlap": [double],
@@ -148,6 +181,10 @@ PLANTED: dict[str, list[Callable[[list[Note]], list[Note]]]] = {
     "loss unsaid": [delete_silently],
     "bad exit": [exit_badly],
     "out of order": [turn_around],
+    "effect out of order": [turn_effects_around],
+    "stale owner": [take_from_stale_owner],
+    "effect twice": [settle_twice],
+    "run after done": [run_again],
 }
 
 
@@ -161,7 +198,14 @@ def test_right_history_breaks_nothing(history: list[Note]) -> None:
 @given(history=good_histories())
 def test_planted_fault_is_found(rule: str, plant: Callable[[list[Note]], list[Note]], history: list[Note]) -> None:
     found = [violation for violation in verdict(plant(history)).violations if violation.rule == rule]
-    assert any(violation.message in {"m0", "early", ""} for violation in found)
+    assert any(violation.message in {"m0", "early", "other", ""} for violation in found)
+
+
+@given(good_histories())
+def test_orderly_effects_break_nothing(history: list[Note]) -> None:
+    planted = keyed_effects(through_inbox(history), (3, 7), (3, 8), (4, 8))
+    again = replace(first(history, What.SEEN), run="added-0")
+    assert verdict([*planted, again]).broken == {}
 
 
 @given(good_histories())

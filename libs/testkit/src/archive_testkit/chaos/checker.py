@@ -11,19 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from archive_testkit.chaos.facts import INFINITE, Facts, Run, gather
+from archive_testkit.chaos.effects import effect_twice, effects_out_of_order, run_after_done, stale_owners
+from archive_testkit.chaos.facts import INFINITE, Facts, Run, Violation, gather
 from archive_testkit.chaos.figures import figures
 from archive_testkit.chaos.history import Ending, Note
 from archive_testkit.chaos.schedule import DEADLY, Act
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A promise that was broken: by which rule, for which message, and how it shows."""
-
-    rule: str
-    message: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +46,10 @@ def check(history: Sequence[Note], *, lease_s: float, attempts: int) -> Verdict:
         *failed_too_often(facts, attempts),
         *published_twice(facts),
         *out_of_order(facts),
+        *effects_out_of_order(facts),
+        *stale_owners(facts),
+        *effect_twice(facts),
+        *run_after_done(facts, executing),
         *unsaid(facts),
         *bad_exits(facts),
     ]
@@ -163,18 +159,19 @@ def buried_wrongly(facts: Facts) -> Iterable[Violation]:
 
 
 def failed_too_often(facts: Facts, attempts: int) -> Iterable[Violation]:
-    """More failed runs than the stream allows; a group that begins anew counts anew."""
+    """More failed runs than the stream allows each entry; a group that begins anew counts anew."""
     for message, runs in facts.runs.items():
         failed = [run for run in runs if run.ending is Ending.FAILED]
         renewed = any(runs[0].began < note.at < runs[-1].ended for note in facts.gone)
-        if len(failed) > attempts and not renewed:
-            yield Violation("too many attempts", message, f"{len(failed)} failed runs, {attempts} allowed")
+        allowed = attempts * (1 + facts.doubled.get(message, 0))
+        if len(failed) > allowed and not renewed:
+            yield Violation("too many attempts", message, f"{len(failed)} failed runs, {allowed} allowed")
 
 
 def published_twice(facts: Facts) -> Iterable[Violation]:
-    """One message id on two entries of its stream."""
+    """One message id on two entries of its stream, beyond those that were added past the bus."""
     for (stream, message), entries in facts.entries.items():
-        if len(entries) > 1:
+        if len(entries) > 1 + facts.doubled.get(message, 0):
             yield Violation("published twice", message, f"{stream}: {', '.join(sorted(entries))}")
 
 

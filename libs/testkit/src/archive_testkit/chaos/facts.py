@@ -9,6 +9,15 @@ from archive_testkit.chaos.history import Ending, Note, What
 INFINITE = float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken: by which rule, for which message, and how it shows."""
+
+    rule: str
+    message: str
+    detail: str
+
+
 @dataclass(slots=True)
 class Run:
     """One execution of a message's handler; ``ended`` is infinite when nobody saw its end."""
@@ -29,6 +38,8 @@ class Facts:
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict[str, list[Run]](list))
     taken: list[Note] = field(default_factory=list[Note])
     """Acknowledgements and outputs that the server took."""
+    doubled: dict[str, int] = field(default_factory=lambda: defaultdict[str, int](int))
+    """How often another entry of a message was added."""
     buried: dict[str, str] = field(default_factory=dict[str, str])
     entries: dict[tuple[str, str], set[str]] = field(
         default_factory=lambda: defaultdict[tuple[str, str], set[str]](set)
@@ -81,6 +92,8 @@ def _gather_message(facts: Facts, note: Note) -> None:
             facts.accepted.setdefault(note.message, note)
         case What.SEEN:
             facts.entries[note.detail, note.message].add(note.run)
+        case What.DOUBLED:
+            facts.doubled[note.message] += 1
         case What.BURIED:
             facts.buried[note.message] = note.detail
         case _:

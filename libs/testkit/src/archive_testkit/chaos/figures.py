@@ -20,6 +20,8 @@ def figures(facts: Facts, lease_s: float) -> dict[str, float]:
         "accepted": len(facts.accepted),
         "done": done,
         "dead": len(facts.buried),
+        "keyed": sum(1 for note in facts.accepted.values() if note.key),
+        "doubled": len(facts.doubled),
         "taken_with_stream": len(facts.taken_with_stream()),
         "run_twice_share": again / len(facts.runs) if facts.runs else 0.0,
         "killed_in_hand": len(killed),

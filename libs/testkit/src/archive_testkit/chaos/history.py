@@ -22,15 +22,18 @@ class What(StrEnum):
     SENT = "sent"
     """A publish began."""
     ACCEPTED = "accepted"
-    """The server has taken a publish."""
+    """The server has taken a publish; of a message with a ``key``, ``sequence`` is its place there."""
+    DOUBLED = "doubled"
+    """Another entry of an accepted message is being added, as no publisher of ours would."""
     START = "start"
     """A handler began; ``run`` tells the runs of one message apart."""
     FINISH = "finish"
     """A handler ended; ``detail`` says how (see Ending)."""
     EFFECT = "effect"
-    """An output of a run was taken by the server; ``since`` is when it was sent."""
+    """An output of a run was taken by the server; ``since`` is when it was sent, ``fence`` the token of its owner."""
     ACK = "ack"
-    """The server has taken the acknowledgement of a message; ``since`` is when it was sent."""
+    """The server has taken the acknowledgement of a message; ``since`` is when it was sent. With ``ONCE`` as its
+    ``detail`` it has noted the message in the inbox of the group."""
     SAID = "said"
     """The bus said that messages were lost with a stream."""
     DIED = "died"
@@ -45,6 +48,9 @@ class What(StrEnum):
     """The message lies among the dead letters; ``detail`` is the cause."""
     EXIT = "exit"
     """A process ended; ``detail`` is its exit code."""
+
+
+ONCE = "once"
 
 
 class Ending(StrEnum):
@@ -68,6 +74,7 @@ class Note:
     since: float = 0.0
     key: str = ""
     sequence: int = 0
+    fence: int = 0
     took: tuple[str, ...] = ()
 
 

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from archive_testkit.chaos.history import Recorder, What
 from archive_testkit.chaos.schedule import Fault, Step
-from archive_testkit.chaos.work import GROUP, inputs
+from archive_testkit.chaos.work import GROUP, keys
 from archive_testkit.proxy import TcpProxy
 from archive_testkit.servers import RedisServer
 
@@ -133,13 +133,13 @@ class Nemesis:
             case Fault.DELETE_GROUP:
                 since = time.monotonic()
                 with contextlib.suppress(ResponseError):  # the stream may have been deleted a moment ago
-                    await self._client.xgroup_destroy(inputs().physical(), GROUP)
+                    await self._client.xgroup_destroy(keys()[step.worker], GROUP)
                 self._notes.note(What.GONE, since=since, detail="group")
             case _:
-                await self._delete_stream()
+                await self._delete_stream(keys()[step.worker])
 
-    async def _delete_stream(self) -> None:
-        key, since = inputs().physical(), time.monotonic()
+    async def _delete_stream(self, key: str) -> None:
+        since = time.monotonic()
         # One transaction: what is written down as taken is exactly what went.
         pipe = self._client.pipeline(transaction=True)
         pipe.xrange(key)

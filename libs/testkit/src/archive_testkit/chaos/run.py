@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive_bus import Operator
-from archive_testkit.chaos.checker import Verdict, Violation, check
+from archive_testkit.chaos.checker import Verdict, check
+from archive_testkit.chaos.facts import Violation
 from archive_testkit.chaos.history import Recorder, What, read
 from archive_testkit.chaos.nemesis import Member, Nemesis, client_of
 from archive_testkit.chaos.schedule import Step, schedule

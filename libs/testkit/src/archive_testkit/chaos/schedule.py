@@ -54,7 +54,7 @@ BRIEF = {Fault.KILL_SERVER, Fault.FILL_MEMORY, Fault.ISOLATE_PUBLISHER}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault: seconds after the start, which of the workers, and seconds that it lasts."""
+    """One fault: seconds after the start, which of the workers or streams, and seconds that it lasts."""
 
     at_s: float
     fault: Fault
@@ -114,8 +114,8 @@ def _length(fault: Fault, chance: random.Random, lease_s: float) -> float:
     return round(chance.uniform(0.3, 2.0), 2) if fault in BRIEF else 0.0
 
 
-def acts(seed: int) -> Iterator[Act]:
-    """Yield what the messages of a publisher do, one after another without end."""
-    chance = random.Random(f"acts {seed}")
+def acts(seed: int, lane: str = "") -> Iterator[Act]:
+    """Yield what the messages of a publisher's lane do, one after another without end."""
+    chance = random.Random(f"acts {seed}{lane}")
     while True:
         yield chance.choices(list(ACTS), list(ACTS.values()))[0]

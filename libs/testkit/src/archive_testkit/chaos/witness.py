@@ -11,12 +11,12 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from archive_testkit.chaos.history import Recorder, What
-from archive_testkit.chaos.work import OUTPUTS, inputs
+from archive_testkit.chaos.work import OUTPUTS, keys
 
 
 async def witness(client: Any, notes: Recorder) -> None:
     """Note every entry until cancelled; a server that is away is waited for."""
-    after = {inputs().physical(): "0-0", OUTPUTS.physical(): "0-0"}
+    after = dict.fromkeys((*keys(), OUTPUTS.physical()), "0-0")
     while True:
         try:
             reply = await client.xread(after, count=1000, block=200)
@@ -36,23 +36,39 @@ def _note(notes: Recorder, key: str, entry: str, fields: dict[bytes, bytes]) -> 
         output = json.loads(fields[b"data"])
         # The entry's id is the server's own time of taking it, to the millisecond.
         taken = int(entry.partition("-")[0]) / 1000 - (time.time() - time.monotonic())
-        notes.note(What.EFFECT, output["session"], who=output["engine"], run=output["pool"], since=taken)
+        sequence, fence = map(int, output["text"].split())
+        notes.note(
+            What.EFFECT,
+            output["session"],
+            who=output["engine"],
+            run=output["pool"],
+            since=taken,
+            key=output["user_turn"],
+            sequence=sequence,
+            fence=fence,
+        )
 
 
 async def settled(client: Any, *, within_s: float) -> str:
-    """Wait until the group has nothing unread and nothing pending. Returns what is left, or nothing."""
+    """Wait until no group has anything unread or pending. Returns what is left, or nothing."""
     until, left = time.monotonic() + within_s, "the server does not answer"
     while time.monotonic() < until:
         try:
-            groups = await client.xinfo_groups(inputs().physical())
-            left = "; ".join(
-                f"{group['name'].decode()}: {group['pending']} pending, lag {group['lag']}"
-                for group in groups
-                if group["pending"] or group["lag"]
-            )
-            if groups and not left:
+            left = "; ".join([told for key in keys() for told in await _waiting(client, key)])
+            if not left:
                 return ""
         except (RedisError, OSError) as error:
             left = str(error)
         await asyncio.sleep(0.2)
     return left
+
+
+async def _waiting(client: Any, key: str) -> list[str]:
+    if not await client.exists(key):
+        return []
+    groups = await client.xinfo_groups(key)
+    return [
+        f"{key} {group['name'].decode()}: {group['pending']} pending, lag {group['lag']}"
+        for group in groups
+        if group["pending"] or group["lag"]
+    ]

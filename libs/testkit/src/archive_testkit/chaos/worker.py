@@ -7,20 +7,21 @@ import asyncio
 import itertools
 import signal
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from archive_bus import Acked, Bus, BusOptions, Delivery, Feed, Lane, Reject, Transport
+from archive_bus import Bus, BusOptions, Delivery, Reject, Transport
+from archive_bus import Handler as AnyHandler
 from archive_bus._redis import RedisTransport, RedisUrls
-from archive_contracts.base import Problem
+from archive_contracts.base import Message, Problem
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_testkit.chaos.history import Ending, Recorder, What
+from archive_testkit.chaos.observed import Observed
 from archive_testkit.chaos.said import announce
 from archive_testkit.chaos.schedule import Act
 from archive_testkit.chaos.ticking import tick
-from archive_testkit.chaos.work import LEASE_S, OUTPUTS, Place, inputs
+from archive_testkit.chaos.work import GROUP, INBOX, LEASE_S, OUTPUTS, Place, inputs, once, ordered
 
 SECONDS = {
     Act.QUICK: 0.01,
@@ -31,47 +32,6 @@ SECONDS = {
     Act.REJECT: 0.0,
 }
 GRACE_S = 0.5
-
-
-class Observed:
-    """A transport that notes which acknowledgements the server takes."""
-
-    def __init__(self, inner: Transport, notes: Recorder) -> None:
-        self._inner = inner
-        self._notes = notes
-        self._messages: dict[str, str] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def pump(self, lane: Lane, feed: Feed, **more: Any) -> None:
-        """Feed as the inner one does, and remember which entry carries which message."""
-
-        async def fed(entries: Sequence[Any]) -> None:
-            self._remember(entries)
-            await feed(entries)
-
-        await self._inner.pump(lane, fed, **more)
-
-    async def claim(self, lane: Lane, **more: Any) -> Sequence[Any]:
-        """Claim as the inner one does."""
-        entries = await self._inner.claim(lane, **more)
-        self._remember(entries)
-        return entries
-
-    async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
-        """Acknowledge as the inner one does, and note what was taken."""
-        since = time.monotonic()
-        outcome = await self._inner.ack(lane, ids)
-        for entry_id, taken in zip(ids, outcome, strict=True):
-            message = self._messages.pop(entry_id, "")
-            if taken is Acked.DONE and message:
-                self._notes.note(What.ACK, message, since=since)
-        return outcome
-
-    def _remember(self, entries: Sequence[Any]) -> None:
-        for entry in entries:
-            self._messages[entry.id] = entry.fields.get(b"id", b"").decode()
 
 
 class Handler:
@@ -102,7 +62,14 @@ class Handler:
             raise ValueError(f"{act}: attempt {delivery.attempt}")
         if act is Act.REJECT:
             raise Reject(Problem(code="rejected", message="as the schedule wants it"))
-        output = ChatCompleted(engine=self._notes.who, pool=run, model=act, session=delivery.envelope.id)
+        output = ChatCompleted(
+            engine=self._notes.who,
+            pool=run,
+            model=act,
+            session=delivery.envelope.id,
+            user_turn=delivery.envelope.subject,
+            text=f"{delivery.message.prompt_chars} {delivery.fence}",
+        )
         await delivery.publish(output, to=OUTPUTS)
 
 
@@ -113,10 +80,13 @@ async def main(place: Place) -> None:
     with Recorder(Path(place.folder), place.who) as notes:
         announce(notes)
         transport = Observed(RedisTransport(RedisUrls(bus=place.url, state=place.url)), notes)
-        options = BusOptions(service="router", grace_s=GRACE_S)
+        options = BusOptions(service=GROUP, grace_s=GRACE_S)
         async with Bus(cast("Transport", transport), options) as bus, asyncio.TaskGroup() as tasks:
             ticking = tasks.create_task(tick(notes))
-            bus.subscribe(inputs(), {ChatRequested: Handler(notes)}, concurrency=16)
+            handlers: Mapping[type[Message], AnyHandler[Any]] = {ChatRequested: Handler(notes)}
+            bus.subscribe(inputs(), handlers, concurrency=16)
+            bus.subscribe(ordered(), handlers, concurrency=8)
+            bus.subscribe(once(), handlers, concurrency=8, inbox=INBOX)
             await stop.wait()
             ticking.cancel()
 
