@@ -94,7 +94,8 @@ def _everything() -> set[tuple[str, int]]:
     return {(key, number) for key in KEYS for number in range(EACH)}
 
 
-async def test_deleted_partition_goes_on(redis_url: str) -> None:
+@pytest.mark.guarantee("G10", "G12")
+async def test_deleted_partition_goes_on(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[str] = []
     hold = asyncio.Event()
 
@@ -109,5 +110,6 @@ async def test_deleted_partition_goes_on(redis_url: str) -> None:
         await eventually(lambda: seen == ["0"])
         await client.delete(STREAM.physical(STREAM.partition_of(turn("one", 0))))
         hold.set()
+        await eventually(lambda: "its messages are lost" in caplog.text)
         await memory.publish(turn("one", 3), to=STREAM)
         await eventually(lambda: seen[-1] == "3")

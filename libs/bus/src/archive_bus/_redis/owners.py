@@ -1,6 +1,7 @@
 """Owners of ordered partitions."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from archive_bus._redis.settling import lane_keys, pairs
 from archive_bus._transport import Entry, Lane
 from archive_bus._writer import AWAY
 from archive_contracts.streams import Server
+
+log = logging.getLogger(__name__)
 
 RING_MS = 1000
 PAGE = 500
@@ -89,6 +92,11 @@ class RedisOwners:
             reply = await settled(self._connections.settler.script(script, keys, args), gone=_GONE)
             if reply is not _GONE:
                 return reply
+            if script == "take":
+                # Who adopts may be the first ever to ask; who takes has read from the group before.
+                log.error(
+                    "%s is gone with its group: unless it was dropped on purpose, its messages are lost", lane.key
+                )
             await self._publishing.ensure(self._connections.settler, lane.stream, lane.key, SETTLE_TIMEOUT_S)
 
 
