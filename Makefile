@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 # An installed uv is used; else one is put into .uv, since managed Pythons refuse a plain `pip install`.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 
-LIBS := blobs bus cli telemetry web
+LIBS := blobs bus cli finding telemetry web
 SERVICES := $(notdir $(patsubst %/,%,$(dir $(wildcard services/*/pyproject.toml))))
 RUN_PACKAGES := contracts $(LIBS:%=libs/%) $(SERVICES:%=services/%)
 RECIPE := Makefile pyproject.toml requirements.lock $(wildcard contracts/pyproject.toml libs/*/pyproject.toml services/*/pyproject.toml)

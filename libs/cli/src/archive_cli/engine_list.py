@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
-from urllib.parse import urlsplit
 
 from archive_cli.errors import UsageError
+from archive_finding import BadPlace, place_of
 
 RESERVED = frozenset({"small", "embed", "bundled", "minilm"})
 BUNDLED = frozenset({"bundled", "small"})
@@ -137,16 +137,15 @@ def make_entry(
     Raises:
         UsageError: the address is no http(s) URL, or a name cannot be one.
     """
-    parsed = urlsplit(url if "://" in url else f"http://{url}")
-    if parsed.scheme not in {"http", "https"} or not parsed.hostname:
+    try:
+        place = place_of(url)
+    except BadPlace as error:
         raise UsageError(
             f"{url!r} is no address of an engine.",
             code="bad_url",
             next_step="give the URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1",
-        )
-    path = parsed.path.rstrip("/")
-    base_url = f"{parsed.scheme}://{parsed.netloc}{path if path.endswith('/v1') else path + '/v1'}"
-    chosen = name or _name_of(parsed.hostname, _port(parsed.netloc))
+        ) from error
+    chosen = name or place.name
     for word in (chosen, pool or chosen):
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,39}", word):
             raise UsageError(
@@ -159,7 +158,12 @@ def make_entry(
             f"{chosen!r} is the name of a built-in engine.", code="bad_name", next_step="choose another with --name"
         )
     return EngineEntry(
-        name=chosen, base_url=base_url, pool=pool or chosen, model=model, api_key_env=api_key_env, slots=max(1, slots)
+        name=chosen,
+        base_url=place.base_url,
+        pool=pool or chosen,
+        model=model,
+        api_key_env=api_key_env,
+        slots=max(1, slots),
     )
 
 
@@ -177,19 +181,6 @@ def _entry(item: object) -> EngineEntry:
         api_key_env=str(fields.get("api_key_env") or ""),
         slots=slots if isinstance(slots, int) else 4,
     )
-
-
-def _name_of(host: str, port: str) -> str:
-    local = host in {"127.0.0.1", "localhost", "::1"}
-    usual = {"11434": "ollama", "1234": "lm-studio", "8000": "vllm", "8081": "llama-cpp"}
-    if local and port in usual:
-        return usual[port]
-    return re.sub(r"[^a-z0-9]+", "-", f"{host}-{port}".lower()).strip("-")[:40]
-
-
-def _port(netloc: str) -> str:
-    found = re.search(r":(\d+)$", netloc)
-    return found[1] if found else ""
 
 
 def _broken(why: str) -> UsageError:

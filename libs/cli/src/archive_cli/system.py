@@ -15,7 +15,7 @@ from archive_cli.child import rotate
 from archive_cli.engine_list import EngineEntry, difference
 from archive_cli.engine_store import key_of, load
 from archive_cli.errors import CliError, PortTakenError, UsageError
-from archive_cli.find import find_engines
+from archive_cli.find import hint
 from archive_cli.home import Home
 from archive_cli.plan import Choice, Process, Site, Wave, added_engine, inherited, system
 from archive_cli.ports import Reservation, reserve
@@ -23,6 +23,7 @@ from archive_cli.report import Report
 from archive_cli.runinfo import RunInfo, State
 from archive_cli.supervisor import Supervisor
 from archive_cli.valkey import Role, Server, new_server
+from archive_finding import find_engines
 
 _POLL_S = 1.0
 _GRACE_S = 20.0
@@ -160,7 +161,7 @@ class System:
         if self._find:
             own = {process.port for process in info.processes}
             for found in await find_engines(own_ports=own):
-                self._report.say(found.hint(command_name()))
+                self._report.say(hint(found, command_name()))
 
     def _choose_addresses(self) -> Addresses:
         choice = self._choice

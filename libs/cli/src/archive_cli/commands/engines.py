@@ -102,8 +102,9 @@ def run_remove(args: argparse.Namespace, console: Console) -> int:
 
 def run_find(args: argparse.Namespace, console: Console) -> int:
     """Look for model servers of other programs; exit 1 when there is none."""
-    from archive_cli.find import find_engines
+    from archive_cli.find import hint
     from archive_cli.system import command_name
+    from archive_finding import find_engines
 
     info = home_of(args).read_run()
     own = {process.port for process in info.processes} if info else set[int]()
@@ -111,7 +112,7 @@ def run_find(args: argparse.Namespace, console: Console) -> int:
     listed = [{"kind": engine.kind, "url": engine.url, "models": list(engine.models)} for engine in found]
     console.json({"found": listed})
     for engine in found:
-        console.text(engine.hint(command_name()))
+        console.text(hint(engine, command_name()))
     if not found:
         console.text("Found none of Ollama, LM Studio, llama.cpp and vLLM on their usual ports.")
     return 0 if found else 1
