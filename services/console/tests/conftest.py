@@ -1,8 +1,7 @@
 """The console with its real store and a real bus, behind its ASGI door."""
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from archive_bus import Bus, BusOptions, Delivery, connect
 from archive_console.app import build
 from archive_console.settings import Settings
-from archive_contracts.base import Message
-from archive_contracts.streams import Stream
+from archive_testkit.peers import listening
 
-Handlers = dict[type[Message], Callable[[Delivery[Any]], Awaitable[None]]]
 TOKEN = re.compile(r'name="form" value="([0-9a-f]+)"')
 
 
@@ -46,28 +42,19 @@ class Running:
 
 
 Start = Callable[..., AbstractAsyncContextManager[Running]]
-Peer = Callable[[str, Stream, Handlers], AbstractAsyncContextManager[Bus]]
 
 
 @pytest.fixture
-def start(redis_url: str, tmp_path: Path) -> Start:
+def start(places: dict[str, Any], tmp_path: Path) -> Start:
     """Start a console; settings by keyword."""
 
     @asynccontextmanager
     async def starting(**chosen: Any) -> AsyncGenerator[Running, None]:
-        settings: dict[str, Any] = {
-            "bus_url": redis_url,
-            "state_url": redis_url,
-            "blobs_url": f"file://{tmp_path}/blobs",
-            "dir": tmp_path / "console",
-            "port": 0,
-            "grace_s": 3.0,
-        }
-        app = build(Settings(**settings | chosen))
-        async with app.lifespan():
-            url = str(app.info()["url"])
-            async with httpx.AsyncClient(base_url=url, timeout=20) as client:
-                yield Running(url, client, tmp_path / "console")
+        folder = tmp_path / "console"
+        settings: dict[str, Any] = {**places, "dir": folder, "grace_s": 3.0, **chosen}
+        app = build(Settings(**settings))
+        async with listening(app) as (url, client):
+            yield Running(url, client, folder)
 
     return starting
 
@@ -77,34 +64,3 @@ async def console(start: Start) -> AsyncIterator[Running]:
     """A console with its defaults."""
     async with start() as running:
         yield running
-
-
-@pytest.fixture
-def peer(redis_url: str) -> Peer:
-    """Be another service: handle its messages on one stream."""
-
-    @asynccontextmanager
-    async def being(service: str, stream: Stream, handlers: Handlers) -> AsyncGenerator[Bus, None]:
-        async with connect(redis_url, redis_url, BusOptions(service=service, grace_s=0.2)) as bus:
-            bus.subscribe(stream, handlers)
-            yield bus
-
-    return being
-
-
-@pytest.fixture
-def bus_as(redis_url: str) -> Callable[[str], AbstractAsyncContextManager[Bus]]:
-    """Be another service that only publishes and looks."""
-    return lambda service: connect(redis_url, redis_url, BusOptions(service=service, grace_s=0.2))
-
-
-@pytest.fixture
-def until() -> Callable[..., Awaitable[None]]:
-    """Wait until something is true."""
-
-    async def waiting(true: Callable[[], Awaitable[object]], within: float = 10.0) -> None:
-        async with asyncio.timeout(within):
-            while not await true():
-                await asyncio.sleep(0.03)
-
-    return waiting

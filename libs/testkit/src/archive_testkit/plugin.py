@@ -7,9 +7,19 @@ import pytest
 from hypothesis import settings
 
 from archive_testkit.guarantees import figure, pytest_addoption, pytest_configure, pytest_itemcollected
+from archive_testkit.peers import bus_as, peer, places, until
 from archive_testkit.servers import RedisServer, server_binary
 
-__all__ = ["figure", "pytest_addoption", "pytest_configure", "pytest_itemcollected"]
+__all__ = [
+    "bus_as",
+    "figure",
+    "peer",
+    "places",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_itemcollected",
+    "until",
+]
 
 # Machines are slow and shared: how long an example takes says nothing about the code.
 settings.register_profile("shared-machine", deadline=None)
