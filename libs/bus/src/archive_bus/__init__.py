@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from archive_bus._addresses import open_client
     from archive_bus._admin import (
         DeadLetter,
         GroupReport,
@@ -109,6 +110,7 @@ _HOMES = {
     "BusOptions": "archive_bus._options",
     "Call": "archive_bus._calls",
     "connect": "archive_bus._connect",
+    "open_client": "archive_bus._addresses",
     "Delivery": "archive_bus._delivery",
     "Handler": "archive_bus._delivery",
     "Origin": "archive_bus._delivery",
@@ -214,6 +216,7 @@ __all__ = [
     "create_streams",
     "create_users",
     "once",
+    "open_client",
     "wire",
 ]
 

@@ -47,10 +47,10 @@ class Address:
         watchers = Sentinel(self.sentinels, sentinel_kwargs=dict(IMPATIENT))  # pyright: ignore[reportArgumentType] - any sequence will do
         return SentinelConnectionPool(self.master, watchers, **IMPATIENT, **dict(self.login))  # pyright: ignore[reportUnknownMemberType]
 
-    def client(self) -> Any:
+    def client(self, *, connect_s: float = 2.0, answer_s: float = 5.0) -> Any:
         """Return a client for people's questions, which may take longer than a heartbeat."""
         pool = self.pool()
-        pool.connection_kwargs.update(socket_connect_timeout=2.0, socket_timeout=5.0)
+        pool.connection_kwargs.update(socket_connect_timeout=connect_s, socket_timeout=answer_s)
         return Redis.from_pool(pool)
 
     def broker(self, **more: Any) -> "RedisBroker":
@@ -89,6 +89,17 @@ def address_of(url: str, durability: Durability) -> Address:
     except ValueError as error:
         raise BadAddress(f"{parts.scheme}://{parts.hostname or ''} is no address of a server: {error}") from error
     return Address(url=parts._replace(query=urlencode(query)).geturl(), durability=durability)
+
+
+def open_client(url: str, *, connect_s: float = 2.0, answer_s: float = 5.0) -> Any:
+    """Return a redis-py client for any address that the bus understands, for adapters whose job is Redis.
+
+    It connects when it is first used; behind sentinels each new connection goes to the master of its moment.
+
+    Raises:
+        BadAddress: it is none.
+    """
+    return address_of(url, Durability.MEMORY).client(connect_s=connect_s, answer_s=answer_s)
 
 
 def _watched(url: str, durability: Durability) -> Address:

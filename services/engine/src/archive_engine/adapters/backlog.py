@@ -3,9 +3,9 @@
 import contextlib
 from typing import Any, cast
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from archive_bus import open_client
 from archive_contracts.streams import ENGINE_JOBS
 
 PATIENCE_S = 0.5
@@ -16,9 +16,7 @@ class Backlog:
     """Asks for the lag of a pool's lane; best effort, the last known number stands while the server is away."""
 
     def __init__(self, url: str, *, pool: str) -> None:
-        self._client: Any = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
-            url, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S
-        )
+        self._client: Any = open_client(url, connect_s=PATIENCE_S, answer_s=PATIENCE_S)
         self._keys = [ENGINE_JOBS.physical(ENGINE_JOBS.lane(pool, priority)) for priority in ENGINE_JOBS.priorities]
         self._last = 0
 

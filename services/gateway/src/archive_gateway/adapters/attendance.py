@@ -10,6 +10,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from archive_bus import open_client
 from archive_gateway.domain.ports import Patron
 from archive_telemetry import get_logger
 
@@ -25,7 +26,7 @@ class StreamAttendance:
     """A key with a short life for each stream. Only streams that asked to be resumable cost anything."""
 
     def __init__(self, url: str) -> None:
-        self._redis: Redis = Redis.from_url(url, protocol=2, socket_connect_timeout=PATIENCE_S, socket_timeout=2.0)
+        self._redis: Redis = open_client(url, connect_s=PATIENCE_S, answer_s=2.0)
 
     async def note(self, stream: str, patron: Patron) -> None:
         """Say that somebody listens now, and for some seconds on."""

@@ -10,6 +10,7 @@ import psutil
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from archive_bus import open_client
 from archive_contracts.streams import CHAT_EVENTS
 from archive_gateway.domain.ports import Activity, Machine
 
@@ -21,7 +22,7 @@ class MachineFigures:
     """Reads the kernel's counters, and looks at the stream that memory listens to."""
 
     def __init__(self, bus_url: str) -> None:
-        self._redis: Redis = Redis.from_url(bus_url, protocol=2, socket_connect_timeout=PATIENCE_S, socket_timeout=1.0)
+        self._redis: Redis = open_client(bus_url, connect_s=PATIENCE_S, answer_s=1.0)
         # The first reading has nothing to compare with.
         psutil.cpu_percent()
 

@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from archive_bus import open_client
 from archive_gateway.domain.quota import Grant, LocalQuota, Quota, Reservation, needed
 from archive_telemetry import counter, get_logger
 
@@ -28,7 +29,7 @@ class SharedQuota(Quota):
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float]) -> None:
-        self._redis: Redis = Redis.from_url(url, protocol=2, socket_connect_timeout=PATIENCE_S, socket_timeout=2.0)
+        self._redis: Redis = open_client(url, connect_s=PATIENCE_S, answer_s=2.0)
         self._script = self._redis.register_script(SCRIPT)
         self._clock = clock
         self._local = LocalQuota()

@@ -14,7 +14,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from archive_bus import BusUnavailable
+from archive_bus import BusUnavailable, open_client
 from archive_gateway.domain.usage import Account, Counts, UsageSheet
 from archive_telemetry import get_logger
 
@@ -43,7 +43,7 @@ class UsageLedger:
     """
 
     def __init__(self, url: str, sheet: UsageSheet) -> None:
-        self._redis: Redis = Redis.from_url(url, protocol=2, socket_connect_timeout=1.0, socket_timeout=PATIENCE_S)
+        self._redis: Redis = open_client(url, connect_s=1.0, answer_s=PATIENCE_S)
         self._script = self._redis.register_script(_SCRIPT)
         self._sheet = sheet
         self._pages: deque[_Page] = deque()

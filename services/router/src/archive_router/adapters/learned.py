@@ -11,9 +11,9 @@ import logging
 from collections import deque
 from typing import Any, cast
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from archive_bus import open_client
 from archive_router.domain.affinity import Prefixes
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,7 @@ class Learned:
     """Tells and hears findings. ``replica`` is this process's name, by which it knows its own."""
 
     def __init__(self, url: str, prefixes: Prefixes, *, replica: str) -> None:
-        self._client: Any = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
-            url, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S
-        )
+        self._client: Any = open_client(url, connect_s=PATIENCE_S, answer_s=PATIENCE_S)
         self._prefixes = prefixes
         self._replica = replica
         self._untold: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=MOST_UNTOLD)
