@@ -83,6 +83,18 @@ def test_dead_service_returns(archive: "Archive") -> None:
     assert archive.process("router")["pid"] != before
 
 
+def test_unwritable_run_file_ends_nothing(archive: "Archive") -> None:
+    process = archive.start()
+    blocking = archive.home / f"run.json.{process.pid}.part"
+    blocking.mkdir()
+    os.kill(archive.process("router")["pid"], signal.SIGKILL)
+    log = archive.home / "logs" / "supervisor.log"
+    archive.wait_for(lambda: "run.json unwritten" in log.read_text())
+    blocking.rmdir()
+    archive.wait_for(lambda: archive.process("router").get("state") == "ready")
+    assert process.poll() is None
+
+
 def test_killed_server_returns_with_its_data(archive: "Archive") -> None:
     archive.start()
     assert b"OK" in ask_bus(archive, "SET kept yes")

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 EXIT_CODES = """exit codes:
   0   done
-  1   failed, wholly or in part
+  1   failed, wholly or in part, or found nothing
   2   wrong usage
   3   not running, or not reachable
   4   refused by the server

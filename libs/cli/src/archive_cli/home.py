@@ -3,8 +3,9 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from archive_cli.errors import CliError
 from archive_cli.runinfo import RunInfo
 
 _FOLDERS = ("logs", "run", "bus", "state", "blobs", "memory", "models", "keys", "Library-Drop")
+_ROOM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,19 @@ class Home:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read; a reader sees the old text or the new, never a part."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    part.replace(path)
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of a folder has no room for a server's next write."""
+    return shutil.disk_usage(folder).free < _ROOM_BYTES
 
 
 def find_home(named: str | None, *, env: Mapping[str, str], cwd: Path) -> Home:

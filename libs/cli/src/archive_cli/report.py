@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -46,5 +47,6 @@ class Report:
 
     def _keep(self, line: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        with self._log.open("a", encoding="utf-8") as file:
+        # A full disk costs the copy, never the system that is told about.
+        with suppress(OSError), self._log.open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {line}\n")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from archive_cli.backoff import Backoff, count_deaths
 from archive_cli.child import Child, describe_exit
 from archive_cli.errors import StartError
-from archive_cli.home import Home
+from archive_cli.home import Home, is_full
 from archive_cli.plan import Process, stop_order
 from archive_cli.report import Report
 from archive_cli.runinfo import ProcessInfo, ProcessState
@@ -163,7 +163,10 @@ class Supervisor:
     async def _live(self, kept: _Kept) -> _Death:
         """Run the process once, from its start to its death."""
         kept.state = "starting"
-        kept.child = child = await Child.start(kept.plan, logs=self._home.logs, env=self._env)
+        try:
+            kept.child = child = await Child.start(kept.plan, logs=self._home.logs, env=self._env)
+        except OSError as error:
+            return _Death(1, 0.0, (f"cannot be started: {error.strerror}",))
         if kept.retired.is_set():
             child.terminate()
         self.changed.set()
@@ -197,6 +200,8 @@ class Supervisor:
     async def _pause(self, kept: _Kept, death: _Death, *, deaths: int) -> None:
         delay = self._backoff.delay(deaths, jitter=random.random())  # noqa: S311 - spreads restarts, protects nothing
         ended = describe_exit(death.code)
+        if is_full(self._home.path):
+            ended += f"; no space left in {self._home.path}: free some, it goes on by itself"
         kept.state, kept.problem = "waiting", ended
         kept.restarts += 1
         self._report.process(kept.plan.name, "died", f"{ended}; started again in {delay:.1f} s", death.last_lines)

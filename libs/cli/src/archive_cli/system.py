@@ -227,7 +227,11 @@ class System:
         )
 
     def _write(self, supervisor: Supervisor, site: Site) -> None:
-        self._home.write_run(self._info(supervisor, site))
+        try:
+            self._home.write_run(self._info(supervisor, site))
+        except OSError as error:
+            # A full disk must not end what still runs: `status` shows the last state until there is room.
+            self._report.process("run.json", "unwritten", error.strerror or str(error))
 
     @contextmanager
     def _listen(self, supervisor: Supervisor) -> Generator[None]:
