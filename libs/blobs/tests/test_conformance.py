@@ -43,6 +43,11 @@ class TestBlobs:
     async def test_empty_stream_is_stored(self, blobs: Blobs) -> None:
         assert await blobs.read(await blobs.put(stream(b""))) == b""
 
+    async def test_all_references_are_listed(self, blobs: Blobs) -> None:
+        before = {ref async for ref in blobs.refs()}
+        stored = {await blobs.put(content) for content in (b"", b"listed", b"page" * 1000)}
+        assert {ref async for ref in blobs.refs()} == before | stored
+
     async def test_same_content_same_reference(self, blobs: Blobs) -> None:
         first = await blobs.put(b"twice")
         assert await blobs.put(stream(b"twice", 2)) == first

@@ -4,6 +4,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from anyio import to_thread
@@ -68,6 +69,12 @@ class FolderBlobs:
         with disk_errors(self._root):
             await to_thread.run_sync(lambda: self._path(ref).unlink(missing_ok=True))
 
+    async def refs(self) -> AsyncIterator[BlobRef]:
+        """Yield what the folder holds; see Blobs.refs."""
+        with disk_errors(self._root):
+            for ref in await to_thread.run_sync(self._listed):
+                yield ref
+
     async def check(self) -> None:
         """Write and remove a small file; see Blobs.check."""
         with disk_errors(self._root):
@@ -75,6 +82,13 @@ class FolderBlobs:
 
     def _path(self, ref: BlobRef) -> Path:
         return self._root / ref.sha256[:2] / ref.sha256[2:4] / ref.sha256
+
+    def _listed(self) -> list[BlobRef]:
+        found: list[BlobRef] = []
+        for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/" + "?" * 64):
+            with suppress(FileNotFoundError):  # deleted since
+                found.append(BlobRef(path.name, path.stat().st_size))
+        return found
 
     async def _size(self, ref: BlobRef) -> int:
         """Return the size in bytes, -1 when there is no such file."""

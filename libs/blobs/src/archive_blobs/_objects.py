@@ -113,6 +113,13 @@ class ObjectBlobs:
         except BlobMissing:
             return
 
+    async def refs(self) -> AsyncIterator[BlobRef]:
+        """Yield what the bucket holds below the prefix; see Blobs.refs."""
+        with self._reported(None):
+            async for some in obstore.list(self._store, prefix="sha256"):  # pyright: ignore[reportUnknownMemberType] - an overload for arrow, which has no types
+                for found in some:
+                    yield BlobRef(found["path"].rpartition("/")[2], found["size"])
+
     async def check(self) -> None:
         """Overwrite one small object; see Blobs.check."""
         with self._reported(None):

@@ -45,6 +45,10 @@ class Blobs(Protocol):
         """Remove a blob; removing one that is not there is no error."""
         ...
 
+    def refs(self) -> AsyncIterator[BlobRef]:
+        """Yield every blob that the store holds; what comes or goes meanwhile may be missed."""
+        ...
+
     async def check(self) -> None:
         """Prove that the store can be reached and written. Raises BlobStoreDown."""
         ...

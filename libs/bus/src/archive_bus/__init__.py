@@ -58,9 +58,11 @@ if TYPE_CHECKING:
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions, Durability, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
-    from archive_bus._setup import SetupRefused, create_streams, create_users
+    from archive_bus._setup import SetupRefused, create_streams, create_users, fixed_streams, lane_streams
+    from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_users
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
+    from archive_bus._vault import NotEmpty, SavedKey, VaultRefused, load_keys, read_keys, save_keys
 
 _HOMES = {
     "Inbox": "archive_bus._inbox",
@@ -70,6 +72,18 @@ _HOMES = {
     "SetupRefused": "archive_bus._setup",
     "create_streams": "archive_bus._setup",
     "create_users": "archive_bus._setup",
+    "fixed_streams": "archive_bus._setup",
+    "lane_streams": "archive_bus._setup",
+    "ServerSurvey": "archive_bus._survey",
+    "UserSurvey": "archive_bus._survey",
+    "survey": "archive_bus._survey",
+    "survey_users": "archive_bus._survey",
+    "NotEmpty": "archive_bus._vault",
+    "SavedKey": "archive_bus._vault",
+    "VaultRefused": "archive_bus._vault",
+    "load_keys": "archive_bus._vault",
+    "read_keys": "archive_bus._vault",
+    "save_keys": "archive_bus._vault",
     "Durability": "archive_bus._options",
     "WrongReturn": "archive_bus._errors",
     "WrongAnswer": "archive_bus._errors",
@@ -181,6 +195,7 @@ __all__ = [
     "NoSuchGroup",
     "NoSuchLog",
     "NotDurable",
+    "NotEmpty",
     "NotInMap",
     "OnDead",
     "Operator",
@@ -194,6 +209,8 @@ __all__ = [
     "RequestFailed",
     "RequestTimeout",
     "Retry",
+    "SavedKey",
+    "ServerSurvey",
     "ServerTooOld",
     "SetupRefused",
     "Starts",
@@ -207,6 +224,8 @@ __all__ = [
     "Undecodable",
     "UnknownType",
     "UnknownVersion",
+    "UserSurvey",
+    "VaultRefused",
     "Verdict",
     "WrongAnswer",
     "WrongPassword",
@@ -215,8 +234,15 @@ __all__ = [
     "connect",
     "create_streams",
     "create_users",
+    "fixed_streams",
+    "lane_streams",
+    "load_keys",
     "once",
     "open_client",
+    "read_keys",
+    "save_keys",
+    "survey",
+    "survey_users",
     "wire",
 ]
 

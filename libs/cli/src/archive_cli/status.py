@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 def collect_status(info: RunInfo, *, key: str) -> Json:
     """Ask everybody; what does not answer is told as such and spoils nothing else."""
-    services, engines = asyncio.run(_ask_processes(info)), None
+    services, engines = ask_processes(info), None
     problems: list[str] = []
     documents: Mapping[str, Any] | None = None
     try:
@@ -69,7 +69,12 @@ def memory_mb(pid: int) -> float:
     return round(total / 1e6, 1)
 
 
-async def _ask_processes(info: RunInfo) -> list[Json]:
+def ask_processes(info: RunInfo) -> list[Json]:
+    """Ask every process for its state; one that is silent is told as such."""
+    return asyncio.run(_ask_all(info))
+
+
+async def _ask_all(info: RunInfo) -> list[Json]:
     return list(await asyncio.gather(*(_ask(process) for process in info.processes)))
 
 
