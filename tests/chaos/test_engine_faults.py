@@ -14,6 +14,7 @@ from archive_bus import Bus, BusOptions, Origin, RequestFailed, RequestTimeout, 
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import (
+    EVERY_ENGINE,
     EngineLeft,
     EngineRegistered,
     EngineSpec,
@@ -23,7 +24,6 @@ from archive_contracts.engine import (
 )
 from archive_contracts.streams import CHAT_REQUESTS, ENGINE_EVENTS, ENGINE_JOBS, ENGINE_REGISTRY
 from archive_engine.app import build as build_engine
-from archive_engine.handlers.hosting import EVERYTHING
 from archive_engine.settings import Settings as EngineSettings
 from archive_router.app import build as build_router
 from archive_router.settings import Settings as RouterSettings
@@ -327,12 +327,12 @@ async def test_engine_comes_and_goes_by_api(site: Site) -> None:
     engine, added = await site.engine(), await site.engine()
     async with site.worker("own", engine, host=True):
         spec = EngineSpec(name="added", base_url=added.url, pool="added")
-        await site.caller.append(RegisterEngine(engine=spec), to=ENGINE_REGISTRY, entity=EVERYTHING)
+        await site.caller.append(RegisterEngine(engine=spec), to=ENGINE_REGISTRY, entity=EVERY_ENGINE)
         await site.announced(lambda beat: beat.engine == "added" and beat.healthy)
         heard = await site.ask(model="added")
         assert heard.completed
         assert heard.completed.engine == "added"
-        await site.caller.append(RemoveEngine(name="added"), to=ENGINE_REGISTRY, entity=EVERYTHING)
+        await site.caller.append(RemoveEngine(name="added"), to=ENGINE_REGISTRY, entity=EVERY_ENGINE)
         async with asyncio.timeout(60):
             while not await refused(site, "added"):
                 await asyncio.sleep(0.1)

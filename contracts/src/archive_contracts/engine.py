@@ -1,5 +1,6 @@
 """Jobs for engine workers, and how workers announce themselves."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -168,3 +169,30 @@ class RemoveEngine(Message):
 
     type: ClassVar[str] = "engine.remove.v1"
     name: str
+
+
+EVERY_ENGINE = "all"
+"""The one journal of all engines that were added by API."""
+
+
+class EngineRegistry:
+    """The fold of that journal: what should run now."""
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self._specs: dict[str, EngineSpec] = {}
+        for message in messages:
+            self.hear(message)
+
+    def hear(self, message: Message) -> bool:
+        """Take in an entry of the journal. True: something has to start or stop."""
+        before = dict(self._specs)
+        if isinstance(message, RegisterEngine):
+            self._specs[message.engine.name] = message.engine
+        elif isinstance(message, RemoveEngine):
+            self._specs.pop(message.name, None)
+        return before != self._specs
+
+    @property
+    def specs(self) -> Mapping[str, EngineSpec]:
+        """The engines by name."""
+        return self._specs

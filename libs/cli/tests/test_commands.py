@@ -216,6 +216,16 @@ def test_bad_key_says_what_to_set(fake_gateway: "FakeGateway", capsys: pytest.Ca
     assert "ARCHIVE_API_KEY" in told["next_step"]
 
 
+def test_engine_is_added_at_a_gateway(fake_gateway: "FakeGateway", tmp_path: Path) -> None:
+    spec = {"name": "far", "base_url": "http://far:8000/v1", "pool": "far"}
+    fake_gateway.answer("POST", "/v1/engines", spec, 201)
+    fake_gateway.answer("DELETE", "/v1/engines/added/far", {"name": "far", "removed": True})
+    there = ["--gateway", fake_gateway.url, "--home", str(tmp_path)]
+    assert main(["engines", "add", "http://far:8000", "--name", "far", *there]) == 0
+    assert main(["engines", "remove", "far", *there]) == 0
+    assert not (tmp_path / "engines.yaml").exists()
+
+
 def test_engines_are_listed(fake_gateway: "FakeGateway", capsys: pytest.CaptureFixture[str]) -> None:
     fake_gateway.answer("GET", "/v1/engines", {"engines": [ENGINE]})
     assert main(["engines", "list"]) == 0

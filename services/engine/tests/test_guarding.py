@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from archive_contracts.engine import EngineLeft, EngineRegistered, EngineSpec, RegisterEngine, RemoveEngine
+from archive_contracts.engine import EngineLeft, EngineRegistered
 from archive_engine.domain.averages import Ewma, Pulse
 from archive_engine.domain.breaker import FAILURES, MOST_REST_S, REST_S, SUCCESSES, Breaker, State
 from archive_engine.domain.errors import EngineResting
@@ -13,7 +13,6 @@ from archive_engine.domain.guard import Guard
 from archive_engine.domain.health import Health
 from archive_engine.domain.limits import MinuteLimit, RetryBudget
 from archive_engine.domain.peers import Peers
-from archive_engine.domain.registry import Registry
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -224,15 +223,3 @@ def test_long_gone_worker_left_nothing() -> None:
     peers = Peers(worker="me", pool="p")
     peers.hear(beat("a"), at=100.0)
     assert peers.orphans(1_000.0) == []
-
-
-def test_registry_is_a_fold() -> None:
-    registry, spec = Registry(), EngineSpec(name="a", base_url="http://x/v1", pool="p")
-    assert registry.hear(RegisterEngine(engine=spec))
-    assert not registry.hear(RegisterEngine(engine=spec))
-    assert registry.hear(RegisterEngine(engine=spec.model_copy(update={"slots": 2})))
-    assert registry.specs["a"].slots == 2
-    assert registry.hear(RemoveEngine(name="a"))
-    assert not registry.hear(RemoveEngine(name="a"))
-    assert not registry.hear(EngineLeft(worker="w", pool="p"))
-    assert registry.specs == {}

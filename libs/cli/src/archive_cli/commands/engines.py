@@ -3,24 +3,33 @@
 import argparse
 import asyncio
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archive_cli.answers import model_ids
-from archive_cli.commands._options import Verbs, gateway, gateway_options, group, home_of, home_option, verb
+from archive_cli.commands._options import Verbs, api_key, gateway, gateway_options, group, home_of, home_option, verb
 from archive_cli.console import Console
 from archive_cli.engine_list import BUNDLED, BUNDLED_POOL, EngineEntry, is_address, make_entry
 from archive_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from archive_cli.gateway import Gateway
 
 
 def add(verbs: Verbs) -> None:
     """Add these verbs."""
     engines = group(verbs, "engines", about="List, add, choose and find model servers.")
+    places = [home_option(), _gateway_option()]
     verb(engines, "list", run_list, about="List the engines that answer now.", options=[gateway_options()])
-    for name, run, about in (
-        ("add", run_add, "Add an OpenAI-compatible server; a running system takes it up at once."),
-        ("use", run_use, "Answer with this server, which is added when it was not, unless a request names another."),
+    for name, run, options, about in (
+        ("add", run_add, places, "Add an OpenAI-compatible server; a running system takes it up at once."),
+        (
+            "use",
+            run_use,
+            places[:1],
+            "Answer with this server, which is added when it was not, unless a request names another.",
+        ),
     ):
-        parser = verb(engines, name, run, about=about, options=[home_option()])
+        parser = verb(engines, name, run, about=about, options=options)
         parser.add_argument("url", metavar="URL" if name == "add" else "URL-OR-NAME")
         parser.add_argument("--name", default="", help="what to call it (from the address when left out)")
         parser.add_argument("--pool", default="", help="lane it serves (its name when left out)")
@@ -29,7 +38,7 @@ def add(verbs: Verbs) -> None:
         parser.add_argument(
             "--api-key-env", default="", metavar="NAME", help="variable that holds its key; kept in the data folder"
         )
-    remove = verb(engines, "remove", run_remove, about="Forget an added server.", options=[home_option()])
+    remove = verb(engines, "remove", run_remove, about="Forget an added server.", options=places)
     remove.add_argument("url", metavar="URL-OR-NAME")
     verb(
         engines,
@@ -56,6 +65,8 @@ def run_list(args: argparse.Namespace, console: Console) -> int:
 def run_add(args: argparse.Namespace, console: Console) -> int:
     """Add an engine."""
     entry = _entry(args)
+    if args.gateway:
+        return _add_there(args, entry, console)
     _keep(args, entry, make_default=False)
     answers = _answers(entry)
     console.json({"added": entry.to_json(), "answers": answers})
@@ -88,6 +99,12 @@ def run_use(args: argparse.Namespace, console: Console) -> int:
 
 def run_remove(args: argparse.Namespace, console: Console) -> int:
     """Forget an engine and its key."""
+    if args.gateway:
+        with _door(args) as door:
+            found = door.delete(f"/v1/engines/added/{args.url}")
+        console.json(found)
+        console.text(f"Removed {args.url} at {args.gateway}.")
+        return 0
     from archive_cli.engine_store import forget_key, load, save
 
     home = home_of(args)
@@ -134,6 +151,31 @@ def engine_table(engines: list[Any], console: Console) -> None:
             for engine in engines
         ),
     )
+
+
+def _gateway_option() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--gateway",
+        default="",
+        metavar="ADDRESS",
+        help="do it at this gateway, on whichever machine, and not in the data folder (ARCHIVE_API_KEY: an operator's)",
+    )
+    return parser
+
+
+def _door(args: argparse.Namespace) -> "Gateway":
+    from archive_cli.gateway import Gateway
+
+    return Gateway(args.gateway, key=api_key(), timeout_s=30.0)
+
+
+def _add_there(args: argparse.Namespace, entry: EngineEntry, console: Console) -> int:
+    with _door(args) as door:
+        found = door.post("/v1/engines", entry.to_json())
+    console.json({"added": found})
+    console.text(f"Added {entry.name} ({entry.base_url}) to the lane {entry.pool} at {args.gateway}.")
+    return 0
 
 
 def _entry(args: argparse.Namespace) -> EngineEntry:

@@ -6,15 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from archive_bus import Bus
-from archive_contracts.engine import EngineSpec
+from archive_contracts.engine import EVERY_ENGINE, EngineRegistry, EngineSpec
 from archive_contracts.streams import ENGINE_REGISTRY
 from archive_engine.domain.errors import EngineError
-from archive_engine.domain.registry import Registry
 
 log = logging.getLogger(__name__)
 
-EVERYTHING = "all"
-"""The one journal of all engines."""
 Open = Callable[[EngineSpec], AbstractAsyncContextManager[None]]
 """Runs a worker for an engine while its block runs; raises EngineError when the engine cannot be used as described."""
 
@@ -25,13 +22,13 @@ class Host:
     def __init__(self, bus: Bus, open_worker: Open) -> None:
         self._bus = bus
         self._open = open_worker
-        self._registry = Registry()
+        self._registry = EngineRegistry()
         self._running: dict[str, tuple[EngineSpec, asyncio.Task[None]]] = {}
 
     async def run(self) -> None:
         """Host until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            async for received in self._bus.follow_journal(ENGINE_REGISTRY, EVERYTHING):
+            async for received in self._bus.follow_journal(ENGINE_REGISTRY, EVERY_ENGINE):
                 if received:
                     self._registry.hear(received.message)
                 else:

@@ -6,6 +6,8 @@ from archive_contracts.keys import KeyLimits, KeyScope
 from archive_gateway.domain.errors import NotAllowed
 
 ALL_SCOPES: frozenset[KeyScope] = frozenset({"inference", "platform", "operator"})
+OPEN = "open"
+"""The key of those who need none."""
 UNLIMITED = KeyLimits()
 
 
@@ -22,6 +24,20 @@ class Caller:
     def limited(self) -> bool:
         """Whether its requests are counted against anything."""
         return self.limits != UNLIMITED
+
+    @property
+    def nameless(self) -> bool:
+        """Whether it came through the open door, as any program of this machine may."""
+        return self.key == OPEN
+
+    def demand_name(self, what: str) -> None:
+        """Raise NotAllowed for whoever came through the open door: ``what`` is only for who holds a key."""
+        if self.nameless:
+            raise NotAllowed(
+                f"Without any key this gateway is open to every program of this machine; none of them may {what}.",
+                next_step="Use the command 'archive', or set GATEWAY_API_KEY and send it.",
+                code="operator_key_needed",
+            )
 
     def demand(self, scope: KeyScope) -> None:
         """Raise NotAllowed unless the key has the scope."""

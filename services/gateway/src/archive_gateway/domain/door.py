@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from archive_contracts.keys import KeyBook
-from archive_gateway.domain.caller import ALL_SCOPES, Caller
+from archive_gateway.domain.caller import ALL_SCOPES, OPEN, Caller
 from archive_gateway.domain.errors import ForeignPage, Unavailable, WrongKey
 
 PROBES = frozenset({"/livez", "/readyz", "/health"})
@@ -50,7 +50,7 @@ class Guard:
         self._key = key.encode()
         self._clock = clock
         self._operator = Caller(key="gateway", tenant=tenant, scopes=ALL_SCOPES)
-        self._anybody = Caller(key="open", tenant=tenant, scopes=ALL_SCOPES)
+        self._anybody = Caller(key=OPEN, tenant=tenant, scopes=ALL_SCOPES)
 
     def admit(self, path: str, headers: Mapping[bytes, bytes]) -> Caller:
         """Let a request pass, or say why not. ``headers`` has lower-case names.

@@ -1,6 +1,7 @@
 """What of the platform's own API is answered here."""
 
 from archive_contracts.documents import DocumentInfo
+from archive_contracts.engine import EngineSpec
 from archive_contracts.jobs import Job
 from archive_gateway.routes.platform import documents, engines, jobs, keys, usage
 from archive_gateway.routes.table import Face
@@ -8,6 +9,7 @@ from archive_gateway.routes.table import Face
 _documents = Face("documents")
 _jobs = Face("jobs")
 _engines = Face("engines")
+_operators = Face("engines", scope="operator")
 _keys = Face("keys", scope="operator")
 _holders = Face("keys", scope=None)
 
@@ -49,6 +51,9 @@ PLATFORM = (
         description="204 when nothing follows any more.",
     ),
     _engines.get("/v1/engines", engines.list_engines, answer=engines.EngineList),
+    _operators.post("/v1/engines", engines.add_engine, body=EngineSpec, answer=EngineSpec, status=201),
+    _operators.get("/v1/engines/added", engines.list_added, answer=engines.AddedEngines),
+    _operators.delete("/v1/engines/added/{engine}", engines.remove_engine, answer=engines.RemovedEngine, errors=(404,)),
     _keys.get("/v1/keys", keys.list_keys, answer=keys.KeyList),
     _keys.post("/v1/keys", keys.create_key, body=keys.NewKey, answer=keys.KeyMade, status=201),
     _keys.delete("/v1/keys/{key}", keys.revoke_key, answer=keys.KeyInfo, errors=(404,)),
