@@ -9,15 +9,24 @@ from typing import Any
 
 import pytest
 from bus_peers import CHAT, STATS, bus_of, client_of, eventually
+from prometheus_client import REGISTRY
 
-from archive_bus import Bus, Delivery, Reject, Retry
+from archive_bus import Bus, Delivery, Reject, Retry, _consumer
 from archive_contracts import access
 from archive_contracts.access import Flavour
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
+from archive_contracts.documents import IngestDocument
 from archive_contracts.jobs import JobQueued
 from archive_contracts.memory import GetLibraryStats, LibraryStats
-from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL, MEMORY_QUERIES, REPLIES, dead_letters
+from archive_contracts.streams import (
+    CHAT_REQUESTS,
+    DOCUMENT_COMMANDS,
+    JOBS_JOURNAL,
+    MEMORY_QUERIES,
+    REPLIES,
+    dead_letters,
+)
 from archive_testkit.servers import RedisServer, server_binary
 
 BINARIES = {Flavour.VALKEY_9: server_binary(), Flavour.REDIS_7_0: shutil.which("redis-server")}
@@ -83,6 +92,20 @@ async def test_questions_and_journals_need_no_more(closed: RedisServer) -> None:
         await gateway.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="j")
         assert len(await gateway.journal(JOBS_JOURNAL, "j")) == 1
         await gateway.cancel("j")
+    assert await refusals(closed) == []
+
+
+async def test_watching_leaves_other_groups_alone(closed: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_consumer, "LOOK_S", 0.05)
+
+    async def handle(delivery: Delivery[IngestDocument]) -> None:
+        del delivery
+
+    async with as_service("memory", closed) as memory, as_service("librarian", closed) as librarian:
+        for bus in (memory, librarian):
+            bus.subscribe(DOCUMENT_COMMANDS, {IngestDocument: handle})
+        lag = {"service": "memory", "stream": "documents.commands", "partition": "0"}
+        await eventually(lambda: REGISTRY.get_sample_value("archive_bus_lag", lag) == 0)
     assert await refusals(closed) == []
 
 

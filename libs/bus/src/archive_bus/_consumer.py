@@ -208,8 +208,7 @@ class Consumer:
 
     async def _look(self) -> None:
         """See how the group stands, for whoever asks; a group that is not there has nothing waiting."""
-        groups = await self._transport.backlog(self.lane.stream, self.lane.partition)
-        self.backlog = next((each for each in groups if each.group == self.lane.group), None)
+        self.backlog = await self._transport.backlog(self.lane)
 
     async def _reap(self) -> None:
         await self._transport.reap(self.lane)

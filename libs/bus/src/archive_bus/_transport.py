@@ -191,8 +191,8 @@ class Transport(Protocol):
         """Remove consumers of the group that own nothing and are silent, and this one when it is ``leaving``."""
         ...
 
-    async def backlog(self, stream: Stream, partition: str) -> Sequence[Backlog]:
-        """Return how the groups of a partition stand; none when there is no such stream."""
+    async def backlog(self, lane: Lane) -> Backlog | None:
+        """Return how the group stands, None when there is no such group."""
         ...
 
     async def trim(self, stream: Stream, partition: str) -> int:

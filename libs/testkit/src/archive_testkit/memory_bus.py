@@ -172,9 +172,10 @@ class MemoryTransport:
     async def reap(self, lane: Lane, *, leaving: bool = False) -> None:
         """A consumer in memory that owns nothing leaves no trace."""
 
-    async def backlog(self, stream: Stream, partition: str) -> Sequence[Backlog]:
-        """Return how the groups of a partition stand."""
-        return await self._ask(Server.BUS, lambda: self._broker.backlog(stream.physical(partition)))
+    async def backlog(self, lane: Lane) -> Backlog | None:
+        """Return how the group stands."""
+        groups = await self._ask(Server.BUS, lambda: self._broker.backlog(lane.key))
+        return next((each for each in groups if each.group == lane.group), None)
 
     async def trim(self, stream: Stream, partition: str) -> int:
         """Drop what every group has acknowledged and the retention does not keep."""

@@ -106,10 +106,10 @@ class Settling:
         silence = int(max(SILENCE_S, 4 * lane.stream.lease.total_seconds()) * 1000)
         await self._settle("reap", [lane.key], (lane.group, silence, lane.consumer if leaving else ""))
 
-    async def backlog(self, stream: Stream, partition: str) -> Sequence[Backlog]:
-        """Return how the groups of a partition stand."""
-        rows = await self._settle("backlog", [stream.physical(partition)], [NOBODY])
-        return [backlog_of(row) for row in rows or ()]
+    async def backlog(self, lane: Lane) -> Backlog | None:
+        """Return how the group stands."""
+        rows = await self._settle("backlog", [lane.key], (NOBODY, lane.group))
+        return backlog_of(rows[0]) if rows else None
 
     async def _settle(self, script: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         return await settled(self._connections.settler.script(script, keys, args), gone=None)

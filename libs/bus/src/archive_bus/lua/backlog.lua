@@ -1,17 +1,15 @@
 #!lua flags=no-writes
--- Say how the groups of a stream stand. Returns for each {name, lag or -1, pending, id of the oldest entry that is not
--- handled or nothing, ms since one of its consumers asked or -1, consumers, dead letters}. A stream that does not exist
--- has no groups.
--- KEYS: stream   ARGV: the consumer that stands for nobody
+-- Say how the groups of a stream stand, or one of them: a service may not look at the dead letters of others. Returns
+-- for each {name, lag or -1, pending, id of the oldest entry that is not handled or nothing, ms since one of its
+-- consumers asked or -1, consumers, dead letters}. A stream that does not exist has no groups.
+-- KEYS: stream   ARGV: the consumer that stands for nobody, the group or nothing for all
 local function pairs_of(row)
   local info = {}
   for i = 1, #row, 2 do info[row[i]] = row[i + 1] end
   return info
 end
 if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
-local found = {}
-for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local group = pairs_of(row)
+local function standing_of(group)
   local oldest = ''
   if group['pending'] > 0 then
     oldest = redis.call('XPENDING', KEYS[1], group['name'])[2]
@@ -28,6 +26,11 @@ for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     end
   end
   local dead = redis.call('XLEN', KEYS[1] .. ':' .. group['name'] .. ':dead')
-  found[#found + 1] = {group['name'], group['lag'] or -1, group['pending'], oldest, silent, consumers, dead}
+  return {group['name'], group['lag'] or -1, group['pending'], oldest, silent, consumers, dead}
+end
+local found = {}
+for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local group = pairs_of(row)
+  if not ARGV[2] or group['name'] == ARGV[2] then found[#found + 1] = standing_of(group) end
 end
 return found
