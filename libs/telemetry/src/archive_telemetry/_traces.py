@@ -12,6 +12,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracerProvider, Span, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from archive_telemetry._settings import EdgeSettings
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -36,11 +38,14 @@ def extract(traceparent: str, tracestate: str = "") -> Context:
 
 
 def tracer_for(name: str) -> Tracer:
-    """Return the tracer whose spans carry `service.name=name`, whatever else runs in this process."""
+    """Return the tracer whose spans carry `service.name=name`, whatever else runs in this process.
+
+    Where nothing is exported it is one that does nothing, which is cheaper than spans that nobody records.
+    """
     provider = trace.get_tracer_provider()
-    return (
-        provider.for_service(name).get_tracer(name) if isinstance(provider, ServiceTracers) else trace.get_tracer(name)
-    )
+    if isinstance(provider, ServiceTracers):
+        return provider.for_service(name).get_tracer(name)
+    return trace.get_tracer(name) if EdgeSettings.from_env().trace_export else NoOpTracerProvider().get_tracer(name)
 
 
 @contextmanager

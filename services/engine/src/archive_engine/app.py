@@ -13,10 +13,10 @@ from archive_bus import Bus, BusOptions, connect
 from archive_contracts.chat import Capability, ChatDelta
 from archive_contracts.engine import EmbedRequested, EngineSpec, GenerateRequested
 from archive_engine.adapters.backlog import Backlog
-from archive_engine.adapters.embedders import BuiltInEmbedder, ServerEmbedder
 from archive_engine.adapters.keys import Keys
 from archive_engine.adapters.measuring import GenAiMetrics
 from archive_engine.adapters.probes import BuiltInProbe, ServerProbe
+from archive_engine.adapters.server_embedder import ServerEmbedder
 from archive_engine.adapters.upstream_reply import Timeouts
 from archive_engine.domain.guard import Guard
 from archive_engine.handlers.embedding import Embedding
@@ -127,6 +127,7 @@ async def _open(
 ) -> Served:
     if settings.kind != "minilm":
         return await _open_server(settings, spec, bus, stack, key=key)
+    from archive_engine.adapters.built_in import BuiltInEmbedder
     from archive_engine.adapters.minilm import WINDOW, MiniLM
 
     model = await asyncio.to_thread(MiniLM.open, settings.model_dir, threads=settings.threads)

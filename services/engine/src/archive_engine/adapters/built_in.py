@@ -1,18 +1,16 @@
-"""The two sources of vectors: the built-in model, and any server with ``/v1/embeddings``."""
+"""Vectors of the built-in model."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from archive_contracts.engine import EmbedRequested
 from archive_engine.adapters.minilm import MiniLM
-from archive_engine.adapters.openai_http import OpenAIBackend
-from archive_engine.domain.errors import BadTokens, UpstreamMalformed
+from archive_engine.adapters.vectors import packed
+from archive_engine.domain.errors import BadTokens
 from archive_engine.domain.ports import Vectors
 
 SLICE_CHARS = 2_000
@@ -43,7 +41,7 @@ class BuiltInEmbedder:
             counts += taken
             tokens += used
         matrix = np.concatenate(rows) if rows else np.empty((0, self._model.dimensions), np.float32)
-        return _vectors(self._model.model_id, matrix, counts, tokens, dimensions)
+        return packed(self._model.model_id, matrix, counts, tokens, dimensions)
 
     async def _embed_tokens(self, request: EmbedRequested) -> Vectors:
         if any(not 0 <= token < self._model.vocabulary for tokens in request.tokens for token in tokens):
@@ -58,7 +56,7 @@ class BuiltInEmbedder:
                 rows.append(await loop.run_in_executor(self._thread, self._model.embed_tokens, [tokens]))
         used = sum(len(tokens) for tokens in request.tokens)
         matrix = np.concatenate(rows)
-        return _vectors(self._model.model_id, matrix, [1] * len(rows), used, request.dimensions)
+        return packed(self._model.model_id, matrix, [1] * len(rows), used, request.dimensions)
 
     def _run(self, texts: Sequence[str], windowed: bool) -> tuple[npt.NDArray[np.float32], list[int], int]:
         tokens = sum(self._model.count_tokens(text) for text in texts)
@@ -66,31 +64,6 @@ class BuiltInEmbedder:
             return self._model.embed(texts), [1] * len(texts), tokens
         found = self._model.embed_windows(texts)
         return np.concatenate([text.vectors for text in found]), [len(text.vectors) for text in found], tokens
-
-
-class ServerEmbedder:
-    """A server with ``/v1/embeddings``; a text longer than its window is cut by the server itself."""
-
-    def __init__(self, backend: OpenAIBackend, *, model: str) -> None:
-        self._backend = backend
-        self._model = model
-
-    async def embed(self, request: EmbedRequested) -> Vectors:
-        """Return one vector a text or array of tokens, windowed or not."""
-        model = self._model or request.model
-        body: dict[str, Any] = {"model": model, "input": request.tokens or request.texts, "encoding_format": "float"}
-        reply = await self._backend.embeddings(json.dumps(body))
-        try:
-            decoded: dict[str, Any] = json.loads(reply)
-            rows = sorted(decoded["data"], key=lambda row: row["index"])
-            matrix = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
-            usage: dict[str, Any] = decoded.get("usage") or {}
-            tokens = int(usage.get("prompt_tokens", 0))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UpstreamMalformed(
-                "The engine's answer holds no embeddings.", next_step="Check that it serves /v1/embeddings."
-            ) from error
-        return _vectors(model, matrix, [1] * len(rows), tokens, request.dimensions)
 
 
 def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -104,12 +77,3 @@ def _slices(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         size += len(text)
     if piece:
         yield piece
-
-
-def _vectors(
-    model: str, matrix: npt.NDArray[np.float32], counts: Sequence[int], tokens: int, dimensions: int | None
-) -> Vectors:
-    if dimensions and dimensions < matrix.shape[1]:
-        matrix = matrix[:, :dimensions]
-        matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
-    return Vectors(model, matrix.shape[1], np.ascontiguousarray(matrix, dtype="<f4").tobytes(), tuple(counts), tokens)
