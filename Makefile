@@ -98,7 +98,7 @@ chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED
 
 guarantees: dev ## Run the tests that prove the bus's guarantees and write their table into its README
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m guarantee --record-guarantees .bench/guarantees.json \
-		libs/bus tests/chaos $(ARGS)
+		libs/bus tests/chaos tests/bench $(ARGS)
 	@$(BIN)/python -m archive_testkit.guarantees .bench/guarantees.json libs/bus/README.md
 
 bench-bus: $(VENV)/.installed-bench ## Measure what a message costs, beside redis-py, FastStream, taskiq and dramatiq
