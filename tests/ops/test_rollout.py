@@ -1,0 +1,213 @@
+"""Every process is replaced while people work: each drains inside its grace, and no request fails."""
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+import yaml
+
+from archive_testkit.fault_engine import fault_engine
+from archive_testkit.system import ArchiveSystem
+
+WAVES = (
+    ("gateway", "engine-embed", "engine-mock-a", "agent", "memory"),
+    ("gateway-2", "engine-embed-2", "engine-mock-b", "router", "librarian", "tool-runner", "console"),
+)
+"""What is ended at once. Of gateways and of engines for a model one always stays; work for others waits on the bus."""
+BACK_S = 90.0
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("rollout")]
+
+
+@dataclass
+class Rollout:
+    """What callers got, by kind of request, and how processes ended."""
+
+    answers: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    log: str = ""
+
+    def note(self, kind: str, answer: str) -> None:
+        """Count one answer."""
+        self.answers.setdefault(kind, Counter())[answer] += 1
+
+
+class Traffic:
+    """Callers that ask again and again, each on connections of its own, until told to stop."""
+
+    def __init__(self, url: str, rollout: Rollout) -> None:
+        self._url = url
+        self._rollout = rollout
+        self._stop = threading.Event()
+        kinds: dict[str, Callable[[httpx.Client, int], str]] = {
+            "chat": _chat,
+            "embedding": _embed,
+            "search": _search,
+            "document": _document,
+        }
+        self._threads = [threading.Thread(target=self._ask, args=(kind, ask)) for kind, ask in kinds.items()]
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(120)
+
+    def count(self) -> int:
+        """Return how many answers there are of the kind with the fewest."""
+        return min((sum(told.values()) for told in list(self._rollout.answers.values())), default=0)
+
+    def _ask(self, kind: str, ask: Callable[[httpx.Client, int], str]) -> None:
+        for number in itertools.count():
+            if self._stop.is_set():
+                return
+            self._rollout.note(kind, self._persist(ask, number))
+
+    def _persist(self, ask: Callable[[httpx.Client, int], str], number: int) -> str:
+        """Ask as official clients do: twice more when the connection breaks, which a closing listener may do to it."""
+        error = ""
+        for _ in range(3):
+            try:
+                with httpx.Client(base_url=self._url, timeout=120) as http:
+                    return ask(http, number)
+            except httpx.TransportError as broken:
+                error = repr(broken)
+        return error
+
+
+def _chat(http: httpx.Client, number: int) -> str:
+    body = {"model": "mock", "messages": [{"role": "user", "content": f"Say {number}."}], "stream": True}
+    with http.stream("POST", "/v1/chat/completions", json=body) as reply:
+        text = reply.read().decode()
+    return "done" if "[DONE]" in text and '"error"' not in text else f"{reply.status_code} {text[-300:]}"
+
+
+def _embed(http: httpx.Client, number: int) -> str:
+    reply = http.post("/v1/embeddings", json={"model": "auto", "input": f"text number {number}"})
+    return "done" if reply.status_code == 200 else f"{reply.status_code} {reply.text[:300]}"
+
+
+def _search(http: httpx.Client, number: int) -> str:
+    """Memory has one owner: where its restart takes longer than a search may, the caller is told to ask again."""
+    question = {"query": f"who is number {number}?", "top_k": 1}
+    for _ in range(5):
+        if http.post("/library/search", json=question).status_code == 200:
+            return "done"
+    reply = http.post("/library/search", json=question)
+    return "done" if reply.status_code == 200 else f"{reply.status_code} {reply.text[:300]}"
+
+
+def _document(http: httpx.Client, number: int) -> str:
+    text = f"The keeper of gate {number} is called Ansel {number}. ".encode() * 3
+    job_id = http.post("/v1/documents", files={"file": (f"gate-{number}.txt", text)}).json()["job_id"]
+    until = time.monotonic() + 110
+    while time.monotonic() < until:
+        reply = http.get(f"/v1/jobs/{job_id}")
+        if reply.status_code != 200:
+            return f"{reply.status_code} {reply.text[:300]}"
+        if (status := reply.json()["status"]) in {"done", "failed", "partial", "cancelled"}:
+            return str(status)
+        time.sleep(0.2)
+    return "late"
+
+
+@pytest.fixture(scope="module")
+def mock_engine() -> Iterator[str]:
+    """A model server that takes a second for its answer, so that work is under way at every moment."""
+    started, stop, found = threading.Event(), threading.Event(), list[str]()
+
+    async def serve() -> None:
+        async with fault_engine() as engine:
+            engine.routes["/v1/models"] = {"object": "list", "data": [{"id": "mock", "object": "model"}]}
+            engine.answers(*("word " for _ in range(10)), pause_s=0.1)
+            found.append(engine.url)
+            started.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert started.wait(30)
+    yield found[0]
+    stop.set()
+    thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def rollout(tmp_path_factory: pytest.TempPathFactory, mock_engine: str) -> Iterator[Rollout]:
+    """One rolling restart of everything under traffic."""
+    home = tmp_path_factory.mktemp("rollout") / "home"
+    home.mkdir()
+    engine = {"pool": "mock", "base_url": f"{mock_engine.rstrip('/')}/v1", "model": "mock"}
+    engines = [engine | {"name": name} for name in ("mock-a", "mock-b")]
+    (home / "engines.yaml").write_text(yaml.safe_dump({"engines": engines}))
+    system = ArchiveSystem(home, options=("--no-model", "--scale", "gateway=2", "engine-embed=2")).start()
+    seen = Rollout()
+    try:
+        wait_for(lambda: {"engine-mock-a", "engine-mock-b"} <= ready(system).keys() and _chat_works(system.url))
+        with Traffic(system.url, seen) as traffic:
+            wait_for(lambda: traffic.count() >= 1)
+            for wave in WAVES:
+                restart(system, wave)
+                at = {kind: sum(told.values()) for kind, told in seen.answers.items()}
+                wait_for(lambda at=at: all(sum(seen.answers[kind].values()) > before for kind, before in at.items()))
+        seen.log = (home / "logs" / "supervisor.log").read_text()
+        yield seen
+    finally:
+        system.stop()
+
+
+def _chat_works(url: str) -> bool:
+    with httpx.Client(base_url=url, timeout=60) as http:
+        return _chat(http, 0) == "done"
+
+
+def ready(system: ArchiveSystem) -> dict[str, int]:
+    """Return the process ids of what is ready, by name."""
+    return {found["name"]: found["pid"] for found in system.run_info["processes"] if found["state"] == "ready"}
+
+
+def restart(system: ArchiveSystem, names: tuple[str, ...]) -> None:
+    """Ask processes to end, as a rollout does, and wait until others have taken their places."""
+    before = {name: system.pid_of(name) for name in names}
+    for pid in before.values():
+        os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: all(ready(system).get(name, pid) != pid for name, pid in before.items()))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + BACK_S
+    while True:
+        try:
+            if condition():
+                return
+        except (OSError, ValueError, httpx.HTTPError):
+            pass
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("kind", ["chat", "embedding", "search", "document"])
+def test_no_request_fails(rollout: Rollout, kind: str) -> None:
+    assert set(rollout.answers[kind]) == {"done"}
+
+
+@pytest.mark.parametrize("name", [name for wave in WAVES for name in wave])
+def test_process_drains_inside_its_grace(rollout: Rollout, name: str) -> None:
+    ends = re.findall(rf"^\S+ {name} died exit code (\d+)", rollout.log, re.MULTILINE)
+    assert ends == ["0"], "a process ends with 1 when its drain took longer than its grace"
+
+
+def test_work_was_under_way(rollout: Rollout) -> None:
+    assert all(sum(told.values()) >= len(WAVES) + 1 for told in rollout.answers.values())
