@@ -150,10 +150,10 @@ ENGINE_EVENTS = Stream(
 )
 ENGINE_REGISTRY = Stream(
     name="engine.registry",
-    about="Engines added and removed by API: the list is its fold, and hosts of workers follow it.",
+    about="Engines added and removed by API and page: the list is its fold, and hosts of workers follow it.",
     messages=(engine.RegisterEngine, engine.RemoveEngine),
-    producers=("gateway",),
-    followers=("engine", "gateway"),
+    producers=("gateway", "console"),
+    followers=("engine", "gateway", "console"),
     kind=Kind.JOURNAL,
     retention=timedelta(days=3650),
 )

@@ -1,5 +1,6 @@
 """The console with its real store and a real bus, behind its ASGI door."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,8 +13,9 @@ import pytest
 
 from archive_console.app import build
 from archive_console.settings import Settings
-from archive_testkit.peers import listening
+from archive_testkit.peers import LOOK_S, WITHIN_S, listening
 
+LATE = '<p class="waiting"><span></span>Reading</p>'
 TOKEN = re.compile(r'name="form" value="([0-9a-f]+)"')
 
 
@@ -34,6 +36,13 @@ class Running:
         found = TOKEN.search((await self.http.get(path)).text)
         assert found is not None
         return found[1]
+
+    async def page(self, path: str) -> str:
+        """Return a page once what it shows has come: one that has to wait for it is sent without."""
+        async with asyncio.timeout(WITHIN_S):
+            while LATE in (shown := (await self.http.get(path)).text):
+                await asyncio.sleep(LOOK_S)
+        return shown
 
     async def post(self, path: str, **fields: Any) -> httpx.Response:
         """Send a form as the page would."""

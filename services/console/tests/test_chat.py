@@ -74,7 +74,7 @@ async def asked(console: Any, text: str = "Hi there", **fields: Any) -> AsyncGen
 
 async def streamed(console: Any, turn: str) -> str:
     """Return the whole stream of an answer."""
-    return str((await console.http.get(f"/turns/{turn}/events")).text)
+    return str(await console.page(f"/turns/{turn}/events"))
 
 
 async def test_answer_streams_and_stays(console: Any, router: Router) -> None:
@@ -110,7 +110,7 @@ async def test_lost_answer_says_so(start: Any, tmp_path: Path, until: Any) -> No
     async with start() as console:
 
         async def told() -> bool:
-            return "was interrupted" in (await console.http.get("/chat/c")).text
+            return "was interrupted" in await console.page("/chat/c")
 
         await until(told)
 
@@ -152,7 +152,7 @@ async def test_retry_and_edit_replace_the_answer(console: Any, router: Router) -
     await streamed(console, second)
     page = (await console.http.get(path)).text
     assert ("Another answer" in page, "Hello" in page) == (True, False)
-    assert "First?" in (await console.http.get(f"{path}?edit={second}")).text
+    assert "First?" in await console.page(f"{path}?edit={second}")
     edited = await console.post(f"{path}/turns", text="Edited?", mode="chat", supersedes=second)
     await streamed(console, edited.headers["location"].partition("#turn-")[2])
     page = (await console.http.get(path)).text
@@ -231,7 +231,7 @@ async def test_deleted_conversation_leaves_nothing(console: Any, router: Router)
     assert (await console.post(f"{path}/delete")).status_code == 303
     for gone in (path, f"/turns/{turn}/events", f"{path}/export.md"):
         assert (await console.http.get(gone)).status_code == 404
-    found = (await console.http.get("/?q=quokkaberry")).text
+    found = await console.page("/?q=quokkaberry")
     assert "Nothing found." in found
     assert b"quokkaberry" not in console.bytes()
 
@@ -240,7 +240,7 @@ async def test_conversation_is_named_found_exported(console: Any, router: Router
     async with asked(console, "How tall?") as (path, turn):
         await streamed(console, turn)
     await console.post(f"{path}/rename", title="  Heights of <towers> ")
-    assert "Heights of &lt;towers&gt;" in (await console.http.get("/?q=heights")).text
+    assert "Heights of &lt;towers&gt;" in await console.page("/?q=heights")
     assert (await console.post(f"{path}/rename", title=" ")).status_code == 400
     exported = await console.http.get(f"{path}/export.md")
     assert exported.text.startswith("# Heights of <towers>\n")
@@ -279,7 +279,7 @@ async def test_list_of_conversations_is_paged(start: Any, tmp_path: Path) -> Non
                 "default", RecordAnswer(conversation_id=name, turn_id=name, status="done", ended_at=asked_at)
             )
     async with start() as console:
-        first, second = [(await console.http.get(f"/?q=word&from={start}")).text for start in (0, 50)]
+        first, second = [await console.page(f"/?q=word&from={start}") for start in (0, 50)]
     assert first.count('<li><a href="/chat/c') == 50
     assert second.count('<li><a href="/chat/c') == 11
     assert ("from=50" in first, "from=0" in second, "from=100" in second) == (True, True, False)

@@ -31,13 +31,13 @@ async def test_every_answer_is_guarded(console: Any) -> None:
 
 
 async def test_page_asks_nobody_else(console: Any) -> None:
-    page = (await console.http.get("/")).text
+    page = await console.page("/")
     for attribute in ('src="http', 'href="http', "<style", "<script>", " style=", " onclick="):
         assert attribute not in page
 
 
 async def test_static_files_are_kept_for_good(console: Any) -> None:
-    page = (await console.http.get("/")).text
+    page = await console.page("/")
     path = page.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
     found = await console.http.get(path)
     assert "immutable" in found.headers["cache-control"]

@@ -34,11 +34,11 @@ async def journal(bus_as: Any) -> AsyncIterator[Any]:
 
 
 async def test_jobs_of_all_tenants_are_listed(console: Any, journal: Any) -> None:
-    assert "No jobs yet" in (await console.http.get("/system/jobs")).text
+    assert "No jobs yet" in await console.page("/system/jobs")
     running = JobProgressed(job_id="a", phase="extracting", pages_done=3, pages_total=12, eta_s=7.0)
     await journal(queued("a", tenant="acme"), running, tenant="acme")
     await journal(JobQueued(job_id="b", kind="ingest", filename=HOSTILE))
-    page = (await console.http.get("/system/jobs")).text
+    page = await console.page("/system/jobs")
     assert ("extracting · 3 of 12 pages · about 7 s left" in page, "acme" in page) == (True, True)
     assert ("&lt;script&gt;" in page, "<script>alert" in page) == (True, False)
 
@@ -46,17 +46,17 @@ async def test_jobs_of_all_tenants_are_listed(console: Any, journal: Any) -> Non
 async def test_failed_job_says_what_to_do(console: Any, journal: Any) -> None:
     await journal(queued("bad"), JobFinished(job_id="bad", status="failed", error=DAMAGED))
     await journal(queued("good"), JobFinished(job_id="good", status="done", pages=2, chunks=9))
-    page = (await console.http.get("/system/jobs?view=failed")).text
+    page = await console.page("/system/jobs?view=failed")
     assert "The file is damaged. Export it again." in page
     assert "good.pdf" not in page
-    assert "No job is like that" in (await console.http.get("/system/jobs?q=nonsense")).text
-    assert "bad.pdf" in (await console.http.get("/system/jobs?q=CORRUPT")).text
+    assert "No job is like that" in await console.page("/system/jobs?q=nonsense")
+    assert "bad.pdf" in await console.page("/system/jobs?q=CORRUPT")
 
 
 async def test_job_tells_what_it_went_through(console: Any, journal: Any) -> None:
     steps = [JobProgressed(job_id="a", phase="extracting", pages_done=page, pages_total=9) for page in range(9)]
     await journal(queued("a"), *steps, JobFinished(job_id="a", status="failed", error=DAMAGED))
-    page = (await console.http.get("/system/jobs/a")).text
+    page = await console.page("/system/jobs/a")
     assert page.count("<span>extracting</span>") == 1
     assert ("corrupt" in page, "Export it again." in page, "Reason" in page) == (True, True, False)
     assert (await console.http.get("/system/jobs/nobody")).status_code == 404
@@ -72,7 +72,7 @@ async def test_operator_cancels_with_a_reason(console: Any, journal: Any, bus_as
         assert await bus.cancelled("a")
     assert entries[-1].message == JobFinished(job_id="a", status="cancelled")
     assert entries[-1].envelope.tenant == "acme"
-    assert "it hangs" in (await console.http.get("/system/actions")).text
+    assert "it hangs" in await console.page("/system/actions")
     assert (await console.post("/system/jobs/a/cancel", reason="again")).status_code == 400
 
 

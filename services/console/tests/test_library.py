@@ -102,8 +102,8 @@ async def test_nothing_is_not_uploaded(console: Any, ingested: list[IngestDocume
 
 
 async def test_sample_is_offered_and_added(console: Any, memory: Memory, ingested: list[Any], until: Any) -> None:
-    assert "Add the sample" in (await console.http.get("/documents")).text
-    assert "Try a sample" in (await console.http.get("/")).text
+    assert "Add the sample" in await console.page("/documents")
+    assert "Try a sample" in await console.page("/")
     await console.post("/documents/sample")
 
     async def added() -> bool:
@@ -132,11 +132,11 @@ async def test_hostile_names_do_nothing(console: Any, memory: Memory) -> None:
 
 async def test_list_of_many_is_paged(console: Any, memory: Memory) -> None:
     memory.documents = [info(f"file-{number:05}.pdf", id=f"d{number}") for number in range(10_000)]
-    first = (await console.http.get("/documents")).text
+    first = await console.page("/documents")
     assert (first.count("<tr id="), "file-00049.pdf" in first, "page=1" in first) == (50, True, True)
-    last = (await console.http.get("/documents?page=199")).text
+    last = await console.page("/documents?page=199")
     assert ("file-09999.pdf" in last, "page=200" in last) == (True, False)
-    found = (await console.http.get("/documents?q=file-07777")).text
+    found = await console.page("/documents?q=file-07777")
     assert (found.count("<tr id="), "file-07777.pdf" in found) == (1, True)
 
 
@@ -148,7 +148,7 @@ async def test_progress_is_shown_and_cancelled(console: Any, memory: Memory, bus
             JobProgressed(job_id="j", phase="extracting", pages_done=3, pages_total=12, eta_s=9),
         ):
             await bus.append(event, to=JOBS_JOURNAL, entity="j")
-        page = (await console.http.get("/documents")).text
+        page = await console.page("/documents")
         assert "3 of 12 pages · about 9 s left" in page
         assert (await console.post("/documents/d/cancel")).status_code == 303
         ending = (await bus.journal(JOBS_JOURNAL, "j"))[-1].message
@@ -165,14 +165,14 @@ async def test_source_opens_at_its_page(console: Any, memory: Memory, tmp_path: 
     ref = await open_blobs(f"file://{tmp_path}/blobs").put(pieces())
     memory.documents = [info(blob=str(ref), size=ref.size)]
     mark = FACT.sentence.replace(" ", "+")
-    page = (await console.http.get(f"/documents/d?page={FACT.page}&mark={mark}")).text
+    page = await console.page(f"/documents/d?page={FACT.page}&mark={mark}")
     assert f"/documents/d/pages/{FACT.page}.png?width=1600" in page
     assert 'class="marker"' in page
     assert f"<mark>{FACT.sentence}</mark>" in page
     picture = await console.http.get(f"/documents/d/pages/{FACT.page}.png?width=960")
     assert picture.content.startswith(b"\x89PNG")
     assert (await console.http.get("/documents/d/pages/13.png")).status_code == 404
-    assert (await console.http.get("/documents/d?page=99")).text.count('value="12"') == 1
+    assert (await console.page("/documents/d?page=99")).count('value="12"') == 1
     content = await console.http.get("/documents/d/file")
     assert content.headers["content-type"] == "application/octet-stream"
     assert content.content == pdf()
@@ -181,7 +181,7 @@ async def test_source_opens_at_its_page(console: Any, memory: Memory, tmp_path: 
 async def test_text_is_marked_in_place(console: Any, memory: Memory) -> None:
     memory.documents = [info("a.md", format="md", pages=0)]
     memory.text = "One <b>. Two three four. Five."
-    page = (await console.http.get("/documents/d?mark=two+three+four.")).text
+    page = await console.page("/documents/d?mark=two+three+four.")
     assert 'One &lt;b&gt;. <mark id="marked">Two three four.</mark> Five.' in page
 
 

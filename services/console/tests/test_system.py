@@ -48,7 +48,7 @@ async def test_pages_show_and_stream(console: Any, part: str) -> None:
 
 
 async def test_overview_counts_groups(console: Any, dead: list[str]) -> None:
-    page = (await console.http.get("/system")).text
+    page = await console.page("/system")
     assert '<th scope="row">router</th>' in page
     assert '<div class="bad"><dt><a href="/system/dead">Dead letters</a></dt><dd>2</dd>' in page
 
@@ -56,9 +56,9 @@ async def test_overview_counts_groups(console: Any, dead: list[str]) -> None:
 async def test_message_is_decoded_with_its_cause(console: Any, bus_as: Any) -> None:
     async with bus_as("gateway") as bus:
         await bus.publish(ChatRequested(body="{}", model=HOSTILE), to=CHAT_REQUESTS)
-    page = (await console.http.get("/system/streams/chat.requests")).text
+    page = await console.page("/system/streams/chat.requests")
     entry = page.partition("/messages/")[2].partition("?")[0]
-    message = (await console.http.get(f"/system/streams/chat.requests/messages/{entry}?partition=0")).text
+    message = await console.page(f"/system/streams/chat.requests/messages/{entry}?partition=0")
     assert "chat.requested.v1" in message
     assert HOSTILE not in message
     assert "&lt;script&gt;" in message
@@ -66,11 +66,11 @@ async def test_message_is_decoded_with_its_cause(console: Any, bus_as: Any) -> N
 
 
 async def test_dead_letters_are_filtered_and_read(console: Any, dead: list[str]) -> None:
-    page = (await console.http.get("/system/dead")).text
+    page = await console.page("/system/dead")
     assert page.count('href="/system/dead/') >= 2
     assert HOSTILE not in page
-    assert "No dead letters match" in (await console.http.get("/system/dead?q=nonsense")).text
-    letter = (await console.http.get(f"/system/dead/{dead[0]}")).text
+    assert "No dead letters match" in await console.page("/system/dead?q=nonsense")
+    letter = await console.page(f"/system/dead/{dead[0]}")
     assert ("no lane for" in letter, HOSTILE in letter) == (True, False)
     assert (await console.http.get("/system/dead/1-1")).status_code >= 400
 
@@ -102,9 +102,9 @@ async def test_drop_needs_a_reason(console: Any, dead: list[str], redis_url: str
 
 
 async def test_actions_tell_who_and_why(console: Any, dead: list[str]) -> None:
-    assert "Nothing was done by hand" in (await console.http.get("/system/actions")).text
+    assert "Nothing was done by hand" in await console.page("/system/actions")
     await console.post("/system/dead/drop", letter=dead[0], reason=f"a {HOSTILE}")
-    page = (await console.http.get("/system/actions")).text
+    page = await console.page("/system/actions")
     assert "dropped dead letters" in page
     assert "<td>anybody</td>" in page
     assert dead[0] in page
@@ -112,8 +112,8 @@ async def test_actions_tell_who_and_why(console: Any, dead: list[str]) -> None:
 
 
 async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: Any) -> None:
-    assert "No engine is alive" in (await console.http.get("/system/engines")).text
-    assert "Only the bundled model answers" in (await console.http.get("/")).text
+    assert "No engine is alive" in await console.page("/system/engines")
+    assert "Only the bundled model answers" in await console.page("/")
     beat = EngineRegistered(
         worker="w", engine="vllm", pool="large", models=(ModelCard(id=HOSTILE),), capabilities=("chat",), slots=4
     )
@@ -121,9 +121,9 @@ async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: 
         await bus.publish(beat, to=ENGINE_EVENTS)
 
     async def listed() -> bool:
-        return "vllm" in (await console.http.get("/system/engines")).text
+        return "vllm" in await console.page("/system/engines")
 
     await until(listed)
-    page = (await console.http.get("/")).text
+    page = await console.page("/")
     assert ("Only the bundled model answers" in page, HOSTILE in page) == (False, False)
     assert "&lt;script&gt;" in page

@@ -10,6 +10,7 @@ from archive_blobs import open_blobs
 from archive_bus import Bus, BusOptions, Operator, connect
 from archive_console.adapters.answering import Answering
 from archive_console.adapters.engines import EngineWatch
+from archive_console.adapters.finding import Finder
 from archive_console.adapters.jobs import JobBoard
 from archive_console.adapters.keys import KeyFollower
 from archive_console.adapters.live import Live
@@ -57,6 +58,7 @@ def build(settings: Settings) -> App:
         answers=answers,
         live=live,
         engines=engines,
+        finder=Finder(settings.engine_ports, clock=time.monotonic),
         jobs=JobBoard(operator),
         pages=pages,
         templates=Templates(),

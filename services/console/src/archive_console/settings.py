@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archive_console.domain.door import is_loopback
+from archive_finding import USUAL
 
 
 class Settings(BaseSettings):
@@ -35,6 +36,8 @@ class Settings(BaseSettings):
     operator_state_url: str = ""
     tenant: str = "default"
     max_upload_mb: float = Field(default=200.0, gt=0)
+    engine_ports: tuple[int, ...] = tuple(port for port, _ in USUAL)
+    """Ports of this machine on which model servers of other programs are looked for; empty looks for none."""
     answer_timeout_s: float = Field(default=600.0, gt=0)
     """How long an answer may take, to its last word."""
 

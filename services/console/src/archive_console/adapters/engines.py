@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from archive_bus import Bus
-from archive_contracts.engine import EngineLeft, EngineRegistered
-from archive_contracts.streams import ENGINE_EVENTS
+from archive_console.domain.engines import chatting
+from archive_contracts.engine import EVERY_ENGINE, EngineLeft, EngineRegistered, EngineRegistry, EngineSpec
+from archive_contracts.streams import ENGINE_EVENTS, ENGINE_REGISTRY
 
 BACKLOG = timedelta(seconds=10)
 MISSED_BEATS = 3
@@ -37,18 +38,14 @@ class EngineWatch:
 
     def models(self) -> list[str]:
         """Return the models that can chat."""
-        found = {
-            card.id
-            for worker in self.workers()
-            if worker.healthy and "chat" in worker.capabilities
-            for card in worker.models
-        }
+        found = {card.id for worker in chatting(self.workers()) for card in worker.models}
         return sorted(found)
 
-    def only_bundled(self) -> bool:
-        """Whether nobody answers chats but the model that comes with the system."""
-        chatting = {worker.engine for worker in self.workers() if "chat" in worker.capabilities}
-        return chatting <= {"bundled"}
+    async def registered(self) -> list[EngineSpec]:
+        """Return the engines that were added by hand. Raises BusError."""
+        received = await self._bus.journal(ENGINE_REGISTRY, EVERY_ENGINE)
+        specs = EngineRegistry(entry.message for entry in received).specs
+        return [specs[name] for name in sorted(specs)]
 
     def _forget(self) -> None:
         now = self._clock()

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from archive_bus import NoSuchLog
 from archive_console.domain.answers import Answer
 from archive_console.domain.conversations import Conversation, Turn, as_json, as_markdown
+from archive_console.domain.engines import only_bundled, preferred_model
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.routes.asking import library
 from archive_console.routes.events import event, streamed
@@ -52,7 +53,9 @@ async def _show(visit: Visit, conversation: Conversation | None) -> Response:
         older=offset + LISTED if len(headings) > LISTED else None,
         words=words,
         models=visit.desk.engines.models(),
-        only_bundled=visit.desk.engines.only_bundled(),
+        model=turns[-1].model if turns else preferred_model(visit.desk.engines.workers()),
+        only_bundled=only_bundled(visit.desk.engines.workers()),
+        asked=visit.word("ask")[:2000],
         documents=await library(visit),
         chosen=visit.request.query_params.getlist("document"),
         mode=visit.word("mode") or (turns[-1].mode if turns else ""),

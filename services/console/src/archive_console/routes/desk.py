@@ -10,9 +10,10 @@ from archive_bus import Bus, Operator
 from archive_console.domain.answers import Answer
 from archive_console.domain.conversations import Turn
 from archive_console.domain.door import Locks, Signer
+from archive_console.domain.engines import Server
 from archive_console.domain.jobs import JobRecord, Told
 from archive_console.domain.ports import Change, Conversations, Pages
-from archive_contracts.engine import EngineRegistered
+from archive_contracts.engine import EngineRegistered, EngineSpec
 
 Check = Callable[[], Awaitable[str | None]]
 
@@ -60,8 +61,16 @@ class Engines(Protocol):
         """Return the models that can chat."""
         ...
 
-    def only_bundled(self) -> bool:
-        """Whether nobody but the bundled model answers chats."""
+    async def registered(self) -> list[EngineSpec]:
+        """Return the engines that were added by hand. Raises BusError."""
+        ...
+
+
+class Finding(Protocol):
+    """Looks for model servers of other programs."""
+
+    async def found(self) -> Sequence[Server]:
+        """Return those that answer on this machine."""
         ...
 
 
@@ -105,6 +114,7 @@ class Desk:
     answers: Answers
     live: Watching
     engines: Engines
+    finder: Finding
     jobs: Jobs
     pages: Pages
     templates: Renderer

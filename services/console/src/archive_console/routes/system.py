@@ -13,6 +13,7 @@ from archive_console.domain.errors import NotThere
 from archive_console.domain.overview import overview
 from archive_console.routes.acting import note, reason_of
 from archive_console.routes.asking import FIRST_S
+from archive_console.routes.engines import engines
 from archive_console.routes.events import streamed, watched
 from archive_console.routes.jobs import board
 from archive_console.routes.visit import Visit, text
@@ -51,10 +52,6 @@ async def _dead(visit: Visit) -> Values:
     return {"letters": found, "stream": stream, "group": group, "words": visit.word("q")}
 
 
-async def _engines(visit: Visit) -> Values:
-    return {"workers": visit.desk.engines.workers()}
-
-
 async def _actions(visit: Visit) -> Values:
     """Return what operators did, the latest first."""
     entries = await visit.desk.operator.messages.latest(OPERATOR_ACTIONS, count=ACTIONS)
@@ -67,7 +64,7 @@ PARTS: Mapping[str, Callable[[Visit], Awaitable[Values]]] = {
     "overview": _overview,
     "streams": _streams,
     "dead": _dead,
-    "engines": _engines,
+    "engines": engines,
     "actions": _actions,
     "jobs": board,
 }

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from archive_console.routes import chat, documents, files, jobs, probes, session, system
+from archive_console.routes import chat, documents, engines, files, jobs, probes, session, system
 from archive_console.routes.desk import Desk
 from archive_console.routes.visit import Visit
 
@@ -31,6 +31,7 @@ _GET: tuple[tuple[str, Handler], ...] = (
     ("/system", system.show),
     ("/system/streams/{stream}", system.show_stream),
     ("/system/streams/{stream}/messages/{entry}", system.show_message),
+    ("/system/offers/events", engines.watch_offers),
     ("/system/{part}/events", system.watch),
     ("/system/jobs/{job}", jobs.show_job),
     ("/system/jobs/{job}/events", jobs.watch_job),
@@ -55,6 +56,8 @@ _POST: tuple[tuple[str, Handler], ...] = (
     ("/documents/{document}/delete", documents.delete),
     ("/system/dead/replay", system.replay),
     ("/system/dead/drop", system.drop),
+    ("/system/engines", engines.add_engine),
+    ("/system/engines/{name}/remove", engines.remove_engine),
     ("/system/jobs/{job}/cancel", jobs.cancel_job),
     ("/login", session.login),
     ("/logout", session.logout),
