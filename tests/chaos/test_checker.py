@@ -232,6 +232,15 @@ def test_frozen_process_may_end_late(history: list[Note], act: Act) -> None:
 
 
 @given(good_histories())
+def test_death_at_the_thaw_ends_a_freeze(history: list[Note]) -> None:
+    start = first(history, What.START)
+    left = [note for note in history if note.who != start.who or note.at <= start.at]
+    death = Note(at=start.at + 5, who=start.who, what=What.DIED, detail="SIGKILL")
+    exited = Note(at=start.at + 5.1, who=start.who, what=What.EXIT, detail="-9")
+    assert "overlap" not in verdict([*left, death, exited, *run_beside(history, later=3.5)]).broken
+
+
+@given(good_histories())
 def test_thawed_process_must_stop(history: list[Note]) -> None:
     start = first(history, What.START)
     frozen = (start.at, start.at + 4)

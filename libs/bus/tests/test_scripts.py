@@ -286,11 +286,31 @@ async def test_take_reads_for_the_owner_only(client: Any) -> None:
     owner = f"{STREAM}:g:owner"
     await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
     entry = await client.xadd(STREAM, {"n": 1})
-    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", 10) is None
+    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", "0-0", 10) is None
     await client.set(owner, "me:5")
-    assert await run(client, "take", [STREAM, owner], "me:4", "g", "me", 10) is None
-    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", 10) == [[[entry, [b"n", b"1"]]], entry]
-    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", 10) == [[], entry]
+    assert await run(client, "take", [STREAM, owner], "me:4", "g", "me", "0-0", 10) is None
+    read = [[entry, [b"n", b"1"]]]
+    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", "0-0", 10) == [read, 0, entry]
+    assert await run(client, "take", [STREAM, owner], "me:5", "g", "me", entry, 10) == [[], 0, entry]
+
+
+@pytest.mark.guarantee("G12")
+async def test_lost_reply_is_taken_first(client: Any) -> None:
+    owner = f"{STREAM}:g:owner"
+    await client.set(owner, "me:5")
+    await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
+    one, two, three = [await client.xadd(STREAM, {"n": number}) for number in range(3)]
+
+    async def take(after: bytes) -> tuple[list[bytes], int]:
+        entries, again, _ = await run(client, "take", [STREAM, owner], "me:5", "g", "me", after, 2)
+        return [entry[0] for entry in entries], again
+
+    assert await take(b"0-0") == ([one, two], 0)
+    assert await take(b"0-0") == ([one, two], 1)  # as after a connection that broke before the reply
+    assert await take(one) == ([two], 1)
+    assert await take(two) == ([three], 0)
+    await client.xdel(STREAM, three)
+    assert await take(two) == ([], 0)
 
 
 async def test_adopt_leaves_what_is_parked(client: Any) -> None:

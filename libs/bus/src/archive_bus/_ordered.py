@@ -8,7 +8,7 @@ from archive_bus._errors import BusUnavailable
 from archive_bus._gate import Gate
 from archive_bus._handling import Work
 from archive_bus._held import Held
-from archive_bus._lines import Lines
+from archive_bus._lines import Lines, place_of
 from archive_bus._owners import Owner
 from archive_bus._transport import Entry, Lane, Transport
 
@@ -31,6 +31,7 @@ class OrderedConsumer(Consumer):
         self.owner = owner
         self.owned_until = 0.0
         self._adopted = False
+        self._arrived = "0-0"
         self._lines = Lines()
         self._room = asyncio.Event()
 
@@ -39,10 +40,13 @@ class OrderedConsumer(Consumer):
         while True:
             try:
                 self._adopted = self._adopted or await self._adopt()
-                taken = await owners.take(self.lane, self.owner, most=prefetch) if self._adopted else None
+                taken = None
+                if self._adopted:
+                    taken = await owners.take(self.lane, self.owner, after=self._arrived, most=prefetch)
                 if taken is None:
                     return  # replaced: who shares the partitions out will notice, too
                 if taken.entries:
+                    self._arrived = taken.entries[-1].id
                     await self._feed(taken.entries)
                 else:
                     await owners.changed(self.lane, since=taken.reached)
@@ -54,6 +58,8 @@ class OrderedConsumer(Consumer):
         found = await self._transport.owners.adopt(self.lane, self.owner)
         if found is None:
             return False
+        known = [entry.id for entry in (*found.taken, *found.parked)]
+        self._arrived = max(known, key=place_of, default="0-0")
         for entry in found.parked:
             self._lines.arrive(_key_of(entry), entry.id)
         self._line_up(found.taken)

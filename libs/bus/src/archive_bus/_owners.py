@@ -50,8 +50,11 @@ class Owners(Protocol):
         """Take over all that is pending, whoever holds it. None: the owner has been replaced."""
         ...
 
-    async def take(self, lane: "Lane", owner: Owner, *, most: int) -> Taken | None:
-        """Read what is new, at once. None: the owner has been replaced."""
+    async def take(self, lane: "Lane", owner: Owner, *, after: str, most: int) -> Taken | None:
+        """Read what this owner was given beyond the last id that arrived, else what is new, at once.
+
+        None: the owner has been replaced.
+        """
         ...
 
     async def changed(self, lane: "Lane", *, since: str) -> None:

@@ -56,14 +56,26 @@ class MemoryOwners:
                 taken.append(entry)
         return Adopted(taken, parked)
 
-    async def take(self, lane: Lane, owner: Owner, *, most: int) -> Taken | None:
-        """Read what is new, at once."""
+    async def take(self, lane: Lane, owner: Owner, *, after: str, most: int) -> Taken | None:
+        """Read what was given beyond the last id that arrived, else what is new."""
         if not self._owns(lane, owner):
             return None
         self._broker.ensure(lane.key, tuple(lane.stream.consumers))
-        entries = self._broker.take(lane, count=most)
+        entries = self._given(lane, after)[:most] or self._broker.take(lane, count=most)
         log = self._broker.log(lane.key)
         return Taken(entries, text_of(log.last) if log else "0-0")
+
+    def _given(self, lane: Lane, after: str) -> list[Entry]:
+        log, group = self._broker.log(lane.key), self._broker.group(lane.key, lane.group)
+        if log is None or group is None:
+            return []
+        mine = [
+            place for place, held in group.pending.items() if held.consumer == lane.consumer and place > id_of(after)
+        ]
+        return [
+            Entry(text_of(place), log.fields[place], redelivered=True, since=clock())
+            for place in sorted(set(mine) & set(log.fields))
+        ]
 
     async def changed(self, lane: Lane, *, since: str) -> None:
         """Return when the stream has gone beyond an id, or after about a second."""

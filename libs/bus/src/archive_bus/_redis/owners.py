@@ -62,15 +62,16 @@ class RedisOwners:
                 return Adopted(taken, parked)
             after = last.decode()
 
-    async def take(self, lane: Lane, owner: Owner, *, most: int) -> Taken | None:
-        """Read what is new, at once."""
+    async def take(self, lane: Lane, owner: Owner, *, after: str, most: int) -> Taken | None:
+        """Read what a lost reply was to bring, else what is new."""
         since = clock()
-        args = (str(owner), lane.group, lane.consumer, most)
+        args = (str(owner), lane.group, lane.consumer, after, most)
         reply = await self._read("take", lane, [lane.key, _owner(lane)], args)
         if reply is None:
             return None
-        rows, reached = reply
-        return Taken([Entry(name.decode(), pairs(fields), since=since) for name, fields in rows], reached.decode())
+        rows, again, reached = reply
+        entries = [Entry(name.decode(), pairs(fields), redelivered=bool(again), since=since) for name, fields in rows]
+        return Taken(entries, reached.decode())
 
     async def changed(self, lane: Lane, *, since: str) -> None:
         """Return when the stream has gone beyond an id, or after about a second."""

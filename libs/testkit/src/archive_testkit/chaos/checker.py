@@ -63,12 +63,14 @@ def spans(run: Run, facts: Facts, lease_s: float) -> list[Span]:
     """Return when a run was executing with every means to know that it still should."""
     notice_s = lease_s * 0.6  # a renewal comes every third of the lease; the rest is for a busy machine
     end = min(run.ended, _death(facts, run.who))
+    death = facts.died.get(run.who)
+    # A process that is killed as it thaws has not turned once more.
+    turns = [*facts.ticks.get(run.who, ()), *((death.at,) if death else ())]
     pauses: list[Span] = [
-        (before, after + notice_s)
-        for before, after in silences(facts.ticks.get(run.who, ()), longer_than=lease_s / 2)
-        if after > run.began
+        (before, after + notice_s) for before, after in silences(turns, longer_than=lease_s / 2) if after > run.began
     ]
-    pauses += [(note.since, note.at + notice_s) for note in facts.gone if note.at > run.began]
+    # Who is cut off when an operator takes the group away can know by the end of its lease.
+    pauses += [(note.since, note.at + lease_s) for note in facts.gone if note.at > run.began]
     left: list[Span] = [(run.began, end)]
     for pause_from, pause_to in pauses:
         left = [

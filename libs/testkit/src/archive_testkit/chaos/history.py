@@ -59,6 +59,8 @@ class Ending(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    POSTPONED = "postponed"
+    """The server did not take what the handler published; no attempt is charged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

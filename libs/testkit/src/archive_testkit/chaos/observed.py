@@ -47,9 +47,9 @@ class _Owners:
             self._known.remember(lane, adopted.taken)
         return adopted
 
-    async def take(self, lane: Lane, owner: Owner, *, most: int) -> Taken | None:
+    async def take(self, lane: Lane, owner: Owner, *, after: str, most: int) -> Taken | None:
         """Read as the inner one does."""
-        taken: Taken | None = await self._inner.take(lane, owner, most=most)
+        taken: Taken | None = await self._inner.take(lane, owner, after=after, most=most)
         if taken:
             self._known.remember(lane, taken.entries)
         return taken

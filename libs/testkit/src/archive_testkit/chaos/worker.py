@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from archive_bus import Bus, BusOptions, Delivery, Reject, Transport
+from archive_bus import Bus, BusOptions, BusUnavailable, Delivery, Reject, Transport
 from archive_bus import Handler as AnyHandler
 from archive_bus._redis import RedisTransport, RedisUrls
 from archive_contracts.base import Message, Problem
@@ -49,6 +49,9 @@ class Handler:
         try:
             await self._work(delivery, run)
             ending = Ending.DONE
+        except BusUnavailable:
+            ending = Ending.POSTPONED
+            raise
         except asyncio.CancelledError:
             ending = Ending.CANCELLED
             raise

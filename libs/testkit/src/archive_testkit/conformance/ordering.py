@@ -11,7 +11,7 @@ from archive_bus import Bus, Delivery, Reject, Retry
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.streams import CHAT_EVENTS
-from archive_testkit.conformance.backend import Backend, Feature, eventually, needs
+from archive_testkit.conformance.backend import Backend, Feature, bare, eventually, lane_of, needs
 
 ORDERED = replace(CHAT_EVENTS, partitions=4, key="session", lease=timedelta(seconds=1.5))
 KEYS = tuple(f"session-{number}" for number in range(12))
@@ -74,6 +74,27 @@ class Ordering:
         assert not set(one.order) & set(two.order)
         assert one.order | two.order == {key: list(range(20)) for key in KEYS}
         assert one.overlaps + two.overlaps == 0
+
+    @pytest.mark.guarantee("G12")
+    async def test_lost_reply_is_read_again(self, backend: Backend) -> None:
+        key = KEYS[0]
+        partition = ORDERED.partition_of(turn(key, 0))
+        lane = replace(lane_of(ORDERED, "memory", "me"), partition=partition)
+        async with backend.bus("engine") as bus, bare(backend) as process:
+            for number in range(3):
+                await bus.publish(turn(key, number), to=ORDERED)
+            owner = await process.owners.own(lane, lease_s=60)
+            assert owner
+            assert await process.owners.adopt(lane, owner)
+            first = await process.owners.take(lane, owner, after="0-0", most=2)
+            again = await process.owners.take(lane, owner, after="0-0", most=2)
+            assert first
+            assert again
+            assert [entry.id for entry in first.entries] == [entry.id for entry in again.entries]
+            assert all(entry.redelivered for entry in again.entries)
+            rest = await process.owners.take(lane, owner, after=again.entries[-1].id, most=2)
+            assert rest
+            assert len(rest.entries) == 1
 
     @pytest.mark.guarantee("G12")
     async def test_newcomers_and_leavers_keep_the_order(self, backend: Backend) -> None:
