@@ -34,7 +34,7 @@ import pathlib, re, sys
 names = {n for path in pathlib.Path("compose").glob("*.yaml") for n in re.findall(r"\$\{([A-Z_]+)", path.read_text())}
 pathlib.Path(sys.argv[1]).write_text("".join(f"{name}=x\n" for name in sorted(names)))
 PY
-for overlay in "" gpu-vllm observability; do
+for overlay in "" gpu-vllm llama-cpp legacy observability; do
   "$compose" --env-file "$work/secrets/env" -f "$work/compose.yaml" ${overlay:+-f "$work/$overlay.yaml"} config --quiet
   echo "compose $overlay: valid"
 done

@@ -26,6 +26,18 @@ def test_container_is_closed_and_limited(name: str) -> None:
     assert one["mem_limit"]
 
 
+@pytest.mark.parametrize("path", sorted(set((ROOT / "compose").glob("*.yaml")) - {ROOT / "compose" / "compose.yaml"}))
+def test_overlay_adds_closed_containers(path: Path) -> None:
+    added = {name: one for name, one in yaml.safe_load(path.read_text())["services"].items() if "image" in one}
+    assert added
+    for one in added.values():
+        assert one["cap_drop"] == ["ALL"]
+        assert one["security_opt"] == ["no-new-privileges:true"]
+        assert one["mem_limit"]
+        assert re.search(r":[\w.-]*\d|\$\{", one["image"])
+        assert all(port.startswith("127.0.0.1:") for port in one.get("ports", ()))
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_runs_as_its_own_user(service: str) -> None:
     runs = [one for one in ALL.values() if one["image"] == f"archive/{service}"]

@@ -1,10 +1,11 @@
 """``python -m archive_contracts.deploy ROOT`` writes what deployments take from the map; ``--check`` compares."""
 
+import json
 import sys
 from pathlib import Path
 
 from archive_contracts import access
-from archive_contracts.deploy import alerts, scaling
+from archive_contracts.deploy import alerts, dashboards, scaling
 from archive_contracts.deploy.yaml import document
 from archive_contracts.streams import Server
 
@@ -31,6 +32,10 @@ def generated() -> dict[str, str]:
             "spec": alerts.rules(),
         }
     )
+    for board in (dashboards.overview(), dashboards.streams()):
+        text = json.dumps(board, indent=1) + "\n"
+        files[f"compose/observability/grafana/boards/{board['uid']}.json"] = text
+        files[f"k8s/components/monitoring/dashboards/{board['uid']}.json"] = text
     return files
 
 

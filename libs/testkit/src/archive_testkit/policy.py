@@ -120,6 +120,8 @@ def selectors_match(cluster: Cluster) -> Iterator[str]:
         if not wanted.items() <= workload.labels.items():
             yield f"{workload}: selects other pods than it makes"
     for found in cluster.of("Service", "PodDisruptionBudget"):
+        if found["spec"].get("type") == "ExternalName":
+            continue
         chosen = found["spec"]["selector"]
         wanted = chosen.get("matchLabels", chosen)
         if not any(wanted.items() <= labels.items() for labels in made):
@@ -278,6 +280,8 @@ def named_ports_are_defined(cluster: Cluster) -> Iterator[str]:
                 if isinstance(port, str) and port not in names:
                     yield f"{workload}: a probe asks port {port}, which is not defined"
     for service in cluster.of("Service"):
+        if service["spec"].get("type") == "ExternalName":
+            continue
         chosen = service["spec"]["selector"]
         listening = {
             port.get("name")
@@ -358,6 +362,40 @@ def gpus_are_whole(cluster: Cluster) -> Iterator[str]:
                 yield f"{workload}: an update would ask for a second GPU"
 
 
+def claims_are_made(cluster: Cluster) -> Iterator[str]:
+    """A claim of devices is made from a template that exists, and used under its name in the pod."""
+    templates = cluster.names("ResourceClaimTemplate")
+    for workload in cluster.workloads:
+        made = {
+            claim["name"]: claim.get("resourceClaimTemplateName") for claim in workload.pod.get("resourceClaims", ())
+        }
+        yield from (f"{workload}: there is no claim template {name}" for name in made.values() if name not in templates)
+        for container in workload.containers:
+            used = {claim["name"] for claim in container["resources"].get("claims", ())}
+            yield from (f"{workload}: no claim is called {name}" for name in used - made.keys())
+
+
+def sleeping_pools_are_known(cluster: Cluster) -> Iterator[str]:
+    """The router refuses a model without a living worker, unless it is told that the pool may be at zero.
+
+    Without that nobody would ever put a job on the lane, and the pool would sleep for ever.
+    """
+    told = " ".join(found.get("data", {}).get("engines.yaml", "") for found in cluster.of("ConfigMap"))
+    reads = any(
+        "ROUTER_ENGINES_FILE" in _variables(container) for made in cluster.workloads for container in made.containers
+    )
+    asleep = {
+        found["spec"]["scaleTargetRef"]["name"]
+        for found in cluster.of("ScaledObject")
+        if found["spec"].get("minReplicaCount") == 0
+    }
+    for workload in cluster.workloads:
+        for container in workload.containers if workload.name in asleep else ():
+            pool = next((one["value"] for one in container.get("env", ()) if one["name"] == "ENGINE_POOL"), "")
+            if pool and not (reads and re.search(rf"\b{pool}: \{{scale_to_zero: true", told)):
+                yield f"{workload}: the router does not know that {pool} may be at zero"
+
+
 RULES: tuple[Rule, ...] = (
     known_fields,
     ports_are_numbers,
@@ -379,4 +417,6 @@ RULES: tuple[Rule, ...] = (
     namespace_is_restricted,
     images_are_pinned,
     gpus_are_whole,
+    claims_are_made,
+    sleeping_pools_are_known,
 )
