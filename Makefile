@@ -90,7 +90,7 @@ screenshots: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium #
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/browser/screenshots.py .bench/screenshots
 
 ##@ Prove
-.PHONY: chaos guarantees bench-bus bench-backlog bench-search bench-idle bench-gateway
+.PHONY: chaos guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway
 MINUTES ?= 10
 chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
 	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
@@ -106,6 +106,9 @@ bench-bus: $(VENV)/.installed-bench ## Measure what a message costs, beside redi
 
 bench-backlog: $(VENV)/.installed-bench ## Drain a million messages and plot memory and rate (COUNT=n)
 	@$(BIN)/python tests/bench/bench_backlog.py $(if $(COUNT),--count $(COUNT)) $(ARGS)
+
+bench-scale: dev ## Measure 1, 2, 4 and 8 workers of a lane, and a burst that scaling follows; plot both
+	@$(BIN)/python tests/bench/bench_scale.py $(ARGS)
 
 bench-gateway: dev ## Measure what a request costs, beside LiteLLM and a bare pass-through (ARGS="--no-litellm")
 	@$(BIN)/python tests/bench/gateway/bench_gateway.py $(ARGS)
