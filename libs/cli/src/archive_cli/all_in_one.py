@@ -17,19 +17,19 @@ def main() -> None:
     if not listed:
         sys.stderr.write("all-in-one: nothing to run; start it with `archive up --all-in-one`\n")
         sys.exit(2)
-    apps = [_app(service, env) for service, env in listed]
     # Services are not dependencies of this package: what is installed beside it is found by name.
     telemetry: Any = import_module("archive_telemetry")
+    apps = [_app(service, env, telemetry) for service, env in listed]
     telemetry.run_all(apps, name="all-in-one")
 
 
-def _app(service: str, env: Mapping[str, str]) -> Any:
+def _app(service: str, env: Mapping[str, str], telemetry: Any) -> Any:
     package = f"archive_{service.replace('-', '_')}"
     settings: Any = import_module(f"{package}.settings")
     application: Any = import_module(f"{package}.app")
     # Two engines of one process differ by nothing but what they read here.
     with _environment(env):
-        chosen = settings.Settings()
+        chosen = telemetry.read_settings(service, settings.Settings)
     return application.build(chosen)
 
 

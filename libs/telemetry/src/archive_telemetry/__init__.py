@@ -7,6 +7,7 @@ from archive_telemetry._metrics import DURATION_BUCKETS_S, counter, gauge, histo
 from archive_telemetry._redaction import REDACTED, Redactor
 from archive_telemetry._run import run, run_all
 from archive_telemetry._settings import EdgeSettings
+from archive_telemetry._start import read_settings, run_service
 from archive_telemetry._traces import (
     ServiceTracers,
     configure_traces,
@@ -37,8 +38,10 @@ __all__ = [
     "histogram",
     "inject",
     "log_context",
+    "read_settings",
     "run",
     "run_all",
+    "run_service",
     "service_scope",
     "tracer_for",
 ]

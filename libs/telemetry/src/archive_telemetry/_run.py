@@ -25,10 +25,12 @@ from archive_telemetry._traces import configure_traces, service_scope
 # Beyond the grace: closing the loop, joining its threads, the last spans.
 _OVERTIME_S = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+UNUSABLE = 2
+"""Exit code of a process whose environment has to be changed before it can run."""
 
 
 def run(app: App) -> NoReturn:
-    """Run one service until SIGTERM or SIGINT; the body of every `__main__`.
+    """Run one service until SIGTERM or SIGINT.
 
     The process exits with 0 after a drain that fitted into the grace time, with 1 after a failure, with 2 when
     its environment is unusable. A second signal ends it at once.
@@ -47,7 +49,7 @@ def run_all(
         settings = EdgeSettings.from_env()
     except TelemetryError as error:
         sys.stderr.write(f"{name}: {error}\n")
-        sys.exit(2)
+        sys.exit(UNUSABLE)
     redactor = Redactor.from_env()
     configure_logs(settings, redactor)
     traces = configure_traces(export=settings.trace_export)

@@ -16,7 +16,7 @@ from archive_contracts.agents import RunAgent, RunResearch
 from archive_contracts.engine import EngineLeft, EngineRegistered
 from archive_contracts.streams import AGENT_COMMANDS, ENGINE_EVENTS, TOOL_EVENTS
 from archive_contracts.tools import ToolRunnerLeft, ToolsRegistered
-from archive_telemetry import App, log_context, run, tracer_for
+from archive_telemetry import App, log_context, run_service, tracer_for
 
 NAME = "agent"
 LOOK_BACK = timedelta(seconds=20)
@@ -74,4 +74,4 @@ async def _hear_tools(bus: Bus, toolbox: Toolbox) -> None:
 
 def main() -> None:
     """Run until told to stop."""
-    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment
+    run_service(NAME, Settings, build)

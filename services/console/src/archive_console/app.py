@@ -25,7 +25,7 @@ from archive_console.routes.entry import Entry
 from archive_console.settings import Settings
 from archive_contracts.conversations import DeleteConversation, RecordAnswer, RecordQuestion, RenameConversation
 from archive_contracts.streams import CONVERSATION_COMMANDS
-from archive_telemetry import App, SettingError, log_context, tracer_for
+from archive_telemetry import App, SettingError, log_context, run_service, tracer_for
 from archive_web import HttpServer
 
 NAME = "console"
@@ -139,3 +139,8 @@ def _subscribe(bus: Bus, keeper: Keeper) -> None:
         },
         concurrency=1,
     )
+
+
+def main() -> None:
+    """Run until told to stop."""
+    run_service(NAME, Settings, build)

@@ -24,7 +24,7 @@ from archive_engine.handlers.generation import Engine, Generation
 from archive_engine.handlers.hosting import Host
 from archive_engine.handlers.working import Served, Worker
 from archive_engine.settings import Settings
-from archive_telemetry import App, log_context, run, tracer_for
+from archive_telemetry import App, log_context, run_service, tracer_for
 
 NAME = "engine"
 CHAT: tuple[Capability, ...] = ("chat", "completion", "tools", "json_schema")
@@ -183,4 +183,4 @@ async def _open_server(
 
 def main() -> None:
     """Run until told to stop."""
-    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment
+    run_service(NAME, Settings, build)

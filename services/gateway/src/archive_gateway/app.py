@@ -32,7 +32,7 @@ from archive_gateway.routes.entry import Entry
 from archive_gateway.routes.metering import Metering
 from archive_gateway.routes.table import build_router
 from archive_gateway.settings import Settings
-from archive_telemetry import App, EdgeSettings, SettingError, log_context, tracer_for
+from archive_telemetry import App, EdgeSettings, SettingError, log_context, run_service, tracer_for
 from archive_web import HttpServer
 
 NAME = "gateway"
@@ -179,3 +179,8 @@ def _blobs_check(blobs: Blobs) -> Check:
         return None
 
     return check
+
+
+def main() -> None:
+    """Run until told to stop."""
+    run_service(NAME, Settings, build)

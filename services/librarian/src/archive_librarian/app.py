@@ -17,7 +17,7 @@ from archive_librarian.adapters.workers import Extractor
 from archive_librarian.domain.chunker import ChunkOptions
 from archive_librarian.handlers import Dropped, Ingestion
 from archive_librarian.settings import Settings
-from archive_telemetry import App, log_context, run, tracer_for
+from archive_telemetry import App, log_context, run_service, tracer_for
 
 NAME = "librarian"
 
@@ -82,4 +82,4 @@ async def _complaint(blobs: Blobs) -> str | None:
 
 def main() -> None:
     """Run until told to stop."""
-    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment
+    run_service(NAME, Settings, build)

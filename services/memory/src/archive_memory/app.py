@@ -35,7 +35,7 @@ from archive_memory.handlers.embedding import Embedder
 from archive_memory.handlers.library import Library
 from archive_memory.handlers.turns import Turns
 from archive_memory.settings import Settings
-from archive_telemetry import App, log_context, run, tracer_for
+from archive_telemetry import App, log_context, run_service, tracer_for
 
 NAME = "memory"
 PARTITION_FILE = "mem-0.db"
@@ -121,4 +121,4 @@ async def _sweep(loose: LooseBlobs, *, every_s: float) -> None:
 
 def main() -> None:
     """Run until told to stop."""
-    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment
+    run_service(NAME, Settings, build)

@@ -16,7 +16,7 @@ from archive_router.adapters.learned import Learned
 from archive_router.domain.route import Policy
 from archive_router.handlers.routing import Limits, Routing
 from archive_router.settings import Settings
-from archive_telemetry import App, log_context, run, tracer_for
+from archive_telemetry import App, log_context, run_service, tracer_for
 
 NAME = "router"
 
@@ -69,4 +69,4 @@ async def _listen(bus: Bus, routing: Routing) -> None:
 
 def main() -> None:
     """Run until told to stop."""
-    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment
+    run_service(NAME, Settings, build)

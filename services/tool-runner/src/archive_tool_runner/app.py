@@ -10,7 +10,7 @@ from archive_blobs import open_blobs
 from archive_bus import Bus, BusOptions, BusUnavailable, connect
 from archive_contracts.streams import TOOL_COMMANDS, TOOL_EVENTS
 from archive_contracts.tools import RunTool, ToolRunnerLeft, ToolsRegistered
-from archive_telemetry import App, log_context, run, tracer_for
+from archive_telemetry import App, log_context, run_service, tracer_for
 from archive_tool_runner.domain.catalogue import build_registry
 from archive_tool_runner.domain.tool import Registry
 from archive_tool_runner.handlers import Tools, announced
@@ -63,4 +63,4 @@ async def _announce(bus: Bus, registry: Registry, every_s: float) -> None:
 
 def main() -> None:
     """Run until told to stop."""
-    run(build(Settings()))  # pyright: ignore[reportCallIssue] - required fields come from the environment
+    run_service(NAME, Settings, build)
