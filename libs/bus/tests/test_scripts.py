@@ -122,17 +122,29 @@ async def test_late_outputs_are_refused(client: Any) -> None:
 
 async def test_started_counts_each_run_once(client: Any) -> None:
     one, two = await deliver(client, 2)
-    assert await run(client, "started", RAN, "g", "me", "run-1", one, two) == [[1, 0], [1, 0]]
-    assert await run(client, "started", RAN, "g", "me", "run-1", one) == [[1, 0]]
+    assert await run(client, "started", RAN, "g", "me", "run-1", 2, one, two) == [[1, 0], [1, 0]]
+    assert await run(client, "started", RAN, "g", "me", "run-1", 2, one) == [[1, 0]]
     await client.hset(ATTEMPTS, f"{one}!", 1)
-    assert await run(client, "started", RAN, "g", "me", "run-2", one) == [[2, 1]]
-    assert await run(client, "started", RAN, "g", "other", "run-3", one) == [[-1, 0]]
+    assert await run(client, "started", RAN, "g", "me", "run-2", 2, one) == [[2, 1]]
+    assert await run(client, "started", RAN, "g", "other", "run-3", 2, one) == [[-1, 0]]
+
+
+@pytest.mark.guarantee("G5")
+async def test_waiting_suspect_is_not_counted(client: Any) -> None:
+    (one,) = await deliver(client, 1)
+    for number in range(2):
+        assert await run(client, "started", RAN, "g", "me", f"run-{number}", 2, one) == [[number + 1, 0]]
+    for number in range(2, 5):
+        assert await run(client, "started", RAN, "g", "me", f"run-{number}", 2, one) == [[3, 0]]
+    for _ in range(2):
+        assert await run(client, "started", RAN, "g", "me", "alone", 0, one) == [[3, 0]]
+    assert await client.hget(ATTEMPTS, one) == b"3:alone"
 
 
 @pytest.mark.guarantee("G3")
 async def test_ack_wants_the_owner(client: Any) -> None:
     one, two = await deliver(client, 2)
-    await run(client, "started", RAN, "g", "me", "r", one, two)
+    await run(client, "started", RAN, "g", "me", "r", 2, one, two)
     assert await run(client, "ack", RAN, "g", "other", one) == [-1]
     assert await run(client, "ack", RAN, "g", "me", one, "9-9") == [1, 0]
     assert await run(client, "ack", RAN, "g", "me", one) == [0]
@@ -153,7 +165,7 @@ async def test_extend_renews_what_is_owned(client: Any) -> None:
 
 async def test_release_gives_to_nobody(client: Any) -> None:
     mine, theirs = await deliver(client, 2)
-    await run(client, "started", RAN, "g", "me", "r", mine, theirs)
+    await run(client, "started", RAN, "g", "me", "r", 2, mine, theirs)
     await client.xclaim(STREAM, "g", "other", 0, [theirs])
     for _ in range(2):
         await run(client, "release", ALL, "g", "me", "-", 10_000, 3000, 1, 1, mine, theirs)
@@ -206,7 +218,7 @@ async def test_reap_spares_owners(client: Any) -> None:
 
 async def test_bury_moves_once(client: Any) -> None:
     (one,) = await deliver(client, 1)
-    await run(client, "started", RAN, "g", "me", "r", one)
+    await run(client, "started", RAN, "g", "me", "r", 2, one)
     assert await run(client, "bury", [*ALL, DEAD], "g", "other", one, "raw.x", "y") is None
     assert await run(client, "bury", [*ALL, DEAD], "g", "me", one, "raw.x", b"\xff\x00") is not None
     assert await run(client, "bury", [*ALL, DEAD], "g", "me", one, "raw.x", "y") is None

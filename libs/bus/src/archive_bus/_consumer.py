@@ -40,7 +40,9 @@ class Consumer:
         self._concurrency = concurrency
         self._gate = gate
         self._settlers = Settlers(
-            start=Coalescer[str, Starts](self._count_starts), ack=Coalescer[str, Acked](self._send_acks)
+            start=Coalescer[str, Starts](self._count_starts),
+            alone=Coalescer[str, Starts](self._count_alone),
+            ack=Coalescer[str, Acked](self._send_acks),
         )
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
         self._held: dict[str, Held] = {}
@@ -68,6 +70,7 @@ class Consumer:
         """Read, claim, renew and trim until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._settlers.start.run_in(tasks)
+            self._settlers.alone.run_in(tasks)
             self._settlers.ack.run_in(tasks)
             self._tasks = tasks
             self._pump = tasks.create_task(self._read(prefetch))
@@ -220,6 +223,9 @@ class Consumer:
             if starts.begun < 0 and (held := self._held.get(entry_id)) and not held.settled:
                 held.lose()
         return counts
+
+    async def _count_alone(self, ids: Sequence[str]) -> Sequence[Starts]:
+        return await self._transport.started(self.lane, ids, alone=True)
 
     async def _send_acks(self, ids: Sequence[str]) -> Sequence[Acked]:
         return await self._transport.ack(self.lane, ids)

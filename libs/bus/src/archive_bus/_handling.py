@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 OUTAGE_PAUSE_S = 0.5
 REPEAT_PAUSE_S = 1.0
-SUSPECT_AFTER = 2
-"""Runs that took their process with them, after which a message runs alone."""
 CAUSE_LIMIT = 4000
 ONLY = b"only"
 """The field of a replayed entry that names the one group it is for."""
@@ -62,6 +60,7 @@ class Settlers:
     """Where starts and acknowledgements of one loop turn travel together."""
 
     start: Coalescer[str, Starts]
+    alone: Coalescer[str, Starts]
     ack: Coalescer[str, Acked]
 
 
@@ -144,13 +143,18 @@ class Handling:
             await self._bury(held, "attempts_exhausted", _why(starts), envelope)
             return
         held.attempt = starts.begun
+        if starts.suspect:
+            held.starting = None
         if self._work.inbox and not await self._is_first(held, envelope, self._work.inbox):
             return
-        alone = starts.begun - 1 - starts.failed >= SUSPECT_AFTER
-        if not alone:
+        if not starts.suspect:
             await self._attempt(held, envelope, message, starts.begun)
             return
         async with self._gate.alone():
+            # Counted only now: what ended the process while this one waited was something else.
+            held.starting = self._settlers.alone.put(held.entry.id)
+            if (await held.starting).begun < 0:
+                raise LeaseLost("another consumer took the message before it began")
             await self._attempt(held, envelope, message, starts.begun)
 
     async def _is_first(self, held: Held, envelope: Envelope, window: timedelta) -> bool:

@@ -8,6 +8,7 @@ from archive_bus._errors import BusUnavailable
 from archive_bus._gate import Gate
 from archive_bus._handling import Work
 from archive_bus._held import Held
+from archive_bus._lease import clock
 from archive_bus._lines import Lines, place_of
 from archive_bus._owners import Owner
 from archive_bus._transport import Entry, Lane, Transport
@@ -91,6 +92,8 @@ class OrderedConsumer(Consumer):
         await super().renew(entries)
         for held in entries:
             held.until = min(held.until, self.owned_until)
+            if held.until <= clock() and not held.settled:
+                held.lose()
 
     async def _pass_over(self) -> None:
         """Let a line go on whose first entry was settled without us: by an operator, or with the stream."""

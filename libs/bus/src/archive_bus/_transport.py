@@ -39,6 +39,15 @@ class Starts:
     begun: int
     failed: int
 
+    @property
+    def suspect(self) -> bool:
+        """Whether too many of its earlier runs ended without a word."""
+        return self.begun - 1 - self.failed >= SUSPECT_AFTER
+
+
+SUSPECT_AFTER = 2
+"""Runs that took their process with them, after which a message is a suspect and runs alone."""
+
 
 class Acked(IntEnum):
     """What became of an acknowledgement."""
@@ -156,8 +165,8 @@ class Transport(Protocol):
         """Take over entries that have been idle for the stream's lease."""
         ...
 
-    async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
-        """Count executions that begin."""
+    async def started(self, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
+        """Count executions that begin; a suspect's only when it is ``alone``, since it has to wait for that."""
         ...
 
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:

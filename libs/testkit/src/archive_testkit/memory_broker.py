@@ -156,14 +156,15 @@ class Broker:
             group.pending[entry] = Held(lane.consumer, now)
         return [Entry(text_of(entry), log.fields[entry], redelivered=True, since=clock()) for entry in claimed]
 
-    def started(self, lane: Lane, ids: Sequence[str]) -> list[Starts]:
-        """Count executions that begin."""
+    def started(self, lane: Lane, ids: Sequence[str], *, alone: bool) -> list[Starts]:
+        """Count executions that begin; a suspect's only when it is alone."""
         group = self.group(lane.key, lane.group) or Group()
         counts: list[Starts] = []
         for entry in map(id_of, ids):
             if group.owns(lane.consumer, entry):
-                group.begun[entry] += 1
-                counts.append(Starts(group.begun[entry], group.failed[entry]))
+                starts = Starts(group.begun[entry] + 1, group.failed[entry])
+                group.begun[entry] += alone or not starts.suspect
+                counts.append(starts)
             else:
                 counts.append(Starts(-1, 0))
         return counts

@@ -132,9 +132,9 @@ class MemoryTransport:
         """Take over entries that have been idle for the lease."""
         return await self._ask(Server.BUS, lambda: self._broker.claim(lane, count=count))
 
-    async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
+    async def started(self, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
         """Count executions that begin."""
-        return await self._ask(Server.BUS, lambda: self._broker.started(lane, ids))
+        return await self._ask(Server.BUS, lambda: self._broker.started(lane, ids, alone=alone))
 
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge what is still owned."""

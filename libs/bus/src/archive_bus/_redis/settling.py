@@ -7,7 +7,7 @@ from typing import Any
 from archive_bus._backlog import NOBODY, Backlog, backlog_of
 from archive_bus._lease import clock
 from archive_bus._redis.connections import Connections, settled
-from archive_bus._transport import Acked, Entry, Lane, Starts
+from archive_bus._transport import SUSPECT_AFTER, Acked, Entry, Lane, Starts
 from archive_bus._writer import Argument
 from archive_contracts.streams import Stream, dead_letters
 
@@ -45,10 +45,10 @@ class Settling:
         rows = await self._settle("recover", [lane.key], (lane.group, lane.consumer, MOST_HELD))
         return [Entry(name.decode(), pairs(fields), redelivered=True, since=since) for name, fields in rows or ()]
 
-    async def started(self, lane: Lane, ids: Sequence[str]) -> Sequence[Starts]:
+    async def started(self, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
         """Count executions that begin."""
         self._runs += 1
-        args = (lane.group, lane.consumer, f"{lane.consumer}.{self._runs}", *ids)
+        args = (lane.group, lane.consumer, f"{lane.consumer}.{self._runs}", 0 if alone else SUSPECT_AFTER, *ids)
         counts = await self._settle("started", lane_keys(lane)[:2], args)
         return [Starts(begun, failed) for begun, failed in counts or [(-1, 0)] * len(ids)]
 

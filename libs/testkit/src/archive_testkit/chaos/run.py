@@ -64,7 +64,7 @@ async def _strike(plan: Plan, server: RedisServer, notes: Recorder) -> str:
         nemesis = Nemesis(server=server, workers=workers, publisher=publisher, notes=notes, client=client)
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(witness(client, notes))
-            await nemesis.run(plan.steps)
+            await nemesis.run(plan.steps, seconds=plan.seconds)
             await nemesis.end(publisher, signal.SIGTERM)
             left = await settled(client, within_s=SETTLE_S)
             for worker in workers:

@@ -26,12 +26,12 @@ async def die_of(backend: Backend, stream: Stream, group: str, *, entries: int, 
     async with bare(backend) as transport:
         lane = lane_of(stream, group, "victim-0")
         taken = await take(transport, lane, entries)
-        await transport.started(lane, [entry.id for entry in taken])
+        await transport.started(lane, [entry.id for entry in taken], alone=True)
         for number in range(1, times):
             await transport.hand_back(lane, [entry.id for entry in taken], begun=False)
             lane = lane_of(stream, group, f"victim-{number}")
             taken = await transport.claim(lane, count=entries)
-            await transport.started(lane, [entry.id for entry in taken])
+            await transport.started(lane, [entry.id for entry in taken], alone=True)
         await transport.hand_back(lane, [entry.id for entry in taken], begun=False)
 
 
