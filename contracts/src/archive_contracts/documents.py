@@ -52,6 +52,15 @@ class IngestDocument(Message):
     replace: Annotated[str | None, Field(description="Document that this one supersedes.")] = None
 
 
+class FetchDocument(Message):
+    """Download what an address of the web names, and turn it into searchable chunks under the same job."""
+
+    type: ClassVar[str] = "document.fetch.v1"
+    job_id: str
+    url: str
+    origin: Annotated[Literal["api", "ingress"], Field(description="The door it came through.")] = "api"
+
+
 class IngestFromOutside(Message):
     """What a foreign publisher writes to an ingress stream: exactly one of text, blob or url."""
 

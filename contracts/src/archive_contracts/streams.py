@@ -167,10 +167,13 @@ CHAT_EVENTS = Stream(
 )
 DOCUMENT_COMMANDS = Stream(
     name="documents.commands",
-    about="Stored files to be turned into chunks.",
-    messages=(documents.IngestDocument,),
+    about="Files, stored or to be fetched from the web, to be turned into chunks.",
+    messages=(documents.IngestDocument, documents.FetchDocument),
     producers=("gateway", "librarian", "console"),
-    consumers={"librarian": (documents.IngestDocument,), "memory": (documents.IngestDocument,)},
+    consumers={
+        "librarian": (documents.IngestDocument, documents.FetchDocument),
+        "memory": (documents.IngestDocument,),
+    },
     lease=timedelta(seconds=20),
 )
 DOCUMENT_CHUNKS = Stream(

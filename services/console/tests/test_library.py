@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from archive_blobs import open_blobs
-from archive_bus import Delivery
+from archive_bus import Delivery, Origin
 from archive_contracts.base import Problem
-from archive_contracts.documents import Chunk, DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument
+from archive_contracts.documents import (
+    Chunk,
+    DeleteDocument,
+    DocumentDeleted,
+    DocumentInfo,
+    FetchDocument,
+    IngestDocument,
+)
 from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
 from archive_contracts.memory import DocumentsFound, DocumentText, GetDocument, GetDocumentText, ListDocuments
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS, MEMORY_QUERIES
@@ -110,6 +117,46 @@ async def test_sample_is_offered_and_added(console: Any, memory: Memory, ingeste
         return [found.filename for found in ingested] == ["welcome-to-archive-ai.md"]
 
     await until(added)
+
+
+async def test_address_becomes_a_job(console: Any, memory: Memory, peer: Any, until: Any, bus_as: Any) -> None:
+    found: list[FetchDocument] = []
+
+    async def take(delivery: Delivery[FetchDocument]) -> None:
+        found.append(delivery.message)
+
+    async with peer("librarian", DOCUMENT_COMMANDS, {FetchDocument: take}):
+        reply = await console.post("/documents/address", url="https://example.org/<b>.pdf")
+        await until(lambda: found)
+    assert (found[0].url, reply.headers["location"]) == (
+        "https://example.org/<b>.pdf",
+        f"/documents?job={found[0].job_id}",
+    )
+    page = await console.page(reply.headers["location"])
+    assert ("https://example.org/&lt;b&gt;.pdf" in page, "<b>.pdf" in page, "Cancel" in page) == (True, False, True)
+    problem = Problem(code="address_refused", message="It is private.", next_step="Upload it.")
+    async with bus_as("librarian") as bus:
+        failed = JobFinished(job_id=found[0].job_id, status="failed", error=problem)
+        await bus.append(failed, to=JOBS_JOURNAL, entity=found[0].job_id)
+    assert "It is private. Upload it." in await console.page(reply.headers["location"])
+
+
+async def test_download_is_cancelled_by_its_owner_only(console: Any, memory: Memory, bus_as: Any) -> None:
+    async with bus_as("gateway") as bus:
+        for job, tenant in (("mine", "default"), ("theirs", "acme")):
+            queued = JobQueued(job_id=job, kind="ingest", filename="https://h/x", tenant=tenant)
+            await bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=Origin(tenant=tenant))
+        page = await console.page("/documents?job=mine&job=theirs&job=none")
+        assert ("arriving-mine" in page, "arriving-theirs" in page) == (True, False)
+        assert (await console.post("/documents/jobs/theirs/cancel")).status_code == 404
+        assert (await console.post("/documents/jobs/mine/cancel")).status_code == 303
+        ends = [len(await bus.journal(JOBS_JOURNAL, job)) for job in ("mine", "theirs")]
+    assert ends == [2, 1]
+
+
+@pytest.mark.parametrize("url", ["", "file:///etc/passwd", "example.org", "javascript:alert(1)"])
+async def test_other_addresses_are_refused(console: Any, url: str) -> None:
+    assert (await console.post("/documents/address", url=url)).status_code == 400
 
 
 async def test_silent_catalogue_does_not_hold_the_page(console: Any) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from archive_blobs import BlobRef, open_blobs
 from archive_bus import Delivery
-from archive_contracts.documents import IngestDocument, document_id
+from archive_contracts.documents import FetchDocument, IngestDocument, document_id
 from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, dead_letters
 
 KEY = INGRESS.physical()
@@ -25,13 +25,13 @@ async def foreign(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def librarian(peer: Any) -> AsyncIterator[list[Delivery[IngestDocument]]]:
-    got: list[Delivery[IngestDocument]] = []
+async def librarian(peer: Any) -> AsyncIterator[list[Delivery[Any]]]:
+    got: list[Delivery[Any]] = []
 
-    async def ingest(delivery: Delivery[IngestDocument]) -> None:
+    async def take(delivery: Delivery[Any]) -> None:
         got.append(delivery)
 
-    async with peer("librarian", DOCUMENT_COMMANDS, {IngestDocument: ingest}):
+    async with peer("librarian", DOCUMENT_COMMANDS, {IngestDocument: take, FetchDocument: take}):
         yield got
 
 
@@ -63,6 +63,15 @@ async def test_stored_blob_is_ingested(
     assert librarian[0].message.blob == str(ref)
 
 
+async def test_address_is_left_to_the_librarian(gateway: Any, foreign: Redis, librarian: Any, until: Any) -> None:
+    await foreign.xadd(KEY, entry(url="https://example.com/a.pdf"))
+    await until(lambda: librarian)
+    command = librarian[0].message
+    assert (command.url, command.origin) == ("https://example.com/a.pdf", "ingress")
+    job = (await gateway.http.get(f"/v1/jobs/{command.job_id}")).json()
+    assert (job["status"], job["filename"]) == ("queued", "https://example.com/a.pdf")
+
+
 async def test_redelivery_makes_no_second_command(gateway: Any, foreign: Redis, librarian: Any, until: Any) -> None:
     for _ in range(2):
         await foreign.xadd(KEY, entry(text="Twice.") | {"id": "same-id"})
@@ -74,7 +83,7 @@ async def test_redelivery_makes_no_second_command(gateway: Any, foreign: Redis, 
 @pytest.mark.parametrize(
     "data",
     [
-        {"url": "https://example.com/a.pdf"},
+        {"url": "file:///etc/passwd"},
         {"text": " "},
         {"filename": "n.txt"},
         {"text": "a", "blob": "b"},

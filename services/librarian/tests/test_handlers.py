@@ -27,10 +27,10 @@ from archive_contracts.documents import Chunk, DocumentChunked, DocumentInfo, In
 from archive_contracts.jobs import Job, JobProgressed, fold
 from archive_contracts.streams import DOCUMENT_COMMANDS
 from archive_librarian import app as wiring
-from archive_librarian import handlers
 from archive_librarian.adapters.workers import Extractor
 from archive_librarian.domain.batches import CHUNKS_A_BATCH, Read, batches
 from archive_librarian.domain.chunker import ChunkOptions
+from archive_librarian.handlers import ingesting
 from archive_telemetry import App
 from archive_testkit.deaths import kill_all_runs
 
@@ -106,7 +106,7 @@ async def test_known_content_still_supersedes(gateway: Gateway, memory: Memory) 
 
 @pytest.mark.usefixtures("librarian", "memory")
 async def test_progress_never_runs_backwards(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(ingesting, "TELL_EVERY_S", 0.0)
     await gateway.upload(long_pdf(150), "long.pdf")
     await gateway.job()
     journal = await gateway.journal()
@@ -161,7 +161,7 @@ def single_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first attempt is the last."""
     once = replace(DOCUMENT_COMMANDS, attempts=1)
     monkeypatch.setattr(wiring, "DOCUMENT_COMMANDS", once)
-    monkeypatch.setattr(handlers, "DOCUMENT_COMMANDS", once)
+    monkeypatch.setattr(ingesting, "DOCUMENT_COMMANDS", once)
 
 
 @pytest.mark.usefixtures("single_attempt", "memory")
@@ -185,7 +185,7 @@ async def test_unexpected_error_ends_the_job(
     def broken(read: object) -> Iterator[DocumentChunked]:
         raise ValueError(read)
 
-    monkeypatch.setattr(handlers, "batches", broken)
+    monkeypatch.setattr(ingesting, "batches", broken)
     async with start().lifespan():
         await gateway.upload(TEXT, "a.txt")
         job = await gateway.job()
@@ -205,7 +205,7 @@ async def test_deadly_document_ends_the_job(start: Callable[..., App], gateway: 
 
 def assert_cancelled(job: Job) -> None:
     assert job.status == "cancelled"
-    assert job.error == handlers.CANCELLED
+    assert job.error == ingesting.CANCELLED
 
 
 async def test_cancelled_before_it_starts(start: Callable[..., App], gateway: Gateway, memory: Memory) -> None:
@@ -219,7 +219,7 @@ async def test_cancelled_before_it_starts(start: Callable[..., App], gateway: Ga
 
 @pytest.mark.usefixtures("librarian")
 async def test_cancelled_in_the_middle(gateway: Gateway, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(ingesting, "TELL_EVERY_S", 0.0)
     await gateway.upload(long_pdf(400), "long.pdf")
     await gateway.progressed()
     await gateway.bus.cancel("job-1")
@@ -266,10 +266,10 @@ async def test_redelivery_publishes_nothing_twice(
         attempts.append(delivery.attempt)
         await ingestion.ingest(delivery)
 
-    monkeypatch.setattr(handlers, "batches", cut_short)
-    monkeypatch.setattr(handlers, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(ingesting, "batches", cut_short)
+    monkeypatch.setattr(ingesting, "TELL_EVERY_S", 0.0)
     async with Extractor(workers=1) as extractor, bus_of("librarian", redis_url) as bus:
-        ingestion = handlers.Ingestion(extractor, blobs, ChunkOptions(64, 8))
+        ingestion = ingesting.Ingestion(extractor, blobs, ChunkOptions(64, 8))
         bus.subscribe(DOCUMENT_COMMANDS, {IngestDocument: run})
         await gateway.upload(pdf(30), "facts.pdf")
         job = await gateway.job()

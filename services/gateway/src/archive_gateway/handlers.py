@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from archive_blobs import BlobRef, BlobRefInvalid, Blobs
 from archive_bus import Bus, Delivery, Origin, Reject
 from archive_contracts.base import Problem
-from archive_contracts.documents import IngestDocument, IngestFromOutside, document_id
+from archive_contracts.documents import FetchDocument, IngestDocument, IngestFromOutside, document_id
 from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, JOBS_JOURNAL
 from archive_gateway.domain.identity import file_name, ingress_job_id
@@ -27,11 +27,9 @@ class Ingress:
     tenant: str
 
     async def ingest(self, delivery: Delivery[IngestFromOutside]) -> None:
-        """Store the content if need be, and queue its ingestion."""
-        ref = await self._stored(delivery.message)
+        """Queue what came: content once it is stored, an address to be fetched by the librarian."""
         job = ingress_job_id(INGRESS.name, delivery.envelope.id)
-        document = document_id(self.tenant, ref.sha256)
-        filename = file_name(delivery.message.filename, fallback=f"{job[:8]}.txt")
+        command, queued = await self._accepted(delivery.message, job)
         origin = Origin(
             tenant=self.tenant,
             correlation=job,
@@ -39,25 +37,36 @@ class Ingress:
             traceparent=delivery.origin.traceparent,
             tracestate=delivery.origin.tracestate,
         )
-        queued = JobQueued(job_id=job, kind="ingest", document_id=document, filename=filename, tenant=self.tenant)
         await self.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=origin, id=delivery.derived_id(queued))
-        command = IngestDocument(
-            job_id=job, document_id=document, blob=str(ref), filename=filename, size=ref.size, origin="ingress"
-        )
         await self.bus.publish(command, to=DOCUMENT_COMMANDS, origin=origin, id=delivery.derived_id(command))
-        log.info("taken in", job=job, document=document, filename=filename)
+        log.info("taken in", job=job, document=queued.document_id, filename=queued.filename)
 
-    async def _stored(self, message: IngestFromOutside) -> BlobRef:
+    async def _accepted(self, message: IngestFromOutside, job: str) -> tuple[IngestDocument | FetchDocument, JobQueued]:
+        """Return what is to be done, and how its job begins. Raises Reject."""
         given = [name for name in ("text", "blob", "url") if getattr(message, name) is not None]
         if len(given) != 1:
             raise _refused("exactly one of text, blob and url is needed", "Send one of them.", code="invalid_request")
-        if message.text is not None:
-            if not message.text.strip():
-                raise _refused("the text is empty", "Send its content.", code="empty_file")
-            return await self.blobs.put(message.text.encode("utf-8", "replace"))
+        if message.url is not None:
+            if not message.url.startswith(("http://", "https://")):
+                raise _refused("the url is none of the web", "Begin it with https://.", code="bad_address")
+            queued = JobQueued(job_id=job, kind="ingest", filename=message.url, tenant=self.tenant)
+            return FetchDocument(job_id=job, url=message.url, origin="ingress"), queued
+        ref = await self._stored(message)
+        document = document_id(self.tenant, ref.sha256)
+        filename = file_name(message.filename, fallback=f"{job[:8]}.txt")
+        queued = JobQueued(job_id=job, kind="ingest", document_id=document, filename=filename, tenant=self.tenant)
+        command = IngestDocument(
+            job_id=job, document_id=document, blob=str(ref), filename=filename, size=ref.size, origin="ingress"
+        )
+        return command, queued
+
+    async def _stored(self, message: IngestFromOutside) -> BlobRef:
         if message.blob is not None:
             return await self._existing(message.blob)
-        raise _refused("documents cannot be fetched by url yet", "Send the text or a blob.", code="url_not_supported")
+        text = message.text or ""
+        if not text.strip():
+            raise _refused("the text is empty", "Send its content.", code="empty_file")
+        return await self.blobs.put(text.encode("utf-8", "replace"))
 
     async def _existing(self, text: str) -> BlobRef:
         try:

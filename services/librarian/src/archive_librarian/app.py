@@ -9,13 +9,15 @@ from typing import Any
 from archive_blobs import BlobError, Blobs, open_blobs
 from archive_bus import BusOptions, Handler, connect
 from archive_contracts.base import Message
-from archive_contracts.documents import DocumentFailed, DocumentIngested, IngestDocument
+from archive_contracts.documents import DocumentFailed, DocumentIngested, FetchDocument, IngestDocument
 from archive_contracts.streams import DOCUMENT_COMMANDS, DOCUMENT_EVENTS
+from archive_librarian.adapters.downloads import Downloads, Rules
 from archive_librarian.adapters.dropbox import Dropbox
 from archive_librarian.adapters.watch import WatchedFolder
 from archive_librarian.adapters.workers import Extractor
 from archive_librarian.domain.chunker import ChunkOptions
-from archive_librarian.handlers import Dropped, Ingestion
+from archive_librarian.handlers.fetching import Fetching
+from archive_librarian.handlers.ingesting import Dropped, Ingestion
 from archive_librarian.settings import Settings
 from archive_telemetry import App, log_context, run_service, tracer_for
 
@@ -39,13 +41,14 @@ def build(settings: Settings) -> App:
     async def lifespan() -> AsyncGenerator[None, None]:
         async with Extractor(workers=settings.workers) as extractor, bus, asyncio.TaskGroup() as tasks:
             ingestion = Ingestion(extractor, blobs, options)
+            fetching = Fetching(_downloads(settings), blobs)
             at_once = settings.documents_at_once
             bus.subscribe(
                 DOCUMENT_COMMANDS,
-                {IngestDocument: ingestion.ingest},
+                {IngestDocument: ingestion.ingest, FetchDocument: fetching.fetch},
                 concurrency=at_once,
                 prefetch=1,
-                on_dead={IngestDocument: ingestion.give_up},
+                on_dead={IngestDocument: ingestion.give_up, FetchDocument: fetching.give_up},
             )
             # Without a folder the events are acknowledged unread: a group that reads nothing would pin the stream.
             bus.subscribe(DOCUMENT_EVENTS, _settling(folder) if folder else {}, concurrency=4)
@@ -64,6 +67,17 @@ def build(settings: Settings) -> App:
         live=bus.live,
         health_host=settings.health_host,
         health_port=settings.health_port,
+    )
+
+
+def _downloads(settings: Settings) -> Downloads:
+    return Downloads(
+        Rules(
+            ports=settings.fetch_ports,
+            allowed=settings.fetch_allow,
+            most_bytes=int(settings.fetch_max_mb * 2**20),
+            within_s=settings.fetch_timeout_s,
+        )
     )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -27,3 +27,9 @@ class Settings(BaseSettings):
     documents_at_once: int = 5
     chunk_tokens: int = 512
     chunk_overlap: int = 64
+    fetch_allow: tuple[IPvAnyNetwork, ...] = ()
+    """Networks that are not on the public internet and may be asked for documents all the same."""
+    fetch_ports: tuple[int, ...] = (80, 443)
+    fetch_max_mb: float = 200.0
+    fetch_timeout_s: float = 300.0
+    """How long one download may take, redirects included."""

@@ -51,6 +51,8 @@ _POST: tuple[tuple[str, Handler], ...] = (
     ("/turns/{turn}/stop", chat.stop),
     ("/documents", documents.upload),
     ("/documents/sample", documents.add_sample),
+    ("/documents/address", documents.add_address),
+    ("/documents/jobs/{job}/cancel", documents.cancel_job),
     ("/documents/{document}/cancel", documents.cancel),
     ("/documents/{document}/reprocess", documents.reprocess),
     ("/documents/{document}/delete", documents.delete),

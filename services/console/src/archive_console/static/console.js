@@ -3,6 +3,7 @@
 // anywhere, times in the reader's zone, Enter to send.
 
 const open = new Map();
+const upload = document.body.dataset.upload;
 
 function fragments(html) {
   const template = document.createElement("template");
@@ -103,10 +104,22 @@ function notice(message, next) {
   document.getElementById("notice").replaceChildren(box);
 }
 
+// A lone address that is pasted may be meant as a document: the person is asked, wherever the cursor stands.
+document.addEventListener("paste", (event) => {
+  const text = event.clipboardData?.getData("text/plain").trim() ?? "";
+  if (!upload || !/^https?:\/\/\S+$/i.test(text) || event.target.closest("form[action='/documents/address'], form[action='/system/engines']")) return;
+  const form = Object.assign(document.createElement("form"), { method: "post", action: "/documents/address", className: "offer" });
+  for (const [name, value] of [["form", document.body.dataset.form], ["url", text]]) form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+  form.append(Object.assign(document.createElement("p"), { textContent: text }), Object.assign(document.createElement("button"), { className: "primary", textContent: "Add it to your documents" }));
+  const no = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "No" });
+  no.addEventListener("click", () => form.remove());
+  form.append(" ", no);
+  document.getElementById("notice").replaceChildren(form);
+});
+
 let dragged = 0;
 const zone = document.querySelector(".dropzone");
 const carriesFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
-const upload = document.body.dataset.upload;
 if (upload) {
   document.addEventListener("dragenter", (event) => { if (carriesFiles(event)) { dragged += 1; zone.hidden = false; } });
   document.addEventListener("dragleave", (event) => { if (carriesFiles(event) && --dragged <= 0) { dragged = 0; zone.hidden = true; } });

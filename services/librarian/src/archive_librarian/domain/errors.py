@@ -1,4 +1,4 @@
-"""Why a file gave no text.
+"""Why a file or an address gave no text.
 
     ExtractionError
     ├── UnsupportedFormat     a kind of file that is not read
@@ -9,7 +9,11 @@
     │   └── NoText            pages, but only pictures on them
     ├── ResourceLimit         too much memory, time, pages or unpacked bytes
     ├── WorkerCrashed         the extracting process died
-    └── Cancelled             somebody asked to stop
+    ├── Cancelled             somebody asked to stop
+    └── DownloadError         an address did not give the file
+        ├── BadAddress        it is no address of the web
+        ├── AddressRefused    it leads where nobody may send us
+        └── Unreachable       nothing came, or not all of it: later it may
 
 Every error is rebuilt from `to_wire()` on the other side of a process boundary by `from_wire()`.
 """
@@ -90,6 +94,26 @@ class WorkerCrashed(ExtractionError):
 class Cancelled(ExtractionError):
     code = "cancelled"
     next_step = "Ingest the file again when it is wanted."
+
+
+class DownloadError(ExtractionError):
+    code = "download_failed"
+    next_step = "Open the address in a browser. What shows there can be saved and uploaded."
+
+
+class BadAddress(DownloadError):
+    code = "bad_address"
+    next_step = "Give an address that begins with http:// or https://."
+
+
+class AddressRefused(DownloadError):
+    code = "address_refused"
+    next_step = "Download the file yourself and upload it, or have the operator set LIBRARIAN_FETCH_ALLOW."
+
+
+class Unreachable(DownloadError):
+    code = "unreachable"
+    next_step = "See whether the address opens in a browser, then try again."
 
 
 def from_wire(fields: dict[str, str]) -> ExtractionError:

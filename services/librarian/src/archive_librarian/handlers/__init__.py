@@ -1,0 +1,1 @@
+"""Commands come in; progress, chunks and the fate of documents go out."""
