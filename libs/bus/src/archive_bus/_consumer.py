@@ -180,9 +180,12 @@ class Consumer:
         if not ending:
             return
         margin = self._lease_s * WATCH_SHARE
-        left = min(held.until for held in ending) - clock() - margin
+        left = min(held.until for held in ending) - clock()
+        if left > 2 * margin:
+            left -= margin
         with contextlib.suppress(BusUnavailable, TimeoutError):
-            async with asyncio.timeout(max(left, ANSWER_S)):
+            # Beyond the end of a lease only after a stall: until then nobody else can have begun.
+            async with asyncio.timeout(left if left > 0 else ANSWER_S):
                 await self.renew(ending)
         for held in ending:
             if held.until < clock() + margin * 2 and not (held.lost or held.settled):
