@@ -20,6 +20,9 @@ def build(settings):
 TELEMETRY = """
 import sys
 
+def read_settings(name, settings):
+    return settings()
+
 def run_all(apps, *, name):
     sys.stdout.write(" ".join(apps))
 """

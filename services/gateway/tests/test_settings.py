@@ -59,5 +59,5 @@ def test_unusable_environment_exits_with_words(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "archive_gateway"]
     done = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "gateway: port" in done.stderr
+    assert "gateway: GATEWAY_PORT" in done.stderr
     assert "Traceback" not in done.stderr
