@@ -4,9 +4,11 @@ Names follow CloudEvents where it has one (``id source type time subject``); the
 expire, isolate and answer the message.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
+from time import time
 
 INLINE_LIMIT = 256 * 1024
 """Bytes of ``data`` above which the bus stores a blob and sends its reference."""
@@ -19,7 +21,7 @@ class EnvelopeError(ValueError):
     """A stream entry is not an envelope; it goes to the dead letters with this text."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Envelope:
     """One message as it lies on a stream.
 
@@ -48,7 +50,7 @@ class Envelope:
 
     def to_fields(self) -> dict[str, str | bytes | int]:
         """Return the fields of the stream entry; empty ones are left out."""
-        return {name: value for name in _NAMES if (value := getattr(self, name))}
+        return {name: value for name, value in vars(self).items() if value}
 
     @classmethod
     def from_fields(cls, raw: Mapping[bytes, bytes], *, entry_id: str = "") -> "Envelope":
@@ -61,35 +63,37 @@ class Envelope:
         """
         if not raw.get(b"type"):
             raise EnvelopeError("the entry has no field 'type'")
-        envelope = object.__new__(cls)
-        read = raw.get
+        told: dict[str, object] = {"id": entry_id}
         try:
-            for put, key, default in _TEXTS:
-                value = read(key)
-                put(envelope, default if value is None else value.decode())
-            for put, key in _NUMBERS:
-                put(envelope, int(read(key, b"0")))
+            for key, value in raw.items():
+                if name := _TEXTS.get(key):
+                    told[name] = value.decode()
+                elif name := _NUMBERS.get(key):
+                    told[name] = int(value)
         except ValueError as error:
             raise EnvelopeError(f"a field of the entry cannot be read: {error}") from error
-        _PUT_DATA(envelope, read(b"data", b"{}"))
-        if b"id" not in raw:
-            _PUT_ID(envelope, entry_id)
+        if b"data" in raw:
+            told["data"] = raw[b"data"]
+        # One is read for each message, and the constructor of a frozen class takes longer than all its fields do. What
+        # the entry does not have is the class's own default.
+        envelope = object.__new__(cls)
+        vars(envelope).update(told)
         return envelope
 
 
-_NAMES = tuple(field.name for field in fields(Envelope))
-# An envelope is read for each message, and the constructor of a frozen class takes longer than all its fields do: they
-# are put into their slots past it.
-_PUT: Mapping[str, Callable[[Envelope, object], None]] = {name: vars(Envelope)[name].__set__ for name in _NAMES}
-_PUT_ID, _PUT_DATA = _PUT["id"], _PUT["data"]
-_NUMBERS = tuple((_PUT[name], name.encode()) for name in ("deadline", "seq"))
-_TEXTS = tuple(
-    (_PUT[field.name], field.name.encode(), "" if field.default is MISSING else field.default)
-    for field in fields(Envelope)
-    if field.name not in {"deadline", "seq", "data"}
-)
+_NUMBERS = {b"deadline": "deadline", b"seq": "seq"}
+_TEXTS = {
+    field.name.encode(): field.name for field in fields(Envelope) if field.name not in {"deadline", "seq", "data"}
+}
 
 
 def stamp(at: datetime | None = None) -> str:
     """Return a CloudEvents ``time``: RFC 3339 in UTC with milliseconds."""
-    return (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, milliseconds = divmod(int((time() if at is None else at.timestamp()) * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    """Return a second as text; the next message is most likely of the same."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

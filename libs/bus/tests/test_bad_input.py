@@ -17,6 +17,7 @@ from archive_bus import (
     Operator,
     Origin,
     Oversize,
+    PayloadError,
     RequestFailed,
     ServerTooOld,
     WrongAnswer,
@@ -27,8 +28,9 @@ from archive_bus import (
 )
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.envelope import INLINE_LIMIT
+from archive_contracts.jobs import JobQueued
 from archive_contracts.memory import GetLibraryStats, LibraryStats
-from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES
+from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL, MEMORY_QUERIES
 from archive_testkit.servers import RedisServer
 
 KEY, KIND = CHAT_REQUESTS.physical(), ChatRequested.type
@@ -115,6 +117,13 @@ async def test_expired_deadline_publishes_nothing(redis_url: str) -> None:
         with pytest.raises(DeadlineExpired):
             await gateway.request(CHAT, ChatCompleted, to=CHAT_REQUESTS, origin=late)
         assert not await client.exists(KEY)
+
+
+async def test_unsayable_name_harms_nobody_else(redis_url: str) -> None:
+    async with bus_of("gateway", redis_url) as gateway:
+        with pytest.raises(PayloadError):
+            await gateway.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="\ud800")
+        assert await gateway.publish(CHAT, to=CHAT_REQUESTS, id="next") == "next"
 
 
 async def test_oversize_needs_a_blob_store(redis_url: str) -> None:

@@ -96,6 +96,7 @@ async def test_stale_group_pins_until_dropped(redis_url: str) -> None:
         librarian.subscribe(DOCUMENT_COMMANDS, {IngestDocument: index})
         for _ in range(10):
             await gateway.publish(INGEST, to=DOCUMENT_COMMANDS)
+        await eventually(lambda: librarian.counters().get(("documents.commands", "done")) == 10)
         with pytest.raises(Busy, match="group memory"):
             await gateway.publish(INGEST, to=DOCUMENT_COMMANDS)
         assert await client.xlen(key) == 10
@@ -162,5 +163,6 @@ async def test_slow_group_loses_nothing_to_trimming(redis_url: str) -> None:
         tasks.create_task(trim())
         for number in range(200):
             await router.publish(CHAT.model_copy(update={"model": str(number)}), to=stream)
-        await eventually(lambda: len(seen) == 200, within=30)
+        await eventually(lambda: len(seen) == 200)
     await bare.stop()
+    assert seen == {str(number) for number in range(200)}

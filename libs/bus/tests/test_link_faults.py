@@ -92,6 +92,25 @@ async def test_frozen_server_is_noticed(redis_server: RedisServer) -> None:
         assert await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES) == STATS
 
 
+@pytest.mark.guarantee("G13")
+async def test_request_waits_for_its_stream(redis_url: str, state_server: RedisServer) -> None:
+    state_server.pause()
+    async with (
+        bus_of("gateway", redis_url, state=state_server.url) as gateway,
+        bus_of("memory", redis_url, state=state_server.url) as memory,
+        client_of(redis_url) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        with pytest.raises(BusUnavailable, match="reply stream"):
+            await gateway.open(GetLibraryStats(), to=MEMORY_QUERIES, publish_within=0.1).__aenter__()
+        asking = tasks.create_task(gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=60))
+        await asyncio.sleep(0.3)
+        assert await client.xlen(MEMORY_QUERIES.physical()) == 0
+        state_server.resume()
+        memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer_stats})
+        assert await asking == STATS
+
+
 async def test_reply_stream_dies_with_its_owner(redis_url: str) -> None:
     async with (
         bus_of("gateway", redis_url) as gateway,

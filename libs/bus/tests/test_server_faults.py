@@ -22,7 +22,7 @@ from archive_bus import Bus, BusUnavailable, Busy, Delivery, Reject
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
-from archive_contracts.streams import MEMORY_QUERIES
+from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES
 from archive_testkit.servers import RedisServer
 
 
@@ -70,6 +70,7 @@ async def test_publish_waits_through_an_outage(redis_server: RedisServer) -> Non
 async def test_deleted_stream_heals(redis_url: str) -> None:
     began, release = asyncio.Event(), asyncio.Event()
     seen: list[str] = []
+    stream = replace(CHAT_REQUESTS, lease=timedelta(seconds=3))
 
     async def handle(delivery: Delivery[ChatRequested]) -> None:
         seen.append(delivery.message.model)
@@ -81,15 +82,16 @@ async def test_deleted_stream_heals(redis_url: str) -> None:
         bus_of("router", redis_url) as router,
         client_of(redis_url) as client,
     ):
-        router.subscribe(QUICK, {ChatRequested: handle})
-        await gateway.publish(CHAT, to=QUICK)
+        router.subscribe(stream, {ChatRequested: handle})
+        await gateway.publish(CHAT, to=stream)
         await began.wait()
-        await client.delete(QUICK.physical())
-        await asyncio.sleep(1.0)  # the lease of what is gone is renewed meanwhile, in vain
+        await client.delete(stream.physical())
+        await asyncio.sleep(1.5)  # the lease of what is gone is renewed meanwhile, in vain
         release.set()
         for model in ("after", "later"):
-            await gateway.publish(CHAT.model_copy(update={"model": model}), to=QUICK)
-        await eventually(lambda: sorted(seen) == ["after", "later", "m"])
+            await gateway.publish(CHAT.model_copy(update={"model": model}), to=stream)
+        await eventually(lambda: len(seen) == 3)
+        assert sorted(seen) == ["after", "later", "m"]
 
 
 @pytest.mark.guarantee("G10")

@@ -116,4 +116,5 @@ async def test_lost_stream_gets_its_groups_before_a_timer(redis_url: str) -> Non
                 await asyncio.sleep(0.02)
         async with bus_of("router", redis_url) as router:
             router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
-            await eventually(lambda: seen == ["m"])
+            await eventually(lambda: bool(seen))
+        assert seen == ["m"]

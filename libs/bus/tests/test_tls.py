@@ -65,7 +65,8 @@ async def test_messages_travel_by_tls(secured: tuple[int, bool], papers: Path) -
     async with bus_of("gateway", url) as gateway, bus_of("router", url) as router:
         router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
         sent = await gateway.publish(CHAT, to=CHAT_REQUESTS)
-        await eventually(lambda: seen == [sent])
+        await eventually(lambda: bool(seen))
+    assert seen == [sent]
 
 
 async def test_missing_certificate_is_refused(secured: tuple[int, bool], papers: Path) -> None:

@@ -97,7 +97,7 @@ async def test_frozen_worker_loses_its_message(redis_url: str) -> None:
         router.subscribe(QUICK, {ChatRequested: publish_output})
         await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
         worker.send_signal(signal.SIGCONT)
-        await heard(worker, "cancelled")
+        assert await heard(worker, "cancelled") == []
 
 
 @pytest.mark.guarantee("G3")

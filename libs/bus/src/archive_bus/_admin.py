@@ -15,9 +15,10 @@ from redis.exceptions import ResponseError
 from archive_bus._addresses import address_of
 from archive_bus._backlog import NOBODY, Backlog, backlog_of, dropped_groups
 from archive_bus._errors import BusError
+from archive_bus._link import AWAY
 from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
 from archive_bus._options import Durability
-from archive_bus._writer import AWAY, SCRIPTS
+from archive_bus._writer import SCRIPTS
 from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
 
 STALE_S = 600.0

@@ -48,6 +48,8 @@ from archive_contracts.streams import CONTROL, Server, Stream
 A = TypeVar("A", bound=Message)
 
 STALE_LOOP_S = 30.0
+OPEN_S = 5.0
+"""How long a process's first request waits at least until it can be answered; its own time begins then."""
 
 
 class Subscription:
@@ -218,33 +220,32 @@ class Bus:
         inbox: timedelta | None,
         fence: int,
     ) -> Work:
-        async def deliver(run: HandlerRun, envelope: Envelope, message: Message, traceparent: str) -> Delivery[Message]:
+        bind, tracer = self._options.bind, self._tracer
+
+        async def within(envelope: Envelope, message: Message, run: HandlerRun, act: Handler[Any]) -> None:
             told = await self._answers.told(envelope) if run.redelivered else 0
             facts = Run(
                 attempt=run.attempt,
                 redelivered=run.redelivered,
-                traceparent=traceparent,
+                traceparent=envelope.traceparent,
                 told=told,
                 fence=fence,
                 lease=run.lease,
             )
-            return Delivery(self, envelope, message, run=facts)
-
-        async def within(envelope: Envelope, message: Message, run: HandlerRun, act: Handler[Any]) -> None:
-            bound = self._options.bind(
+            bound = bind(
                 correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
             )
-            if self._tracer is None:
+            if tracer is None:
                 with bound:
-                    returned: object = await act(await deliver(run, envelope, message, envelope.traceparent))
+                    returned: object = await act(Delivery(self, envelope, message, run=facts))
             else:
-                with receiving(self._tracer, stream, envelope) as traceparent, bound:
-                    returned = await act(await deliver(run, envelope, message, traceparent))
+                with receiving(tracer, stream, envelope) as facts.traceparent, bound:
+                    returned = await act(Delivery(self, envelope, message, run=facts))
             if returned is not None:
                 raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
 
-        async def handle(envelope: Envelope, message: Message, run: HandlerRun) -> None:
-            await within(envelope, message, run, handlers[type(message)])
+        def handle(envelope: Envelope, message: Message, run: HandlerRun) -> Awaitable[None]:
+            return within(envelope, message, run, handlers[type(message)])
 
         async def bury(envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
             if react := on_dead.get(type(message)):
@@ -377,6 +378,7 @@ class Bus:
         id, so that whoever resumes the answer can cancel it.
         """
         origin = origin or Origin()
+        await self._replies.opened(within_s=publish_within or max(timeout, OPEN_S))
         now = time.time()
         deadline = min(origin.deadline or 2**53, int((now + timeout) * 1000))
         if deadline <= now * 1000:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from archive_bus._backlog import Backlog
 from archive_bus._coalesce import Coalescer
+from archive_bus._crew import Crew
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Settlers, Work
@@ -21,6 +22,8 @@ from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 log = logging.getLogger(__name__)
 REAP_S = 30.0
 LOOK_S = 5.0
+ACKED_S = 5.0
+"""How long a drain waits to hear that what it acknowledged is."""
 WATCH_SHARE = 1 / 20
 """How much of a lease passes between two looks at what is about to run out."""
 LAST_SHARE = 1 / 4
@@ -40,11 +43,12 @@ class Consumer:
         self._concurrency = concurrency
         self._gate = gate
         self._settlers = Settlers(
-            start=Coalescer[str, Starts](self._count_starts),
-            alone=Coalescer[str, Starts](self._count_alone),
-            ack=Coalescer[str, Acked](self._send_acks),
+            start=Coalescer[Held, Starts](self._count_starts),
+            alone=Coalescer[Held, Starts](self._count_alone),
+            ack=Coalescer[Held, Acked](self._send_acks),
         )
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
+        self._crew = Crew[Held](self._begin)
         self._held: dict[str, Held] = {}
         self._adrift: list[Held] = []
         self.backlog: Backlog | None = None
@@ -72,9 +76,10 @@ class Consumer:
             self._settlers.start.run_in(tasks)
             self._settlers.alone.run_in(tasks)
             self._settlers.ack.run_in(tasks)
+            self._crew.run_in(tasks)
             self._tasks = tasks
             self._pump = tasks.create_task(self._read(prefetch))
-            tasks.create_task(self._every(self._scan_s(), self._claim))
+            tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._claim))
             tasks.create_task(self._every(self._lease_s / 3, self._renew))
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
             if trimmed_by_consumer(self.lane.stream):
@@ -96,7 +101,7 @@ class Consumer:
         running = [held.task for held in self._held.values() if held.begun and held.task]
         if running:
             await asyncio.wait(running, timeout=grace_s)
-        unfinished = [held for held in self._held.values() if held.begun]
+        unfinished = [held for held in self._held.values() if held.begun and not held.acking]
         for held in unfinished:
             held.lost = True
             if held.task:
@@ -107,7 +112,9 @@ class Consumer:
         await self._give_back([held for held in unfinished if held.starting], begun=True)
         await self._give_back([held for held in unfinished if not held.starting], begun=False)
         await self._sweep()
-        with contextlib.suppress(BusUnavailable):
+        with contextlib.suppress(BusUnavailable, TimeoutError):
+            async with asyncio.timeout(ACKED_S):
+                await self._settlers.ack.idle()
             await self._transport.reap(self.lane, leaving=True)
 
     async def _sweep(self) -> None:
@@ -132,9 +139,6 @@ class Consumer:
             self.counts["handed_back"] += len(ids)
         except BusUnavailable:
             log.warning("cannot hand %d messages back to %s: they resume after their lease", len(ids), self.lane.key)
-
-    def _scan_s(self) -> float:
-        return min(1.0, self._lease_s / 5)
 
     async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -219,19 +223,19 @@ class Consumer:
     async def _reap(self) -> None:
         await self._transport.reap(self.lane)
 
-    async def _count_starts(self, ids: Sequence[str]) -> Sequence[Starts]:
-        counts = await self._transport.started(self.lane, ids)
-        for entry_id, starts in zip(ids, counts, strict=True):
+    async def _count_starts(self, starting: Sequence[Held]) -> Sequence[Starts]:
+        counts = await self._transport.started(self.lane, [held.entry.id for held in starting])
+        for held, starts in zip(starting, counts, strict=True):
             # A first delivery does not wait for this answer.
-            if starts.begun < 0 and (held := self._held.get(entry_id)) and not held.settled:
+            if starts.begun < 0 and not held.settled:
                 held.lose()
         return counts
 
-    async def _count_alone(self, ids: Sequence[str]) -> Sequence[Starts]:
-        return await self._transport.started(self.lane, ids, alone=True)
+    async def _count_alone(self, starting: Sequence[Held]) -> Sequence[Starts]:
+        return await self._transport.started(self.lane, [held.entry.id for held in starting], alone=True)
 
-    async def _send_acks(self, ids: Sequence[str]) -> Sequence[Acked]:
-        return await self._transport.ack(self.lane, ids)
+    async def _send_acks(self, settled: Sequence[Held]) -> Sequence[Acked]:
+        return await self._transport.ack(self.lane, [held.entry.id for held in settled])
 
     async def _feed(self, entries: Sequence[Entry]) -> None:
         self.progressed = time.monotonic()
@@ -250,26 +254,49 @@ class Consumer:
                 if not (self._draining or held.lost):
                     await self._hand_back([held.entry.id], begun=False)
                 continue
-            if self._draining or held.lost:
-                self._gate.leave()
-                self._held.pop(held.entry.id, None)
-                continue
-            held.begun = True
-            held.task = self._tasks.create_task(self._handle(held))
+            self._crew.put(held)
         await self._gate.free()
 
+    async def _begin(self, held: Held) -> None:
+        if self._draining or held.lost:
+            self.left(held)
+        else:
+            await self._handle(held)
+
     async def _handle(self, held: Held) -> None:
+        held.begun = True
+        held.task = asyncio.current_task()
         try:
             await self._handling.settle(held)
         except asyncio.CancelledError:
             if not held.lost:
                 raise
         except LeaseLost:
+            held.task = None  # it has ended by itself, and may go on with another message
             held.lose()
         except BusUnavailable as error:
-            log.warning("%s: %s is not finished and will run again: %s", self.lane.key, held.entry.id, error)
-            await self._handling.postpone(held)
+            await self._postpone(held, error)
         finally:
-            held.begun = False
-            self._held.pop(held.entry.id, None)
-            self._gate.leave()
+            held.task = None
+            if not held.acking:
+                self.left(held)
+
+    def left(self, held: Held) -> None:
+        """Let go of what is over here, and let another one in."""
+        held.begun = False
+        self._held.pop(held.entry.id, None)
+        self._gate.leave()
+
+    def unfinished(self, held: Held, error: Exception) -> None:
+        """See to an entry whose acknowledgement failed."""
+        self._tasks.create_task(self._unfinished(held, error))
+
+    async def _unfinished(self, held: Held, error: Exception) -> None:
+        if not isinstance(error, BusUnavailable):
+            raise error
+        await self._postpone(held, error)
+        self.left(held)
+
+    async def _postpone(self, held: Held, error: BusUnavailable) -> None:
+        log.warning("%s: %s is not finished and will run again: %s", self.lane.key, held.entry.id, error)
+        await self._handling.postpone(held)

@@ -15,7 +15,7 @@ from archive_bus._gate import Gate
 from archive_bus._held import Held
 from archive_bus._inbox import Turn
 from archive_bus._lease import Lease, clock
-from archive_bus._payload import Payloads
+from archive_bus._payload import Payloads, decoded, is_whole
 from archive_bus._transport import Acked, Lane, Starts, Transport
 from archive_bus._verdicts import EXPIRED, FATAL, backoff, failure
 from archive_contracts.base import Message, Problem
@@ -59,18 +59,19 @@ class Work:
 class Settlers:
     """Where starts and acknowledgements of one loop turn travel together."""
 
-    start: Coalescer[str, Starts]
-    alone: Coalescer[str, Starts]
-    ack: Coalescer[str, Acked]
+    start: Coalescer[Held, Starts]
+    alone: Coalescer[Held, Starts]
+    ack: Coalescer[Held, Acked]
 
 
 class Handling:
-    """Settles entries of one lane; each in a task of its own."""
+    """Settles entries of one lane."""
 
     def __init__(self, lane: Lane, transport: Transport, work: Work, *, gate: Gate, settlers: Settlers) -> None:
         self.counts: Counter[str] = Counter()
         self._lane = lane
         self._group = lane.group.encode()
+        self._half_lease_s = lane.stream.lease.total_seconds() / 2
         self._transport = transport
         self._work = work
         self._gate = gate
@@ -85,9 +86,9 @@ class Handling:
         """
         entry = held.entry
         if entry.fields.get(ONLY, self._group) != self._group:
-            await self._acknowledge(held)
+            await self._acknowledge(held, self._passed)
             return
-        if held.until - clock() < self._lane.stream.lease.total_seconds() / 2:
+        if held.until - clock() < self._half_lease_s:
             # It has lain here through a stall, or the read that brought it took long.
             await held.confirm(renew=True)
         try:
@@ -96,17 +97,17 @@ class Handling:
             await self._bury(held, "undecodable", str(error))
             return
         try:
-            message = await self._work.payloads.message(envelope)
+            message = decoded(envelope) if is_whole(envelope) else await self._work.payloads.message(envelope)
         except PayloadError as error:
             await self._work.refuse(envelope, error.problem(), held)
             await self._bury(held, error.code, str(error), envelope)
             return
         if type(message) not in self._work.handlers:
-            await self._acknowledge(held)
+            await self._acknowledge(held, self._passed)
         elif envelope.deadline and envelope.deadline < time.time() * 1000:
             self.counts["expired"] += 1
             await self._work.refuse(envelope, EXPIRED, held)
-            await self._acknowledge(held)
+            await self._acknowledge(held, self._passed)
         else:
             await self._execute(held, envelope, message)
 
@@ -120,19 +121,37 @@ class Handling:
             else:
                 await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
 
-    async def _acknowledge(self, held: Held) -> bool:
+    async def _acknowledge(self, held: Held, told: Callable[[Held, Acked | Exception], None]) -> None:
+        """Acknowledge an entry; its inbox key goes with it at once, others travel together and are not waited for."""
         held.settled = True
         if held.once and self._work.inbox:
             inboxes = self._transport.inboxes
             outcome = await inboxes.settle(self._lane, held.entry.id, held.once, window=self._work.inbox)
-        else:
-            outcome = await self._settlers.ack.put(held.entry.id)
+            held.acking = True
+            told(held, outcome)
+            return
+        if held.starting and self._settlers.start.withdraw(held):
+            held.starting = None  # the acknowledgement would only undo it
+        held.acking = True
+        self._settlers.ack.tell(held, told)
+
+    def _passed(self, held: Held, outcome: Acked | Exception) -> None:
+        if isinstance(outcome, Exception):
+            held.fail(outcome)
+            return
         # What was settled before, while nobody else could have it, was settled by a first copy of this command.
         held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and clock() < held.until)
-        return held.over
+        held.leave()
+
+    def _done(self, held: Held, outcome: Acked | Exception) -> None:
+        self._passed(held, outcome)
+        if held.over:
+            self.counts["done"] += 1
+        elif not isinstance(outcome, Exception):
+            self.counts["lost_lease"] += 1
 
     async def _execute(self, held: Held, envelope: Envelope, message: Message) -> None:
-        starting = held.starting = self._settlers.start.put(held.entry.id)
+        starting = held.starting = self._settlers.start.put(held)
         # Only a message that was delivered before can have a history worth waiting for.
         starts = await starting if held.entry.redelivered else Starts(begun=1, failed=0)
         if starts.begun < 0:
@@ -152,10 +171,12 @@ class Handling:
             return
         async with self._gate.alone():
             # Counted only now: what ended the process while this one waited was something else.
-            held.starting = self._settlers.alone.put(held.entry.id)
+            held.starting = self._settlers.alone.put(held)
             if (await held.starting).begun < 0:
                 raise LeaseLost("another consumer took the message before it began")
             await self._attempt(held, envelope, message, starts.begun)
+            # Until that is known, what ended the process would look like its doing.
+            await self._settlers.ack.idle()
 
     async def _is_first(self, held: Held, envelope: Envelope, window: timedelta) -> bool:
         """Whether no other entry of the message has had its effect, or may be having it; else settle this one."""
@@ -169,7 +190,7 @@ class Handling:
             await held.starting
         if turn is Turn.DONE:
             self.counts["repeated"] += 1
-            await self._acknowledge(held)
+            await self._acknowledge(held, self._passed)
         else:
             held.settled = True
             await self._transport.park(self._lane, held.entry.id, delay_s=REPEAT_PAUSE_S, failed=False)
@@ -197,10 +218,7 @@ class Handling:
             log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
             await self._again(held, envelope, message, run, error)
         else:
-            if await self._acknowledge(held):
-                self.counts["done"] += 1
-            else:
-                self.counts["lost_lease"] += 1
+            await self._acknowledge(held, self._done)
         finally:
             self.counts["busy_us"] += int((time.monotonic() - began) * 1e6)
 

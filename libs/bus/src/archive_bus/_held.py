@@ -24,18 +24,27 @@ class Keeper(Protocol):
         """Take note of an output that came too late."""
         ...
 
+    def left(self, held: "Held") -> None:
+        """Let go of what is over here."""
+        ...
+
+    def unfinished(self, held: "Held", error: Exception) -> None:
+        """See to an entry whose settlement failed."""
+        ...
+
 
 class Held:
     """One entry between its read and its settlement, and the lease on it.
 
     ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
-    way, and renewing it would undo that; ``over``: it is settled for good; ``lost``: another consumer has it, or may
+    way, and renewing it would undo that; ``acking``: nothing but the answer to its acknowledgement is still to come;
+    ``over``: it is settled for good; ``lost``: another consumer has it, or may
     have it at any time. ``attempt`` is 0 until it runs; ``spent``: it has failed as often as it may; ``once``
     is the message id under which its effect is noted in the group's inbox.
     """
 
     __slots__ = (
-        *("_keeper", "attempt", "begun", "entry", "lost", "once", "over"),
+        *("_keeper", "acking", "attempt", "begun", "entry", "lost", "once", "over"),
         *("settled", "spent", "starting", "task", "until"),
     )
 
@@ -48,6 +57,7 @@ class Held:
         self.attempt = 0
         self.begun = False
         self.settled = False
+        self.acking = False
         self.spent = False
         self.once = ""
         self.over = False
@@ -60,6 +70,14 @@ class Held:
         if self.lost:
             self._keeper.refused()
             raise LeaseLost("another process has taken the message over")
+
+    def leave(self) -> None:
+        """Let go of it: it is over here."""
+        self._keeper.left(self)
+
+    def fail(self, error: Exception) -> None:
+        """Have it seen to that its settlement failed."""
+        self._keeper.unfinished(self, error)
 
     def refuse(self) -> None:
         """Count an output that came too late, and cancel the handler."""

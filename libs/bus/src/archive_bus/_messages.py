@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
-from archive_bus._writer import AWAY
+from archive_bus._link import AWAY
 from archive_contracts.envelope import Envelope, EnvelopeError
 from archive_contracts.streams import STREAMS, Kind, Server, Stream, at
 

@@ -114,17 +114,15 @@ class OrderedConsumer(Consumer):
             if self._lines.arrive(_key_of(entry), entry.id):
                 turns.append(held)
         for held in turns:
-            self._tasks.create_task(self._begin(held))
+            self._tasks.create_task(self._enter(held))
 
-    async def _begin(self, held: Held) -> None:
+    async def _enter(self, held: Held) -> None:
         await self._gate.enter()
-        if self._draining or held.lost:
-            self._gate.leave()
-            self._held.pop(held.entry.id, None)
-            return
-        held.begun = True
-        held.task = asyncio.current_task()
-        await self._handle(held)
+        await self._begin(held)
+
+    def left(self, held: Held) -> None:
+        """Let go of what is over here, and let its line go on if it is settled."""
+        super().left(held)
         self._room.set()
         if held.over:
             self._next(held.entry.id)
@@ -132,7 +130,7 @@ class OrderedConsumer(Consumer):
     def _next(self, entry_id: str) -> None:
         following = self._lines.settled(entry_id)
         if following and (held := self._held.get(following)):
-            self._tasks.create_task(self._begin(held))
+            self._tasks.create_task(self._enter(held))
 
     def abandon(self) -> None:
         """Stop at once: another process owns the partition, and all that is in hand here."""

@@ -22,7 +22,7 @@ class Payloads:
             PayloadError: it is too large and there is no blob store, or the store refuses it.
             BusUnavailable: the blob store is away.
         """
-        if len(data) <= INLINE_LIMIT:
+        if fits(data):
             return data
         if self._blobs is None:
             raise Oversize(f"{len(data)} bytes are more than a message holds, and there is no blob store")
@@ -59,14 +59,33 @@ class Payloads:
             Undecodable: the data is not what the type demands.
             PayloadError, BusUnavailable: as load.
         """
-        model = TYPES.get(envelope.type)
-        if model is None:
-            raise _unknown(envelope.type)
-        data = await self.load(envelope) if envelope.data.startswith(BLOB_PREFIX) else envelope.data
-        try:
-            return model.model_validate_json(data)
-        except ValidationError as error:
-            raise Undecodable(str(error)) from error
+        data = envelope.data if is_whole(envelope) else await self.load(envelope)
+        return decoded(envelope, data)
+
+
+def fits(data: bytes) -> bool:
+    """Whether an entry holds so much."""
+    return len(data) <= INLINE_LIMIT
+
+
+def is_whole(envelope: Envelope) -> bool:
+    """Whether an envelope holds its data itself."""
+    return not envelope.data.startswith(BLOB_PREFIX)
+
+
+def decoded(envelope: Envelope, data: bytes | None = None) -> Message:
+    """Return the message of an envelope, whose ``data`` may have been read elsewhere.
+
+    Raises:
+        UnknownType, Undecodable: as Payloads.message.
+    """
+    model = TYPES.get(envelope.type)
+    if model is None:
+        raise _unknown(envelope.type)
+    try:
+        return model.__pydantic_validator__.validate_json(envelope.data if data is None else data)
+    except ValidationError as error:
+        raise Undecodable(str(error)) from error
 
 
 def _unknown(name: str) -> UnknownType:

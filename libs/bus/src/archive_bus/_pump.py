@@ -1,8 +1,8 @@
 """FastStream's batch subscriber as a pump of raw entries.
 
-FastStream owns the broker and the reading connection. Its own loop stops for good when a group is lost, waits five
-seconds after any error, and runs a message pipeline that costs ten times what our dispatch does; so the loop between
-its reads is ours.
+FastStream owns the broker, the subscription and the connections of both. Its own loop stops for good when a group is
+lost, waits five seconds after any error, and runs a message pipeline that costs ten times what our dispatch does; so
+the loop is ours, and reads over a link.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from faststream.redis.subscriber.usecases import StreamBatchSubscriber
 from redis.exceptions import ResponseError
 
 from archive_bus._lease import clock
+from archive_bus._link import AWAY, Link, entries_of, only_stream
 from archive_bus._transport import Entry, Feed, Lane
-from archive_bus._writer import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -80,23 +80,27 @@ def _loop(feed: Feed, heal: Heal, recover: Recover, ended: asyncio.Event) -> typ
 
         async def _consume(self, *args: Any, start_signal: Any) -> None:
             start_signal.set()
+            link = Link(self._client.connection_pool)
+            try:
+                await self._run(link)
+            finally:
+                await link.close()
+                ended.set()
+
+        async def _run(self, link: Link) -> None:
             failures = 0
             while self.running:
                 try:
                     await _caught_up(failures, feed, recover)
-                    asked = clock()
-                    reply = await args[0](">")
+                    entries = await _read(link, self.stream_sub)
                 except AWAY as error:
-                    if failures == 0:
-                        log.warning("%s: the server is away (%s)", self.stream_sub.name, error)
-                    await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                    await _wait_out(error, failures, self.stream_sub.name)
                     failures += 1
                 except ResponseError as error:
                     await self._mend(error)
                 else:
                     failures = 0
-                    await feed(_entries(reply, asked))
-            ended.set()
+                    await feed(entries)
 
         async def _mend(self, error: ResponseError) -> None:
             name = self.stream_sub.name
@@ -118,8 +122,18 @@ async def _caught_up(failures: int, feed: Feed, recover: Recover) -> None:
         await feed(await recover())
 
 
-def _entries(reply: Any, since: float) -> list[Entry]:
-    return [Entry(entry[0].decode(), entry[1] or {}, since=since) for _, entries in reply or () for entry in entries]
+async def _wait_out(error: Exception, failures: int, name: str) -> None:
+    if failures == 0:
+        log.warning("%s: the server is away (%s)", name, error)
+    await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+
+
+async def _read(link: Link, sub: StreamSub) -> list[Entry]:
+    """Return what is new, nothing when nothing comes within a second."""
+    asked = clock()
+    group = ("GROUP", sub.group or "", sub.consumer or "", "COUNT", sub.max_records or 1)
+    reply = await link.call("XREADGROUP", *group, "BLOCK", BLOCK_MS, "STREAMS", sub.name, ">", wait_s=BLOCK_MS / 1000)
+    return [Entry(entry_id, fields, since=asked) for entry_id, fields in entries_of(only_stream(reply))]
 
 
 async def _unused(batch: Any) -> None:

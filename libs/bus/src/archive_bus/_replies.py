@@ -27,18 +27,33 @@ class ReplyReader:
         self._payloads = payloads
         self._process = process
         self._calls = calls
+        self._open = asyncio.Event()
+
+    async def opened(self, *, within_s: float) -> None:
+        """Wait until there is a stream to answer to: what is answered before finds nobody, and is lost.
+
+        Raises:
+            BusUnavailable: the state server did not open it in time.
+        """
+        if self._open.is_set():
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await self._open.wait()
+        except TimeoutError:
+            raise BusUnavailable("the state server has not opened this process's reply stream yet") from None
 
     async def run(self) -> None:
         """Read until cancelled."""
         key = REPLIES.physical(self._process)
-        after, opened = "0-0", False
+        after = "0-0"
         while True:
             try:
                 if await self._transport.open_replies(self._process, read_to=after):
                     after = "0-0"
-                    if opened:
+                    if self._open.is_set():
                         self._calls.lose()
-                opened = True
+                self._open.set()
                 async for batch in self._until_renewal(key, after):
                     for entry in batch:
                         after = entry.id

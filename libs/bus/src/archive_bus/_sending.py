@@ -12,14 +12,14 @@ from archive_bus._delivery import Origin
 from archive_bus._errors import Busy, LeaseLost, NotInMap
 from archive_bus._lease import Lease, clock
 from archive_bus._options import BusOptions
-from archive_bus._payload import Payloads
+from archive_bus._payload import Payloads, fits
 from archive_bus._timekeeper import Timekeeper
 from archive_bus._tracing import sending, traceparent_of
 from archive_bus._transport import Transport
 from archive_bus._transport_parts import Due
 from archive_bus._trimming import Trimmer
 from archive_contracts.base import Message
-from archive_contracts.envelope import INLINE_LIMIT, Envelope, stamp
+from archive_contracts.envelope import Envelope, stamp
 from archive_contracts.streams import ANSWERS, Stream
 
 ROOM_PAUSE_S = 0.1
@@ -62,7 +62,10 @@ class Sender:
             raise NotInMap(f"{to.name} does not carry {message.type}")
         partition = partition or to.partition_of(message)
         self._trimmer.published(to, partition)
-        envelope = await self._seal(message, origin, message_id, subject=to.key_of(message))
+        data = message.to_json()
+        if not fits(data):
+            data = await self._payloads.fit(data)
+        envelope = self._seal(message, origin, message_id, data, subject=to.key_of(message))
         if self._tracer is None:
             await self._publish(to, partition, envelope, timeout, lease, due)
             return envelope.id
@@ -85,7 +88,10 @@ class Sender:
             if lease:
                 await lease.confirm()
             try:
-                return await self._put(to, partition, envelope, due, patience, lease)
+                if due:
+                    return await self._delay(to, partition, envelope, due, patience, lease)
+                await self._transport.publish(to, partition, envelope, timeout=patience, lease=lease)
+                return None
             except LeaseLost:
                 await _still_owned(lease)
             except Busy:
@@ -93,12 +99,9 @@ class Sender:
                     raise
                 await asyncio.sleep(ROOM_PAUSE_S)
 
-    async def _put(
-        self, to: Stream, partition: str, envelope: Envelope, due: Due | None, timeout: float, lease: Lease | None
+    async def _delay(
+        self, to: Stream, partition: str, envelope: Envelope, due: Due, timeout: float, lease: Lease | None
     ) -> None:
-        if due is None:
-            await self._transport.publish(to, partition, envelope, timeout=timeout, lease=lease)
-            return
         left = await self._transport.timers.delay(to, partition, envelope, due=due, timeout=timeout, lease=lease)
         self._timekeeper.watch(to, partition, within_s=left or 0.0)
 
@@ -115,7 +118,7 @@ class Sender:
         lease: Lease | None = None,
     ) -> str:
         """Append to a journal once for each id. Returns the entry's id; raises as Bus.append."""
-        envelope = await self._seal(message, origin, message_id)
+        envelope = self._seal(message, origin, message_id, await self._payloads.fit(message.to_json()))
         patience = timeout or self._options.patience_s
         if lease:
             await lease.confirm()
@@ -142,7 +145,7 @@ class Sender:
             seq=seq,
             data=message.to_json(),
         )
-        if len(envelope.data) > INLINE_LIMIT:
+        if not fits(envelope.data):
             return self._reply_large(envelope, origin, last, lease)
         return self._tell(envelope, origin, last, lease)
 
@@ -162,7 +165,9 @@ class Sender:
             kept = logs.add(key, envelope, timeout=patience, lease=lease)
         return Either(heard, kept) if heard else kept
 
-    async def _seal(self, message: Message, origin: Origin, message_id: str | None, *, subject: str = "") -> Envelope:
+    def _seal(
+        self, message: Message, origin: Origin, message_id: str | None, data: bytes, *, subject: str = ""
+    ) -> Envelope:
         return Envelope(
             id=message_id or secrets.token_hex(16),
             type=message.type,
@@ -178,7 +183,7 @@ class Sender:
             shadow=origin.shadow,
             reply=origin.reply,
             log=origin.log,
-            data=await self._payloads.fit(message.to_json()),
+            data=data,
         )
 
 

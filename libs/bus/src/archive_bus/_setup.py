@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from archive_bus._errors import BusError, BusUnavailable
-from archive_bus._writer import AWAY
+from archive_bus._link import AWAY
 from archive_contracts import access
 from archive_contracts.streams import STREAMS, Kind, Server
 

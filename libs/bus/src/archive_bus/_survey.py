@@ -10,8 +10,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from archive_bus._addresses import address_of
 from archive_bus._errors import BusUnavailable, WrongPassword
+from archive_bus._link import AWAY
 from archive_bus._options import Durability
-from archive_bus._writer import AWAY, OLDEST
+from archive_bus._writer import OLDEST
 from archive_contracts.streams import STREAMS, Kind, Server, Stream
 
 UNKNOWN = "unknown"

@@ -14,8 +14,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from archive_bus._addresses import address_of
 from archive_bus._errors import BusError, BusUnavailable, WrongPassword
+from archive_bus._link import AWAY
 from archive_bus._options import Durability
-from archive_bus._writer import AWAY
 from archive_contracts.streams import STREAMS, Server
 
 _HEAD = struct.Struct(">IqI")

@@ -1,33 +1,23 @@
 """One connection that many callers write through: the commands of a loop turn travel as one pipeline."""
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from archive_bus._errors import BusUnavailable, ServerTooOld, WrongPassword
+from archive_bus._errors import BusUnavailable, PayloadError, ServerTooOld, WrongPassword
 from archive_bus._lease import clock
+from archive_bus._link import AWAY, Argument, Link, packed
 
 log = logging.getLogger(__name__)
 
-Argument = str | bytes | int
-AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
-"""What a server says, or does not say, when it will be back."""
 MOST_A_PIPELINE = 512
 OLDEST = (7, 0)
 REPLICA_WAIT_MS = 1000
@@ -38,6 +28,7 @@ SCRIPTS = {
     for path in (files("archive_bus") / "lua").iterdir()
     if path.name.endswith(".lua")
 }
+SHAS = {name: sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}  # noqa: S324 - the server's own name for it
 
 
 class _Op:
@@ -57,13 +48,11 @@ class Writer:
 
     def __init__(self, pool: ConnectionPool, *, name: str, replicas: int = 0) -> None:
         self._replicas = replicas
-        self._pool = pool
+        self._link = Link(pool)
         self._name = name
         self._queue: deque[_Op] = deque()
         self._wake = asyncio.Event()
-        self._shas: dict[str, str] = {}
         self._ahead_ms = 0.0
-        self._connection: AbstractConnection | None = None
         self._stopping = False
 
     async def run(self) -> None:
@@ -84,12 +73,12 @@ class Writer:
                 if failures == 0:
                     log.warning("%s: the server is away (%s); trying again", self._name, error)
                 self._queue.extendleft(op for op in reversed(batch) if not op.future.done())
-                await self._disconnect()
+                await self._link.close()
                 if self._stopping:
                     break
                 await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
                 failures += 1
-        await self._disconnect()
+        await self._link.close()
         for op in self._queue:
             if not op.future.done():
                 op.future.set_exception(BusUnavailable("the connection was closed before the server answered"))
@@ -102,7 +91,7 @@ class Writer:
             if not op.future.done():
                 op.future.set_exception(cause)
                 op.future.exception()
-        await self._disconnect()
+        await self._link.close()
 
     def stop(self) -> None:
         """Let ``run`` end once the queue is empty, or at once when the server is away."""
@@ -120,7 +109,7 @@ class Writer:
 
         ``until`` is by ``clock`` and reaches the script as ms by the server's clock; None as 0.
         """
-        parts = ("EVALSHA", name, len(keys), *keys, 0, *args)
+        parts = ("EVALSHA", SHAS[name], len(keys), *keys, 0, *args)
         return self._put(_Op(parts, asyncio.get_running_loop().create_future(), until))
 
     def _put(self, op: _Op) -> "asyncio.Future[Any]":
@@ -130,7 +119,7 @@ class Writer:
 
     def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a script of the lua folder."""
-        return self.send("EVALSHA", name, len(keys), *keys, *args)
+        return self.send("EVALSHA", SHAS[name], len(keys), *keys, *args)
 
     async def call(self, *args: Argument, timeout: float) -> Any:
         """Send a command and wait for its reply. Raises BusUnavailable when none comes in time."""
@@ -145,69 +134,68 @@ class Writer:
         return batch
 
     async def _exchange(self, batch: Sequence[_Op]) -> None:
-        if not batch:
+        if not self._link.connected:
+            await self._connect()
+        sayable = [(op, text) for op in batch if (text := self._text(op))]
+        commands = [text for _, text in sayable]
+        if self._replicas:
+            commands.append(packed("WAIT", self._replicas, REPLICA_WAIT_MS))
+        if not sayable:
             return
-        connection = self._connection or await self._connect()
-        commands = [self._resolve(op) for op in batch]
-        if not self._replicas:
-            await connection.send_packed_command(connection.pack_commands(commands))
-            for op in batch:
-                _settle(op, await self._read(connection))
-            return
-        commands.append(("WAIT", self._replicas, REPLICA_WAIT_MS))
-        await connection.send_packed_command(connection.pack_commands(commands))
-        replies = [await self._read(connection) for _ in batch]
-        # Told before a replica has it, the caller would believe what a failover forgets.
-        if await _reply(connection) < self._replicas:
+        replies: list[Any] = []
+        try:
+            await self._link.bundle(b"".join(commands), len(commands), into=replies)
+        except AWAY:
+            self._tell(sayable, replies)
+            raise
+        if not self._tell(sayable, replies):
             raise RedisConnectionError("no replica has confirmed in time")
-        for op, reply in zip(batch, replies, strict=True):
-            _settle(op, reply)
 
-    async def _read(self, connection: AbstractConnection) -> Any:
-        """Return a reply, or the error that stands for one."""
-        try:
-            return await _reply(connection)
-        except NoScriptError:
-            # The server was restarted under a connection that outlived it, or its scripts were flushed.
-            await self._disconnect()
-            raise RedisConnectionError("the server has lost its scripts") from None
-        except (AuthenticationError, *AWAY):
-            raise
-        except ResponseError as error:
-            return error
+    def _tell(self, sent: Sequence[tuple[_Op, bytes]], replies: Sequence[Any]) -> bool:
+        """Hand the replies that came to their callers; False when what was accepted is not yet where it has to be."""
+        # Told before a replica has it, the caller would believe what a failover forgets.
+        if self._replicas and not (len(replies) > len(sent) and replies[-1] >= self._replicas):
+            return False
+        for (op, _), reply in zip(sent, replies, strict=False):
+            _settle(op, _judged(reply))
+        return True
 
-    def _resolve(self, op: _Op) -> tuple[Argument, ...]:
+    def _text(self, op: _Op) -> bytes | None:
+        """Return a command as it travels; tell its caller when it cannot."""
         args = op.args
-        if args[0] != "EVALSHA":
-            return args
-        if op.until is None:
-            return ("EVALSHA", self._shas[str(args[1])], *args[2:])
-        place = 3 + int(args[2])
-        ends = int(op.until * 1000 + self._ahead_ms)
-        return ("EVALSHA", self._shas[str(args[1])], *args[2:place], ends, *args[place + 1 :])
-
-    async def _connect(self) -> AbstractConnection:
-        connection = self._pool.make_connection()
+        if op.until is not None:
+            place = 3 + int(args[2])
+            args = (*args[:place], int(op.until * 1000 + self._ahead_ms), *args[place + 1 :])
         try:
-            await connection.connect()
-            await _new_enough(connection)
-            for name, text in SCRIPTS.items():
-                await connection.send_command("SCRIPT", "LOAD", text)
-                sha = await _reply(connection)
-                self._shas[name] = sha.decode()
-            self._ahead_ms = await _ahead_ms(connection)
-        except BaseException:
-            with contextlib.suppress(*AWAY):
-                await connection.disconnect(nowait=True)
-            raise
-        self._connection = connection
-        return connection
+            return packed(*args)
+        except UnicodeEncodeError as error:
+            op.future.set_exception(PayloadError(f"a name or an argument is no Unicode text: {error}"))
+            op.future.exception()
+            return None
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection:
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
+    async def _connect(self) -> None:
+        await self._link.connect()
+        try:
+            await _new_enough(self._link)
+            loads = b"".join(packed("SCRIPT", "LOAD", text) for text in SCRIPTS.values())
+            loaded: list[Any] = []
+            await self._link.bundle(loads, len(SCRIPTS), into=loaded)
+            if refused := next((reply for reply in loaded if isinstance(reply, ResponseError)), None):
+                raise refused
+            self._ahead_ms = await _ahead_ms(self._link)
+        except BaseException:
+            await self._link.close()
+            raise
+
+
+def _judged(reply: Any) -> Any:
+    """Return a reply; raise the error that one is when it is about the connection and not about the command."""
+    if isinstance(reply, NoScriptError):
+        # The server was restarted under a connection that outlived it, or its scripts were flushed.
+        raise RedisConnectionError("the server has lost its scripts")
+    if isinstance(reply, (AuthenticationError, *AWAY)):
+        raise reply
+    return reply
 
 
 def _settle(op: _Op, reply: Any) -> None:
@@ -220,9 +208,8 @@ def _settle(op: _Op, reply: Any) -> None:
         op.future.set_result(reply)
 
 
-async def _new_enough(connection: AbstractConnection) -> None:
-    await connection.send_command("INFO", "server")
-    told = (await _reply(connection)).decode()
+async def _new_enough(link: Link) -> None:
+    told: str = (await link.call("INFO", "server")).decode()
     facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
     # Valkey calls itself Redis 7.2 there, for clients that ask for no more.
     version = tuple(int(part) for part in facts.get("redis_version", "0").split(".")[:2])
@@ -230,14 +217,9 @@ async def _new_enough(connection: AbstractConnection) -> None:
         raise ServerTooOld(f"the server is Redis {facts.get('redis_version')}, older than {OLDEST[0]}.{OLDEST[1]}")
 
 
-async def _reply(connection: AbstractConnection) -> Any:
-    return await connection.read_response()  # pyright: ignore[reportUnknownVariableType] - untyped in redis-py
-
-
-async def _ahead_ms(connection: AbstractConnection) -> float:
+async def _ahead_ms(link: Link) -> float:
     """Return by how much the server's clock is ahead of ``clock``, or less: no lease ends late by its reckoning."""
-    await connection.send_command("TIME")
-    seconds, microseconds = await _reply(connection)
+    seconds, microseconds = await link.call("TIME")
     return int(seconds) * 1000 + int(microseconds) / 1000 - clock() * 1000
 
 
@@ -249,8 +231,14 @@ async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:
     """
     if reply.done():
         return reply.result()
+    # A timer of one's own costs a fifth of asyncio.timeout, and every publish needs one.
+    timer = reply.get_loop().call_later(timeout, _expire, reply, timeout)
     try:
-        async with asyncio.timeout(timeout):
-            return await reply
-    except TimeoutError:
-        raise BusUnavailable(f"the server did not answer within {timeout:.1f} s") from None
+        return await reply
+    finally:
+        timer.cancel()
+
+
+def _expire(reply: "asyncio.Future[Any]", timeout: float) -> None:
+    if not reply.done():
+        reply.set_exception(BusUnavailable(f"the server did not answer within {timeout:.1f} s"))

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from archive_bus._addresses import Address
 from archive_bus._errors import BusUnavailable, Busy, LeaseLost
 from archive_bus._lease import Lease
+from archive_bus._link import Argument, Links
 from archive_bus._options import Durability
-from archive_bus._transport import wire
-from archive_bus._writer import Argument, Writer, within
+from archive_bus._writer import Writer, within
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server
 
@@ -35,10 +34,7 @@ class Connections:
 
     def __init__(self, bus: Address, state: Address) -> None:
         pools = {Server.BUS: bus.pool(), Server.STATE: state.pool()}
-        self.readers: dict[Server, Any] = {
-            Server.BUS: Redis.from_pool(bus.pool()),
-            Server.STATE: Redis.from_pool(state.pool()),
-        }
+        self.readers = {server: Links(pool) for server, pool in pools.items()}
         self.publisher = Writer(pools[Server.BUS], name="bus", replicas=int(bus.durability is Durability.REPLICATED))
         self.settler = Writer(pools[Server.BUS], name="bus settle")
         self.replier = Writer(pools[Server.STATE], name="state")
@@ -58,8 +54,8 @@ class Connections:
 
     async def close_readers(self) -> None:
         """Disconnect what reads without a group."""
-        for client in self.readers.values():
-            await client.aclose(close_connection_pool=True)
+        for links in self.readers.values():
+            await links.close()
 
     def under(self, lease: Lease | None, script: str, key: str, args: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a reply that a lease covers; the lease hears of one that came too late."""
@@ -124,4 +120,7 @@ async def settled(reply: "asyncio.Future[Any]", *, gone: Any) -> Any:
 
 def flat_fields(envelope: Envelope) -> list[Argument]:
     """Return the fields of an entry as arguments of XADD."""
-    return [part for field in wire(envelope).items() for part in field]
+    flat: list[Argument] = []
+    for field in envelope.to_fields().items():
+        flat += field
+    return flat

@@ -1,6 +1,5 @@
 """Owners of ordered partitions."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 from archive_bus._backlog import NOBODY
 from archive_bus._errors import BusUnavailable
 from archive_bus._lease import clock
+from archive_bus._link import AWAY
 from archive_bus._owners import Adopted, Owner, Taken
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, accepted, settled
 from archive_bus._redis.publishing import Publishing
 from archive_bus._redis.settling import lane_keys, pairs
 from archive_bus._transport import Entry, Lane
-from archive_bus._writer import AWAY
 from archive_contracts.streams import Server
 
 log = logging.getLogger(__name__)
@@ -76,11 +75,12 @@ class RedisOwners:
     async def changed(self, lane: Lane, *, since: str) -> None:
         """Return when the stream has gone beyond an id, or after about a second."""
         try:
-            await self._connections.readers[Server.BUS].xread({lane.key: since}, count=1, block=RING_MS)
+            async with self._connections.readers[Server.BUS].one() as link:
+                await link.call(
+                    "XREAD", "COUNT", 1, "BLOCK", RING_MS, "STREAMS", lane.key, since, wait_s=RING_MS / 1000
+                )
         except AWAY as error:
             raise BusUnavailable(f"the server is away: {error}") from error
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise asyncio.CancelledError  # redis-py lost it: a cancellation during its connect can vanish there
 
     async def pending(self, lane: Lane, ids: Sequence[str]) -> Sequence[bool]:
         """Return which entries the group has not settled."""

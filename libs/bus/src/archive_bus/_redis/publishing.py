@@ -11,10 +11,11 @@ from redis.exceptions import ResponseError
 from archive_bus._backlog import dropped_groups
 from archive_bus._errors import BusUnavailable, Busy, JournalConflict
 from archive_bus._lease import Lease
+from archive_bus._link import Argument
 from archive_bus._options import Limits
 from archive_bus._redis.connections import Connections, Written, accepted, flat_fields, in_time
 from archive_bus._redis.memory import MemoryWatch
-from archive_bus._writer import Argument, Writer
+from archive_bus._writer import Writer
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Stream
 

@@ -1,20 +1,20 @@
 """Reading without a group, reply streams and marks."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import timedelta
-from typing import Any
 
 from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
+from archive_bus._link import AWAY, entries_of, only_stream
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written
 from archive_bus._transport import Entry
-from archive_bus._writer import AWAY, within
+from archive_bus._writer import within
 from archive_contracts.streams import REPLIES, Server
 
 REPLY_LIFE_MS = 30_000
 TAIL_BLOCK_MS = 1000
+TAIL_BLOCK_S = TAIL_BLOCK_MS / 1000
 
 
 class Reading:
@@ -26,27 +26,24 @@ class Reading:
     async def read(self, key: str, *, server: Server, after: str, count: int = 500) -> Sequence[Entry]:
         """Read entries after an id, at once."""
         try:
-            rows: Any = await self._connections.readers[server].xrange(key, min=f"({after}", count=count)
+            async with self._connections.readers[server].one() as link:
+                rows = await link.call("XRANGE", key, f"({after}", "+", "COUNT", count)
         except AWAY as error:
             raise BusUnavailable(f"the server is away: {error}") from error
-        return [Entry(entry_id.decode(), fields) for entry_id, fields in rows]
+        return [Entry(entry_id, fields) for entry_id, fields in entries_of(rows)]
 
     async def tail(self, key: str, *, server: Server, after: str) -> AsyncIterator[Sequence[Entry]]:
         """Read entries after an id as they come."""
-        client = self._connections.readers[server]
-        while True:
-            try:
-                reply: Any = await client.xread({key: after}, count=500, block=TAIL_BLOCK_MS)
-            except AWAY as error:
-                raise BusUnavailable(f"the server is away: {error}") from error
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise asyncio.CancelledError  # redis-py lost it: a cancellation during its connect can vanish there
-            if not reply:
-                yield ()
-                continue
-            batch = [Entry(entry_id.decode(), fields) for entry_id, fields in reply[0][1]]
-            after = batch[-1].id
-            yield batch
+        async with self._connections.readers[server].one() as link:
+            while True:
+                place = ("STREAMS", key, after)
+                try:
+                    reply = await link.call("XREAD", "COUNT", 500, "BLOCK", TAIL_BLOCK_MS, *place, wait_s=TAIL_BLOCK_S)
+                except AWAY as error:
+                    raise BusUnavailable(f"the server is away: {error}") from error
+                batch = [Entry(entry_id, fields) for entry_id, fields in entries_of(only_stream(reply))]
+                after = batch[-1].id if batch else after
+                yield batch
 
     async def open_replies(self, process: str, *, read_to: str) -> bool:
         """Create or renew this process's reply stream and drop what was read."""

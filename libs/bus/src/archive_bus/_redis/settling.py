@@ -6,9 +6,9 @@ from typing import Any
 
 from archive_bus._backlog import NOBODY, Backlog, backlog_of
 from archive_bus._lease import clock
+from archive_bus._link import Argument
 from archive_bus._redis.connections import Connections, settled
 from archive_bus._transport import SUSPECT_AFTER, Acked, Entry, Lane, Starts
-from archive_bus._writer import Argument
 from archive_contracts.streams import Stream, dead_letters
 
 SILENCE_S = 60.0

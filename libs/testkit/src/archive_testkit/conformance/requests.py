@@ -50,7 +50,7 @@ class Requesting:
 
         async with backend.bus("gateway") as gateway:
             with pytest.raises(RequestTimeout):
-                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=0.1)
+                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=1)
             async with backend.bus("memory") as memory:
                 memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: handle})
                 await eventually(lambda: memory.counters().get(("memory.queries", "expired")) == 1)
