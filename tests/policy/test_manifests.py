@@ -250,6 +250,7 @@ def test_dead_letter_raises_its_alert(tmp_path: Path) -> None:
     told = 'redis_stream_group_last_delivered_id{stream="{engine.jobs:small}",group="engine"}'
     labels = {"severity": "warning", "topic": "chat.requests", "group": "router"}
     stuck = {"severity": "critical", "topic": "engine.jobs", "group": "engine"}
+    stale = {"severity": "warning", "group": "engine"}
     suite: Json = {
         "rule_files": [str(ROOT / "compose" / "observability" / "alerts.yaml")],
         "tests": [
@@ -257,13 +258,15 @@ def test_dead_letter_raises_its_alert(tmp_path: Path) -> None:
                 "interval": "1m",
                 "input_series": [
                     {"series": series, "values": "0x10 1x20"},
-                    {"series": lag, "values": "5x40"},
-                    {"series": told, "values": "7x40"},
+                    {"series": lag, "values": "5x500"},
+                    {"series": told, "values": "7x500"},
                 ],
                 "alert_rule_test": [
                     {"eval_time": "5m", "alertname": "ArchiveDeadLetters", "exp_alerts": []},
                     {"eval_time": "15m", "alertname": "ArchiveDeadLetters", "exp_alerts": [alert(labels, "gave up")]},
                     {"eval_time": "30m", "alertname": "ArchiveWorkStands", "exp_alerts": [alert(stuck, "no engine")]},
+                    {"eval_time": "6h", "alertname": "ArchiveStaleGroup", "exp_alerts": []},
+                    {"eval_time": "7h", "alertname": "ArchiveStaleGroup", "exp_alerts": [alert(stale, "nothing read")]},
                 ],
             }
         ],
@@ -279,6 +282,10 @@ def alert(labels: dict[str, str], about: str) -> Json:
     if about == "gave up":
         extra = {"stream": "{chat.requests:0}:router:dead"}
         told = {"summary": "router gave up messages of chat.requests", "runbook": "k8s/README.md#archivedeadletters"}
+    elif about == "nothing read":
+        extra = {"stream": "{engine.jobs:small}"}
+        summary = "engine keeps in memory what it has not read for hours: {engine.jobs:small}"
+        told = {"summary": summary, "runbook": "k8s/README.md#archivestalegroup"}
     else:
         extra = {"stream": "{engine.jobs:small}"}
         told = {"summary": "no engine takes work from engine.jobs", "runbook": "k8s/README.md#archiveworkstands"}

@@ -81,8 +81,11 @@ def test_streams_show_ages_and_consumers(bus: Redis, capsys: pytest.CaptureFixtu
     librarian, memory = json.loads(capsys.readouterr().out)["streams"]
     assert (librarian["consumers"], memory["consumers"], memory["seen_s"]) == (1, 0, None)
     assert all(7195 < row[age] < 7300 for row in (librarian, memory) for age in ("oldest_s", "unsettled_s"))
+    assert (librarian["stale"], memory["stale"]) == (False, True)
     assert main(["streams"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[-2:] == ["2h", "2h"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[-2:] == ["2h", "2h"]
+    assert lines[2].split()[-3:] == ["stale", "2h", "2h"]
 
 
 def test_lag_the_server_cannot_tell_is_unknown(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:

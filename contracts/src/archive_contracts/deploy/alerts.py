@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from archive_contracts.deploy.yaml import Json
 from archive_contracts.streams import STREAMS, Server, Stream, dead_letters
 
-LAG_FOR = "10m"
+LAG_FOR, STALE_FOR = "10m", "6h"
 RUNBOOK = "k8s/README.md"
 
 
@@ -62,6 +62,17 @@ def _of_group(stream: Stream, group: str) -> Iterator[Json]:
 
 def _general() -> list[Json]:
     return [
+        {
+            # Also of groups that the map no longer names: theirs is the backlog that nobody will ever take.
+            "alert": "ArchiveStaleGroup",
+            "expr": "redis_stream_group_lag > 0 and delta(redis_stream_group_last_delivered_id[1h]) == 0",
+            "for": STALE_FOR,
+            "labels": {"severity": "warning"},
+            "annotations": {
+                "summary": "{{ $labels.group }} keeps in memory what it has not read for hours: {{ $labels.stream }}",
+                "runbook": f"{RUNBOOK}#archivestalegroup",
+            },
+        },
         {
             "alert": "ArchiveServerFull",
             "expr": "redis_memory_used_bytes / redis_memory_max_bytes > 0.85 and redis_memory_max_bytes > 0",

@@ -31,7 +31,8 @@ def stream_rows(info: RunInfo) -> list[Json]:
 
     `lag` is None when the server cannot tell; `oldest_s` is the age of the oldest entry that the stream still holds,
     `unsettled_s` that of the oldest message which the group has not settled, `seen_s` how long ago a consumer of the
-    group last spoke: seconds, or None where there is none.
+    group last spoke: seconds, or None where there is none. `stale` is a group for which messages have waited for long
+    and that nobody speaks for: they stay on the server until somebody does, or the group is dropped.
 
     Raises:
         NotRunningError: the bus does not answer.
@@ -42,7 +43,9 @@ def stream_rows(info: RunInfo) -> list[Json]:
         for report in await operator.streams():
             shown = {"stream": _name(report.stream, report.partition), "length": report.length}
             nobody: Json = {"group": "-", "lag": 0, "pending": 0, "dead": 0, "consumers": 0}
-            groups = [_group(group) for group in report.groups] or [nobody | {"unsettled_s": None, "seen_s": None}]
+            groups = [_group(group) for group in report.groups] or [
+                nobody | {"unsettled_s": None, "seen_s": None, "stale": False}
+            ]
             rows += [shown | group | {"oldest_s": report.oldest_s} for group in groups]
         return rows
 
@@ -212,6 +215,7 @@ def _group(group: GroupReport) -> Json:
         "consumers": group.consumers,
         "unsettled_s": group.oldest_s,
         "seen_s": group.seen_s,
+        "stale": group.stale,
     }
 
 

@@ -147,7 +147,7 @@ def stream_table(rows: list[dict[str, Any]], console: Console) -> None:
             (
                 *(row["stream"], row["group"], row["length"], "unknown" if row["lag"] is None else row["lag"]),
                 *(row["pending"], row["dead"], row["consumers"]),
-                *(_age(row["seen_s"]), _age(row["unsettled_s"]), _age(row["oldest_s"])),
+                *("stale" if row["stale"] else _age(row["seen_s"]), _age(row["unsettled_s"]), _age(row["oldest_s"])),
             )
             for row in rows
         ),
