@@ -49,6 +49,9 @@ class ChatDelta(Message):
     type: ClassVar[str] = "chat.delta.v1"
     body: Annotated[str, Field(description="An OpenAI chunk object: opaque JSON.")]
     engine: Annotated[str, Field(description="Who answers; in the first chunk only.")] = ""
+    headers: Annotated[
+        tuple[tuple[str, str], ...], Field(description="The engine's own, for the caller; in the first chunk only.")
+    ] = ()
 
 
 class ChatCompleted(Message):
@@ -67,3 +70,7 @@ class ChatCompleted(Message):
     upstream_ms: Annotated[float, Field(description="Time spent in the engine.", ge=0)] = 0.0
     ttft_ms: Annotated[float | None, Field(description="Time to the engine's first token.", ge=0)] = None
     attempts: Annotated[int, Field(description="Calls to engines that it took.", ge=1)] = 1
+    headers: Annotated[
+        tuple[tuple[str, str], ...],
+        Field(description="The engine's own, for the caller of a request that did not stream."),
+    ] = ()

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archive_contracts.chat import ChatRequested, Usage
 from archive_contracts.engine import GenerateRequested, Resumption, Target
@@ -19,6 +21,7 @@ from archive_engine.domain.failover import (
     counts_against,
     problem_of,
 )
+from archive_engine.domain.headers import MOST, MOST_BYTES, kept
 
 SPARE = Target(pool="spare", model="n")
 
@@ -215,3 +218,23 @@ def test_resting_engine_says_when_and_is_no_failure() -> None:
     assert counts_against(status(500))
     assert asked_rest_s(UpstreamStatus("busy", status=429, body="", retry_after=7.0)) == 7.0
     assert asked_rest_s(status(500)) is None
+
+
+def test_headers_for_the_caller_are_kept() -> None:
+    given = [("X-RateLimit-Limit", "9"), ("OpenAI-Version", "1"), ("Set-Cookie", "a"), ("X-Request-Id", "r")]
+    assert kept([*given, ("x-archive-engine", "no"), ("x-powered-by", "p")]) == (
+        ("x-ratelimit-limit", "9"),
+        ("openai-version", "1"),
+    )
+
+
+@given(st.lists(st.tuples(st.text().map(lambda name: f"x-{name}"), st.text())))
+def test_no_header_can_break_an_answer(headers: list[tuple[str, str]]) -> None:
+    found = kept(headers)
+    assert len(found) <= MOST
+    assert all(char.isprintable() and char.isascii() for pair in found for part in pair for char in part)
+
+
+def test_headers_are_bounded() -> None:
+    assert len(kept([(f"x-{number}", "v") for number in range(100)])) == MOST
+    assert kept([("x-a", "v" * MOST_BYTES), ("x-b", "v")]) == ()

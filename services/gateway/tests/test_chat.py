@@ -11,7 +11,7 @@ import pytest
 
 from archive_bus import Delivery
 from archive_contracts.base import Problem
-from archive_contracts.chat import ChatDelta, ChatRequested
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.control import CancelRequested
 from archive_contracts.streams import CHAT_REQUESTS, CONTROL
 
@@ -181,3 +181,19 @@ async def test_compat_chat_answers(gateway: Any, router: Any) -> None:
     reply = await gateway.http.post("/chat/", json={"message": "Hi"})
     assert reply.json() == {"response": "Hello", "engine": "bundled"}
     assert router.requests[0].user_turn == "Hi"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_engines_headers_reach_the_client(gateway: Any, peer: Any, stream: bool) -> None:
+    theirs = (("openai-model", "m-1"), ("x-ratelimit-remaining-tokens", "7"))
+
+    async def answer(delivery: Delivery[ChatRequested]) -> None:
+        if stream:
+            _ = delivery.emit(ChatDelta(body='{"choices":[]}', engine="e", headers=theirs))
+        await delivery.reply(ChatCompleted(engine="e", pool="p", model="m", body="{}", headers=theirs))
+
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: answer}):
+        reply = await gateway.http.post("/v1/chat/completions", json=asked)
+    assert reply.headers["openai-model"] == "m-1"
+    assert reply.headers["x-ratelimit-remaining-tokens"] == "7"

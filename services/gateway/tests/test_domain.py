@@ -13,6 +13,7 @@ from archive_contracts.base import Problem
 from archive_contracts.documents import document_id
 from archive_contracts.engine import Embedded, EngineLeft, EngineRegistered, ModelCard
 from archive_contracts.keys import KeyBook
+from archive_gateway.domain.chunks import content_of
 from archive_gateway.domain.door import Guard, is_loopback, request_id
 from archive_gateway.domain.errors import ForeignPage, WrongKey
 from archive_gateway.domain.faces import error_body, error_headers
@@ -165,3 +166,19 @@ def test_errors_wear_the_face_of_their_address() -> None:
     ]
     assert error_headers(Problem(code="c", message="M", status=400)) == []
     assert error_headers(Problem(code="c", message="M", status=401)) == [(b"www-authenticate", b"Bearer")]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"choices":[{"index":1,"delta":{"content":"b"}},{"index":0,"delta":{"content":"a"}}]}', "a"),
+        ('{"choices":[{"delta":{"content":null}}]}', ""),
+        ('{"choices":[{"delta":{}}]}', ""),
+        ('{"choices":[3, {"delta":3}]}', ""),
+        ('{"choices":3}', ""),
+        ("[]", ""),
+        ("{", ""),
+    ],
+)
+def test_chunk_tells_its_text(body: str, text: str) -> None:
+    assert content_of(body) == text

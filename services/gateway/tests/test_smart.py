@@ -8,7 +8,7 @@ import pytest
 
 from archive_bus import Delivery
 from archive_contracts.base import Problem
-from archive_contracts.chat import ChatCompleted, ChatRequested
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import EngineRegistered, ModelCard
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_REQUESTS, ENGINE_EVENTS, MEMORY_QUERIES
@@ -49,7 +49,20 @@ async def test_smart_streams_pieces(gateway: Any, router: Any) -> None:
     reply = await gateway.http.post("/smart", json={"messages": MESSAGES, "stream": True})
     pieces = [line[6:] for line in reply.text.splitlines() if line]
     assert pieces[-1] == "[DONE]"
-    assert "".join(json.loads(piece)["content"] for piece in pieces[:-1]) == "Hello"
+    assert [json.loads(piece)["content"] for piece in pieces[:-1]] == ["Hel", "lo"]
+    assert router.requests[0].stream
+
+
+async def test_smart_says_why_a_stream_broke(gateway: Any, peer: Any) -> None:
+    async def break_off(delivery: Delivery[ChatRequested]) -> None:
+        await delivery.emit(ChatDelta(body='{"choices":[{"index":0,"delta":{"content":"Hel"}}]}'))
+        await delivery.fail(Problem(code="upstream_cut", message="Cut.", next_step="Again.", status=502))
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: break_off}):
+        reply = await gateway.http.post("/smart", json={"messages": MESSAGES, "stream": True})
+    first, last = [json.loads(line[6:]) for line in reply.text.splitlines() if line]
+    assert first == {"content": "Hel"}
+    assert last == {"error": "Cut. Again.", "status": "failed"}
 
 
 @pytest.fixture

@@ -36,6 +36,11 @@ class Reply(Protocol):
         """Chunks that were no JSON object and were left out."""
         ...
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers; one name may come more than once."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate over the events, once."""
         ...

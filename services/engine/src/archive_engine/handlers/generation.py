@@ -24,6 +24,7 @@ from archive_engine.domain.failover import (
     counts_against,
 )
 from archive_engine.domain.guard import Guard
+from archive_engine.domain.headers import kept as kept_headers
 from archive_engine.domain.ports import Event, Generator, Meter, Outcome
 from archive_engine.domain.request import can_go_on, outgoing
 from archive_engine.domain.rest import Rest
@@ -56,6 +57,7 @@ class Course:
     bad_chunks: int = 0
     told: int = 0
     head: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
     called: bool = False
     settled: bool = False
     error: str = "cancelled"
@@ -117,6 +119,7 @@ class Generation:
         sent = outgoing(job, meter=self._engine.meter_streams)
         whole: str | None = None
         async with self._generator.call(request.kind, sent.body, stream=request.stream) as reply:
+            course.headers = kept_headers(reply.headers.items())
             try:
                 async for event in reply:
                     _note(course, event)
@@ -124,8 +127,9 @@ class Generation:
                         whole = event.data
                     elif not (sent.hides_usage and _only_usage(event)):
                         body = rest.rewritten(event.parsed) if rest else event.data
-                        named = "" if course.told or rest else self._engine.name
-                        _ = delivery.emit(ChatDelta(body=body, engine=named))
+                        first = not (course.told or rest)
+                        named, theirs = (self._engine.name, course.headers) if first else ("", ())
+                        _ = delivery.emit(ChatDelta(body=body, engine=named, headers=theirs))
                         course.told += 1
                         course.head = course.head or event.data
             finally:
@@ -135,7 +139,7 @@ class Generation:
         course.settled, course.error = True, ""
         await delivery.reply(completed)
         if request.store and request.user_turn:
-            await delivery.publish(completed.model_copy(update={"body": None}), to=CHAT_EVENTS)
+            await delivery.publish(completed.model_copy(update={"body": None, "headers": ()}), to=CHAT_EVENTS)
 
     def _completed(self, job: GenerateRequested, course: Course, whole: str | None) -> ChatCompleted:
         answer, ttft = course.answer, _ttft_s(course)
@@ -153,6 +157,7 @@ class Generation:
             upstream_ms=(time.monotonic() - course.began) * 1000,
             ttft_ms=None if ttft is None else ttft * 1000,
             attempts=job.calls + 1,
+            headers=() if job.request.stream else course.headers,
         )
 
     def _judge(self, error: UpstreamError, course: Course) -> None:

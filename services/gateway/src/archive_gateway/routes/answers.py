@@ -57,10 +57,10 @@ class EventWire:
         self._headers = [*headers]
         self.started = False
 
-    def announce(self, header: tuple[bytes, bytes]) -> None:
-        """Add a header; once the first event or comment is out it comes too late and is left out."""
+    def announce(self, *headers: tuple[bytes, bytes]) -> None:
+        """Add headers; once the first event or comment is out they come too late and are left out."""
         if not self.started:
-            self._headers.append(header)
+            self._headers.extend(headers)
 
     async def data(self, text: str, *, entry: str = "") -> None:
         """Send one event that has no name, with an id to resume from when there is one."""

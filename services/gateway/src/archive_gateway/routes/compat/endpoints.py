@@ -58,7 +58,7 @@ COMPAT = (
         answer=smart.SmartAnswer,
         several=smart.SmartFailure,
         events={"": smart.SmartPiece},
-        description="A failure of the engines is told by `status`, with HTTP 200, as the original does.",
+        description="A failure is told by `status`, with HTTP 200, as the original does.",
     ),
     _engines.get("/providers/health", smart.providers_health, answer=smart.ProvidersHealth),
     _engines.get("/guardrails/metrics", smart.guardrails_metrics, answer=smart.GuardrailsMetrics),

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -9,13 +11,15 @@ from pydantic import BaseModel, Field, JsonValue
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import BusError
-from archive_contracts.chat import ChatCompleted
+from archive_contracts.chat import ChatCompleted, ChatDelta
 from archive_contracts.streams import CHAT_REQUESTS
+from archive_gateway.domain.chunks import content_of
 from archive_gateway.domain.errors import GatewayError
-from archive_gateway.routes.answers import EventWire, Json
+from archive_gateway.routes.answers import PING_S, EventWire, Json
+from archive_gateway.routes.asking import Conversation
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
-from archive_gateway.routes.metering import ANSWER_TOKENS, Demand
+from archive_gateway.routes.metering import ANSWER_TOKENS, Demand, Meter
 from archive_gateway.routes.openai.chat import session_of
 from archive_gateway.routes.openai.chat_body import Asked, ChatMessage, chat_asked
 from archive_gateway.routes.visit import Visit
@@ -51,7 +55,7 @@ class SmartFailure(BaseModel):
 
 
 class SmartPiece(BaseModel):
-    """A piece of a streamed answer. The last event is the text `[DONE]`."""
+    """A piece of a streamed answer. The last event is the text `[DONE]`, or why the answer broke off."""
 
     content: str
 
@@ -81,36 +85,39 @@ async def smart(desk: Desk, visit: Visit) -> ASGIApp:
     """Answer a conversation with the model that suits it."""
     wanted = await visit.body(SmartRequest)
     body: dict[str, JsonValue] = {"model": PROFILE, "messages": json.loads(await visit.raw())["messages"]}
-    chosen: dict[str, JsonValue] = {"temperature": wanted.temperature, "max_tokens": wanted.max_tokens}
+    chosen: dict[str, JsonValue] = {
+        "temperature": wanted.temperature,
+        "max_tokens": wanted.max_tokens,
+        "stream": wanted.stream or None,
+    }
     body |= {name: value for name, value in chosen.items() if value is not None}
     asked = chat_asked(json.dumps(body).encode(), desk.metering.guardrails, session=session_of(visit))
-    return _Smart(desk, visit, asked, stream=wanted.stream)
+    return _Smart(desk, visit, asked)
 
 
 class _Smart:
-    def __init__(self, desk: Desk, visit: Visit, asked: Asked, *, stream: bool) -> None:
+    def __init__(self, desk: Desk, visit: Visit, asked: Asked) -> None:
         self._desk = desk
         self._visit = visit
         self._asked = asked
-        self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            done = await self._ask(receive)
+            async with self._opened(receive) as (conversation, meter):
+                if self._asked.request.stream:
+                    await _stream(conversation, meter, EventWire(send))
+                    return
+                while not isinstance(done := await conversation.next(), ChatCompleted):
+                    pass
+                conversation.ended = True
+                meter.done(done.model, done.usage)
         except (GatewayError, BusError) as error:
-            problem = error.problem()
-            await Json(SmartFailure(error=f"{problem.message} {problem.next_step}".strip()))(scope, receive, send)
+            await Json(_failure(error))(scope, receive, send)
             return
-        if not self._stream:
-            answer = SmartAnswer(response=done.text, model=done.model, provider=done.engine)
-            await Json(answer)(scope, receive, send)
-            return
-        wire = EventWire(send)
-        await wire.data(SmartPiece(content=done.text).model_dump_json())
-        await wire.data("[DONE]")
-        await wire.end()
+        await Json(SmartAnswer(response=done.text, model=done.model, provider=done.engine))(scope, receive, send)
 
-    async def _ask(self, receive: Receive) -> ChatCompleted:
+    @asynccontextmanager
+    async def _opened(self, receive: Receive) -> AsyncGenerator[tuple[Conversation, Meter], None]:
         request, desk, visit = self._asked.request, self._desk, self._visit
         demand = Demand(
             model=request.model,
@@ -123,11 +130,32 @@ class _Smart:
             desk.asking.open(request, to=CHAT_REQUESTS, origin=visit.origin, timeout=demand.timeout_s) as conversation,
             while_connected(receive),
         ):
-            while not isinstance(reply := await conversation.next(), ChatCompleted):
-                pass
-            conversation.ended = True
-            meter.done(reply.model, reply.usage)
-            return reply
+            yield conversation, meter
+
+
+async def _stream(conversation: Conversation, meter: Meter, wire: EventWire) -> None:
+    """Send the pieces as they come. Raises what keeps the first from coming."""
+    try:
+        while not isinstance(reply := await conversation.next(within=PING_S), ChatCompleted):
+            if isinstance(reply, ChatDelta):
+                meter.piece()
+                if text := content_of(reply.body):
+                    await wire.data(SmartPiece(content=text).model_dump_json())
+            elif reply is None:
+                await wire.ping()
+        conversation.ended = True
+        meter.done(reply.model, reply.usage)
+        await wire.data("[DONE]")
+    except (GatewayError, BusError) as error:
+        if not wire.started:
+            raise
+        await wire.data(_failure(error).model_dump_json())
+    await wire.end()
+
+
+def _failure(error: GatewayError | BusError) -> SmartFailure:
+    problem = error.problem()
+    return SmartFailure(error=f"{problem.message} {problem.next_step}".strip())
 
 
 async def providers_health(desk: Desk, visit: Visit) -> ASGIApp:

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,7 +14,7 @@ from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import openai_error
 from archive_gateway.domain.identity import is_id
 from archive_gateway.domain.ports import Patron
-from archive_gateway.routes.answers import PING_S, EventWire, send_whole
+from archive_gateway.routes.answers import PING_S, EventWire, Headers, send_whole
 from archive_gateway.routes.asking import Conversation, Leave
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
@@ -106,6 +107,7 @@ class ChatAnswer:
             _answered_by(reply.engine),
             (b"x-archive-overhead-ms", b"%.2f" % max(0.0, total_ms - reply.upstream_ms)),
             *meter.headers,
+            *_theirs(reply.headers, meter.headers),
         )
         await send_whole(send, reply.body.encode(), headers=headers)
 
@@ -131,7 +133,7 @@ class ChatAnswer:
             if isinstance(reply, ChatDelta):
                 meter.piece()
                 if reply.engine:
-                    wire.announce(_answered_by(reply.engine))
+                    wire.announce(_answered_by(reply.engine), *_theirs(reply.headers, meter.headers))
                 if presence:
                     presence.pieces += 1
                 await wire.data(reply.body, entry=f"{prefix}{conversation.seq}")
@@ -144,6 +146,15 @@ class ChatAnswer:
                     await presence.book(reply)
                 await wire.data("[DONE]", entry=f"{prefix}{conversation.seq}")
                 return
+
+
+def _theirs(headers: Sequence[tuple[str, str]], ours: Headers) -> Headers:
+    """Return the engine's own headers, but for those that the limits of the caller's key say better."""
+    if not headers:
+        return ()
+    taken = {name for name, _ in ours}
+    sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return [(name, value) for name, value in sent if name not in taken]
 
 
 def _answered_by(engine: str) -> tuple[bytes, bytes]:
