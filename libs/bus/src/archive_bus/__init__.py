@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from archive_bus._addresses import open_client
-    from archive_bus._admin import (
-        DeadLetter,
-        GroupReport,
-        NoSuchDeadLetter,
-        NoSuchGroup,
-        Operator,
-        StreamReport,
-    )
+    from archive_bus._admin import Operator
     from archive_bus._answers import Answered
     from archive_bus._backlog import Backlog
-    from archive_bus._bus import Bus, Subscription
+    from archive_bus._bus import Bus
     from archive_bus._calls import Call
     from archive_bus._connect import connect
     from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Received
@@ -58,7 +51,9 @@ if TYPE_CHECKING:
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions, Durability, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
+    from archive_bus._reports import DeadLetter, GroupReport, NoSuchDeadLetter, NoSuchGroup, StreamReport
     from archive_bus._setup import SetupRefused, create_streams, create_users, fixed_streams, lane_streams
+    from archive_bus._subscription import Subscription
     from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_users
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
@@ -105,19 +100,19 @@ _HOMES = {
     "Owners": "archive_bus._owners",
     "Taken": "archive_bus._owners",
     "OnDead": "archive_bus._delivery",
-    "NoSuchGroup": "archive_bus._admin",
+    "NoSuchGroup": "archive_bus._reports",
     "Backlog": "archive_bus._backlog",
     "Limits": "archive_bus._options",
     "Busy": "archive_bus._errors",
     "Answered": "archive_bus._answers",
-    "DeadLetter": "archive_bus._admin",
-    "GroupReport": "archive_bus._admin",
-    "NoSuchDeadLetter": "archive_bus._admin",
+    "DeadLetter": "archive_bus._reports",
+    "GroupReport": "archive_bus._reports",
+    "NoSuchDeadLetter": "archive_bus._reports",
     "Operator": "archive_bus._admin",
-    "StreamReport": "archive_bus._admin",
+    "StreamReport": "archive_bus._reports",
     "TailEntry": "archive_bus._messages",
     "Bus": "archive_bus._bus",
-    "Subscription": "archive_bus._bus",
+    "Subscription": "archive_bus._subscription",
     "Gate": "archive_bus._gate",
     "Lease": "archive_bus._lease",
     "clock": "archive_bus._lease",

@@ -4,8 +4,7 @@ Lag and pending differ: lag counts what no consumer of a group has read yet, pen
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import groupby, islice
 from types import TracebackType
 from typing import Any, Self
@@ -13,85 +12,23 @@ from typing import Any, Self
 from redis.exceptions import ResponseError
 
 from archive_bus._addresses import address_of
-from archive_bus._backlog import NOBODY, Backlog, backlog_of, dropped_groups
-from archive_bus._errors import BusError
+from archive_bus._backlog import NOBODY, backlog_of, dropped_groups
 from archive_bus._link import AWAY
 from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
 from archive_bus._options import Durability
+from archive_bus._reports import (
+    DeadLetter,
+    GroupReport,
+    NoSuchDeadLetter,
+    NoSuchGroup,
+    StreamReport,
+    dead_letter_report,
+    group_report,
+)
 from archive_bus._writer import SCRIPTS
 from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
 
-STALE_S = 600.0
 REPLAYED_AT_ONCE = 100
-
-
-class NoSuchDeadLetter(BusError):
-    """There is no dead letter of that id."""
-
-    code = "no_such_dead_letter"
-    next_step = "List them with 'archive dead list'."
-
-
-class NoSuchGroup(BusError):
-    """The stream has no such group."""
-
-    code = "no_such_group"
-    next_step = "List the groups with 'archive streams'."
-
-
-@dataclass(frozen=True, slots=True)
-class GroupReport:
-    """One consumer group of a stream.
-
-    ``lag`` is None when the server cannot tell; ``oldest_s`` the age of the oldest message it has not settled, read or
-    unread; ``seen_s`` how long ago one of its consumers last spoke, None when there never was one. It is ``stale`` when
-    messages have waited for long and nobody asks for them: they fill the server until somebody does or drops the group.
-    """
-
-    name: str
-    lag: int | None
-    pending: int
-    consumers: int
-    dead: int
-    oldest_s: float | None
-    seen_s: float | None
-
-    @property
-    def stale(self) -> bool:
-        """Whether it pins what it will never handle."""
-        silent = self.seen_s is None or self.seen_s > STALE_S
-        return silent and self.oldest_s is not None and self.oldest_s > STALE_S
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReport:
-    """One physical stream. Ages are seconds; ``oldest_s`` is of the first entry it still holds."""
-
-    key: str
-    stream: str
-    partition: str
-    length: int
-    oldest_s: float | None
-    groups: tuple[GroupReport, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that was given up, with its cause and the fields as they came.
-
-    ``attempts`` is how often it was begun; 0 when it was never read as a message.
-    """
-
-    id: str
-    key: str
-    group: str
-    entry: str
-    type: str
-    code: str
-    cause: str
-    at: float
-    fields: Mapping[bytes, bytes]
-    attempts: int = 0
 
 
 class Operator:
@@ -148,7 +85,7 @@ class Operator:
 
     async def _groups(self, key: str) -> list[GroupReport]:
         rows = await self._clients[Server.BUS].eval(SCRIPTS["backlog"], 1, key, NOBODY)
-        return [_group(backlog_of(row)) for row in rows]
+        return [group_report(backlog_of(row)) for row in rows]
 
     async def memory(self) -> dict[str, int]:
         """Return the bytes each role uses."""
@@ -183,7 +120,7 @@ class Operator:
                 key, owner = _owner_of(raw.decode())
                 if (not stream or at(key)[0].name == stream) and (not group or owner == group):
                     rows = await self._clients[Server.BUS].xrevrange(raw, count=None if reason else limit)
-                    letters = [_dead_letter(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
+                    letters = [dead_letter_report(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
                     found += [letter for letter in letters if reason in {"", letter.code}]
         return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
 
@@ -256,37 +193,6 @@ class Operator:
             except (*AWAY, ResponseError) as error:
                 found[str(server)] = str(error)
         return found
-
-
-def _group(backlog: Backlog) -> GroupReport:
-    return GroupReport(
-        name=backlog.group,
-        lag=backlog.lag,
-        pending=backlog.pending,
-        consumers=backlog.consumers,
-        dead=backlog.dead,
-        oldest_s=max(0.0, time.time() - backlog.oldest_ms / 1000) if backlog.oldest_ms else None,
-        seen_s=backlog.silent_s,
-    )
-
-
-def _dead_letter(key: str, group: str, letter_id: str, fields: Mapping[bytes, bytes]) -> DeadLetter:
-    def text(name: bytes) -> str:
-        return fields.get(name, b"").decode(errors="replace")
-
-    raw = {name.removeprefix(b"raw."): value for name, value in fields.items() if name.startswith(b"raw.")}
-    return DeadLetter(
-        id=letter_id,
-        key=key,
-        group=group,
-        entry=text(b"entry"),
-        type=text(b"cause.type") or raw.get(b"type", b"").decode(errors="replace"),
-        code=text(b"cause.code"),
-        cause=text(b"cause.cause"),
-        at=int(text(b"at") or "0") / 1000,
-        fields=raw,
-        attempts=int(text(b"cause.attempts") or "0"),
-    )
 
 
 def _owner_of(dead_key: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from archive_bus._backlog import Backlog
 from archive_bus._coalesce import Coalescer
@@ -84,7 +85,7 @@ class Consumer:
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
             if trimmed_by_consumer(self.lane.stream):
                 tasks.create_task(self._every(TRIM_S, self._trim))
-            tasks.create_task(self._every(REAP_S, self._reap))
+            tasks.create_task(self._every(REAP_S, partial(self._transport.reap, self.lane)))
             tasks.create_task(self._every(LOOK_S, self._look))
 
     async def _read(self, prefetch: int) -> None:
@@ -219,9 +220,6 @@ class Consumer:
     async def _look(self) -> None:
         """See how the group stands, for whoever asks; a group that is not there has nothing waiting."""
         self.backlog = await self._transport.backlog(self.lane)
-
-    async def _reap(self) -> None:
-        await self._transport.reap(self.lane)
 
     async def _count_starts(self, starting: Sequence[Held]) -> Sequence[Starts]:
         counts = await self._transport.started(self.lane, [held.entry.id for held in starting])

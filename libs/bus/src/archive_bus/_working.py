@@ -1,0 +1,81 @@
+"""From a message to its handler: what surrounds each run."""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import Tracer
+
+from archive_bus._answers import Answers
+from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Run
+from archive_bus._errors import WrongReturn
+from archive_bus._handling import HandlerRun, Work
+from archive_bus._lease import Lease
+from archive_bus._options import BusOptions
+from archive_bus._payload import Payloads
+from archive_bus._tracing import receiving
+from archive_contracts.base import Failed, Message, Problem
+from archive_contracts.envelope import Envelope
+from archive_contracts.streams import Stream
+
+if TYPE_CHECKING:
+    from archive_bus._bus import Bus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Working:
+    """Makes the work of a subscription: the handlers it names, within spans, log context and deliveries."""
+
+    bus: "Bus"
+    options: BusOptions
+    tracer: Tracer | None
+    answers: Answers
+    payloads: Payloads
+
+    def on(
+        self,
+        stream: Stream,
+        handlers: Mapping[type[Message], Handler[Any]],
+        on_dead: Mapping[type[Message], OnDead[Any]],
+        inbox: timedelta | None,
+        fence: int,
+    ) -> Work:
+        """Return the work on a stream; ``fence`` is the token of the partition's owner."""
+        bind, tracer = self.options.bind, self.tracer
+
+        async def within(envelope: Envelope, message: Message, run: HandlerRun, act: Handler[Any]) -> None:
+            told = await self.answers.told(envelope) if run.redelivered else 0
+            facts = Run(
+                attempt=run.attempt,
+                redelivered=run.redelivered,
+                traceparent=envelope.traceparent,
+                told=told,
+                fence=fence,
+                lease=run.lease,
+            )
+            bound = bind(
+                correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
+            )
+            if tracer is None:
+                with bound:
+                    returned: object = await act(Delivery(self.bus, envelope, message, run=facts))
+            else:
+                with receiving(tracer, stream, envelope) as facts.traceparent, bound:
+                    returned = await act(Delivery(self.bus, envelope, message, run=facts))
+            if returned is not None:
+                raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
+
+        def handle(envelope: Envelope, message: Message, run: HandlerRun) -> Awaitable[None]:
+            return within(envelope, message, run, handlers[type(message)])
+
+        async def bury(envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
+            if react := on_dead.get(type(message)):
+                await within(envelope, message, run, lambda delivery: react(delivery, problem))
+
+        return Work(handlers=handlers, run=handle, refuse=self._refuse, bury=bury, payloads=self.payloads, inbox=inbox)
+
+    async def _refuse(self, envelope: Envelope, problem: Problem, lease: Lease) -> None:
+        if envelope.reply or envelope.log:
+            origin = Origin(tenant=envelope.tenant, reply=envelope.reply, log=envelope.log)
+            await self.bus.reply(Failed(problem=problem), origin=origin, lease=lease)
