@@ -117,6 +117,8 @@ class EngineRegistered(Message):
     tokens_per_minute: Annotated[int, Field(description="0: no limit.", ge=0)] = 0
     waiting: Annotated[int, Field(description="Jobs of the pool's lane that nobody has taken.", ge=0)] = 0
     served: Annotated[int, Field(description="Jobs ended since the worker's start.", ge=0)] = 0
+    failed: Annotated[int, Field(description="Those of them that failed through no fault of the client.", ge=0)] = 0
+    written: Annotated[int, Field(description="Tokens of answers since the worker's start.", ge=0)] = 0
     service_s: Annotated[float, Field(description="Moving average of the time a job holds its slot.", ge=0)] = 0.0
     ttft_s: Annotated[float, Field(description="Moving average of the time to the first token.", ge=0)] = 0.0
     error_rate: Annotated[float, Field(description="Moving average of failed calls.", ge=0, le=1)] = 0.0

@@ -20,6 +20,7 @@ from archive_bus import (
     Operator,
     Reject,
     Retry,
+    ServerMemory,
     TailEntry,
     connect,
 )
@@ -201,6 +202,13 @@ async def test_tail_shows_what_comes(redis_url: str, operator: Operator) -> None
     assert got[0].envelope.id == "new"
     assert got[1].envelope is None
     assert "type" in got[1].problem
+
+
+async def test_memory_is_told_with_its_limit(redis_url: str, operator: Operator) -> None:
+    bus = (await operator.memory())["bus"]
+    assert 0 < bus.used < bus.limit
+    assert 0 < bus.free < 1
+    assert ServerMemory(used=5, limit=0).free == 0.0
 
 
 async def test_journals_are_read_by_entity(redis_url: str, operator: Operator) -> None:

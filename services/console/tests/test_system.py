@@ -53,6 +53,30 @@ async def test_overview_counts_groups(console: Any, dead: list[str]) -> None:
     assert '<div class="bad"><dt><a href="/system/dead">Dead letters</a></dt><dd>2</dd>' in page
 
 
+async def test_overview_tells_speed_and_headroom(console: Any, bus_as: Any, until: Any) -> None:
+    async with bus_as("engine") as bus:
+        for served, failed in ((0, 0), (4, 1)):
+            beat = EngineRegistered(
+                worker="w",
+                engine="e",
+                pool="p",
+                models=(),
+                capabilities=("chat",),
+                slots=1,
+                served=served,
+                failed=failed,
+            )
+            await bus.publish(beat, to=ENGINE_EVENTS)
+
+        async def told() -> bool:
+            return "of 4 calls to engines in a minute" in await console.page("/system")
+
+        await until(told)
+    page = await console.page("/system")
+    assert "<dd>25.0 %</dd>" in page
+    assert page.count("% of") == 2
+
+
 async def test_message_is_decoded_with_its_cause(console: Any, bus_as: Any) -> None:
     async with bus_as("gateway") as bus:
         await bus.publish(ChatRequested(body="{}", model=HOSTILE), to=CHAT_REQUESTS)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions, Durability, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
-    from archive_bus._reports import DeadLetter, GroupReport, NoSuchDeadLetter, NoSuchGroup, StreamReport
+    from archive_bus._reports import DeadLetter, GroupReport, NoSuchDeadLetter, NoSuchGroup, ServerMemory, StreamReport
     from archive_bus._setup import SetupRefused, create_streams, create_users, fixed_streams, lane_streams
     from archive_bus._subscription import Subscription
     from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_users
@@ -109,6 +109,7 @@ _HOMES = {
     "GroupReport": "archive_bus._reports",
     "NoSuchDeadLetter": "archive_bus._reports",
     "Operator": "archive_bus._admin",
+    "ServerMemory": "archive_bus._reports",
     "StreamReport": "archive_bus._reports",
     "TailEntry": "archive_bus._messages",
     "Bus": "archive_bus._bus",
@@ -205,6 +206,7 @@ __all__ = [
     "RequestTimeout",
     "Retry",
     "SavedKey",
+    "ServerMemory",
     "ServerSurvey",
     "ServerTooOld",
     "SetupRefused",

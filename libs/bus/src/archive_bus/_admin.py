@@ -21,9 +21,11 @@ from archive_bus._reports import (
     GroupReport,
     NoSuchDeadLetter,
     NoSuchGroup,
+    ServerMemory,
     StreamReport,
     dead_letter_report,
     group_report,
+    memory_report,
 )
 from archive_bus._writer import SCRIPTS
 from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
@@ -87,13 +89,10 @@ class Operator:
         rows = await self._clients[Server.BUS].eval(SCRIPTS["backlog"], 1, key, NOBODY)
         return [group_report(backlog_of(row)) for row in rows]
 
-    async def memory(self) -> dict[str, int]:
-        """Return the bytes each role uses."""
+    async def memory(self) -> dict[str, ServerMemory]:
+        """Return what each role uses of what it has. Raises BusUnavailable."""
         with reachable():
-            return {
-                str(server): int((await client.info("memory"))["used_memory"])
-                for server, client in self._clients.items()
-            }
+            return {str(role): memory_report(await client.info("memory")) for role, client in self._clients.items()}
 
     async def tail(self, stream: Stream, *, partition: str = "0", after: str = "$") -> AsyncIterator[TailEntry]:
         """Yield entries of a stream as they come."""

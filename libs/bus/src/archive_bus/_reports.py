@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from archive_bus._backlog import Backlog
 from archive_bus._errors import BusError
@@ -77,6 +78,25 @@ class DeadLetter:
     at: float
     fields: Mapping[bytes, bytes]
     attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMemory:
+    """Bytes that a server uses, and those it may: its own limit, where it has none the machine's memory."""
+
+    used: int
+    limit: int
+
+    @property
+    def free(self) -> float:
+        """The share that is left."""
+        return max(0.0, 1 - self.used / self.limit) if self.limit else 0.0
+
+
+def memory_report(info: Mapping[str, Any]) -> ServerMemory:
+    """Return what a server says of its memory."""
+    limit = int(info.get("maxmemory") or 0) or int(info.get("total_system_memory") or 0)
+    return ServerMemory(int(info["used_memory"]), limit)
 
 
 def group_report(backlog: Backlog) -> GroupReport:

@@ -5,8 +5,9 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from archive_blobs import open_blobs
+from archive_blobs import Blobs, open_blobs
 from archive_bus import Bus, BusOptions, Operator, connect
 from archive_console.adapters.answering import Answering
 from archive_console.adapters.engines import EngineWatch
@@ -33,68 +34,90 @@ KEYS_S = 2.0
 """How long a start waits for the keys; until they are read, the operator's own key is the only one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What runs as long as the console does."""
+
+    bus: Bus
+    blobs: Blobs
+    store: ConversationStore
+    answers: Answering
+    engines: EngineWatch
+    keys: KeyFollower
+    live: Live
+    pages: PdfPages
+
+
 def build(settings: Settings) -> App:
     """Return the console, wired and not yet started."""
-    blobs = open_blobs(settings.blobs_url)
-    bus = connect(
-        settings.bus_url,
-        settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s * 0.4, tracer=tracer_for(NAME), bind=log_context),
-        blobs=blobs,
-    )
-    store = ConversationStore(settings.dir)
-    answers = Answering(bus, store, timeout_s=settings.answer_timeout_s)
-    engines = EngineWatch(bus, clock=time.monotonic)
-    keys = KeyFollower(bus)
-    live, pages = Live(), PdfPages(blobs)
-    operator = Operator(
-        settings.operator_bus_url or settings.bus_url, settings.operator_state_url or settings.state_url
-    )
-    desk = Desk(
-        bus=bus,
-        operator=operator,
-        blobs=blobs,
-        conversations=store,
-        answers=answers,
-        live=live,
-        engines=engines,
-        finder=Finder(settings.engine_ports, clock=time.monotonic),
-        jobs=JobBoard(operator),
-        pages=pages,
-        templates=Templates(),
-        door=Door(
-            locks=Locks(keys, key=settings.key, tenant=settings.tenant),
-            tenant=settings.tenant,
-            signer=Signer(load_secret(settings.dir)),
-        ),
-        max_upload=int(settings.max_upload_mb * 2**20),
-        ready={"bus": bus.check},
-    )
+    parts = _parts(settings)
+    desk = _desk(parts, settings)
     drain_s = settings.grace_s * 0.5
     server = HttpServer(Entry(desk), service=NAME, host=settings.host, port=settings.port, drain_s=drain_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:
-        async with store, desk.operator, bus, asyncio.TaskGroup() as tasks:
-            live.use(tasks)
-            _subscribe(bus, Keeper(store))
-            background = tasks.create_task(_work(answers, engines, keys))
-            await _keys_known(keys, settings)
+        async with parts.store, desk.operator, parts.bus, asyncio.TaskGroup() as tasks:
+            parts.live.use(tasks)
+            _subscribe(parts.bus, Keeper(parts.store))
+            background = tasks.create_task(_work(parts))
+            await _keys_known(parts.keys, settings)
             async with server.serving():
                 yield
                 desk.draining.set()
             background.cancel()
-            live.stop()
-        pages.close()
+            parts.live.stop()
+        parts.pages.close()
 
     return App(
         name=NAME,
         lifespan=lifespan,
         ready=desk.ready,
-        live=bus.live,
+        live=parts.bus.live,
         health_host=settings.health_host,
         health_port=settings.health_port,
         info=lambda: {"url": server.url},
+    )
+
+
+def _parts(settings: Settings) -> _Parts:
+    blobs = open_blobs(settings.blobs_url)
+    options = BusOptions(service=NAME, grace_s=settings.grace_s * 0.4, tracer=tracer_for(NAME), bind=log_context)
+    bus = connect(settings.bus_url, settings.state_url, options, blobs=blobs)
+    store = ConversationStore(settings.dir)
+    return _Parts(
+        bus=bus,
+        blobs=blobs,
+        store=store,
+        answers=Answering(bus, store, timeout_s=settings.answer_timeout_s),
+        engines=EngineWatch(bus, clock=time.monotonic),
+        keys=KeyFollower(bus),
+        live=Live(),
+        pages=PdfPages(blobs),
+    )
+
+
+def _desk(parts: _Parts, settings: Settings) -> Desk:
+    operator = Operator(*settings.operator_urls)
+    return Desk(
+        bus=parts.bus,
+        operator=operator,
+        blobs=parts.blobs,
+        conversations=parts.store,
+        answers=parts.answers,
+        live=parts.live,
+        engines=parts.engines,
+        finder=Finder(settings.engine_ports, clock=time.monotonic),
+        jobs=JobBoard(operator),
+        pages=parts.pages,
+        templates=Templates(),
+        door=Door(
+            locks=Locks(parts.keys, key=settings.key, tenant=settings.tenant),
+            tenant=settings.tenant,
+            signer=Signer(load_secret(settings.dir)),
+        ),
+        max_upload=int(settings.max_upload_mb * 2**20),
+        ready={"bus": parts.bus.check},
     )
 
 
@@ -117,15 +140,15 @@ async def _keys_known(keys: KeyFollower, settings: Settings) -> None:
                 await keys.loaded()
 
 
-async def _work(answers: Answering, engines: EngineWatch, keys: KeyFollower) -> None:
+async def _work(parts: _Parts) -> None:
     """Keep answers and the view of the engines until cancelled.
 
     An answer that is cut off here is read on after a restart.
     """
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(engines.follow())
-        tasks.create_task(keys.follow())
-        await answers.resume(tasks)
+        tasks.create_task(parts.engines.follow())
+        tasks.create_task(parts.keys.follow())
+        await parts.answers.resume(tasks)
 
 
 def _subscribe(bus: Bus, keeper: Keeper) -> None:

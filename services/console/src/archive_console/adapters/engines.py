@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from archive_bus import Bus
 from archive_console.domain.engines import chatting
+from archive_console.domain.rates import Gauge, Rates
 from archive_contracts.engine import EVERY_ENGINE, EngineLeft, EngineRegistered, EngineRegistry, EngineSpec
 from archive_contracts.streams import ENGINE_EVENTS, ENGINE_REGISTRY
 
@@ -19,6 +20,7 @@ class EngineWatch:
         self._bus = bus
         self._clock = clock
         self._workers: dict[str, tuple[EngineRegistered, float]] = {}
+        self._gauge = Gauge()
 
     async def follow(self) -> None:
         """Keep the view up to date until cancelled."""
@@ -26,8 +28,10 @@ class EngineWatch:
             match received.message if received else None:
                 case EngineRegistered() as worker:
                     self._workers[worker.worker] = (worker, self._clock())
+                    self._gauge.hear(worker, self._clock())
                 case EngineLeft(worker=name):
                     self._workers.pop(name, None)
+                    self._gauge.forget(name)
                 case _:
                     self._forget()
 
@@ -41,6 +45,11 @@ class EngineWatch:
         found = {card.id for worker in chatting(self.workers()) for card in worker.models}
         return sorted(found)
 
+    def rates(self) -> Rates:
+        """Return how fast the living workers write, and how often they fail."""
+        self._forget()
+        return self._gauge.rates()
+
     async def registered(self) -> list[EngineSpec]:
         """Return the engines that were added by hand. Raises BusError."""
         received = await self._bus.journal(ENGINE_REGISTRY, EVERY_ENGINE)
@@ -52,3 +61,4 @@ class EngineWatch:
         for name, (worker, seen) in tuple(self._workers.items()):
             if now - seen > worker.heartbeat_s * MISSED_BEATS:
                 del self._workers[name]
+                self._gauge.forget(name)

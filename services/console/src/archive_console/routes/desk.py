@@ -13,6 +13,7 @@ from archive_console.domain.door import Locks, Signer
 from archive_console.domain.engines import Server
 from archive_console.domain.jobs import JobRecord, Told
 from archive_console.domain.ports import Change, Conversations, Pages
+from archive_console.domain.rates import Rates
 from archive_contracts.engine import EngineRegistered, EngineSpec
 
 Check = Callable[[], Awaitable[str | None]]
@@ -59,6 +60,10 @@ class Engines(Protocol):
 
     def models(self) -> list[str]:
         """Return the models that can chat."""
+        ...
+
+    def rates(self) -> Rates:
+        """Return how fast the living workers write, and how often they fail."""
         ...
 
     async def registered(self) -> list[EngineSpec]:

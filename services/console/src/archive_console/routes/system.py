@@ -36,7 +36,7 @@ async def _overview(visit: Visit) -> Values:
         "seen": overview(reports, workers),
         "memory": await visit.desk.operator.memory(),
         "checks": checks,
-        "workers": workers,
+        "rates": visit.desk.engines.rates(),
     }
 
 

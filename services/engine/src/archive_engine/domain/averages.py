@@ -22,12 +22,14 @@ class Ewma:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Averages in seconds, the share of failed calls, and the calls ended since the start."""
+    """Averages in seconds, the share of failed calls; calls ended, calls failed and tokens written since the start."""
 
     service_s: float = 0.0
     ttft_s: float = 0.0
     error_rate: float = 0.0
     served: int = 0
+    failed: int = 0
+    written: int = 0
 
 
 class Pulse:
@@ -35,7 +37,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self._service, self._ttft, self._errors = Ewma(), Ewma(), Ewma(alpha=0.1)
-        self._served = 0
+        self._served = self._failed = self._written = 0
 
     def succeeded(self, *, service_s: float, ttft_s: float | None) -> None:
         """Take in a call that was answered in full; without a token there is no time to one."""
@@ -46,7 +48,12 @@ class Pulse:
 
     def failed(self) -> None:
         """Take in a call that failed through no fault of the client."""
+        self._failed += 1
         self._ended(1.0)
+
+    def wrote(self, tokens: int) -> None:
+        """Take in the tokens of an answer, whole or not."""
+        self._written += tokens
 
     def _ended(self, error: float) -> None:
         self._served += 1
@@ -56,4 +63,6 @@ class Pulse:
 
     def reading(self) -> Reading:
         """Return what was measured so far."""
-        return Reading(self._service.value, self._ttft.value, self._errors.value, self._served)
+        return Reading(
+            self._service.value, self._ttft.value, self._errors.value, self._served, self._failed, self._written
+        )

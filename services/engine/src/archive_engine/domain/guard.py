@@ -31,9 +31,10 @@ class Guard:
         self._limit.call(now)
         self.budget.called()
 
-    def spend(self, now: float, *, tokens: int) -> None:
-        """Take note of the tokens of a call, however it ended."""
+    def spend(self, now: float, *, tokens: int, written: int = 0) -> None:
+        """Take note of the tokens of a call, however it ended; ``written`` are those of its answer."""
         self._limit.spend(now, tokens=tokens)
+        self._pulse.wrote(written)
 
     def leave(self) -> None:
         """Take note that a call ended without saying anything of the engine."""

@@ -174,7 +174,8 @@ class Generation:
             self._guard.leave()
         answer, now = course.answer, time.monotonic()
         spent = answer.spent(engine=self._engine.name, model=job.model, prompt_chars=job.request.prompt_chars)
-        self._guard.spend(now, tokens=spent.prompt_tokens + spent.completion_tokens)
+        written = spent.completion_tokens
+        self._guard.spend(now, tokens=spent.prompt_tokens + written, written=written)
         self._meter(
             Outcome(
                 operation=job.request.kind,

@@ -166,6 +166,8 @@ class Worker:
             requests_per_minute=spec.requests_per_minute,
             tokens_per_minute=spec.tokens_per_minute,
             served=reading.served,
+            failed=reading.failed,
+            written=reading.written,
             service_s=reading.service_s,
             ttft_s=reading.ttft_s,
             error_rate=reading.error_rate,
