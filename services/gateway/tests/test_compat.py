@@ -57,8 +57,11 @@ async def researched(delivery: Delivery[RunResearch]) -> None:
     await delivery.reply(done)
 
 
-def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
-    blocks = [block.splitlines() for block in text.split("\n\n") if block]
+def events_of(stream: str) -> list[tuple[str, Any]]:
+    blocks = [
+        [line for line in block.split("\n") if not line.startswith(("id: ", ":"))]
+        for block in stream.split("\n\n")[:-1]
+    ]
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
 
 
@@ -80,6 +83,17 @@ async def test_research_streams_events(gateway: Any, peer: Any) -> None:
     assert [name for name, _ in events] == ["source", "source", "delta", "done"]
     assert events[2][1] == {"text": "An answer"}
     assert events[3][1]["engine"] == "bundled"
+
+
+async def test_research_goes_on_after_its_last_event(gateway: Any, peer: Any) -> None:
+    async with peer("agent", AGENT_COMMANDS, {RunResearch: researched}):
+        whole = await gateway.http.post("/research", json={"question": "Why?", "stream": True})
+    stream = whole.headers["x-archive-stream"]
+    events = whole.text.split("\n\n")[:-1]
+    assert all(event.startswith(f"id: {stream}/") for event in events)
+    rest = await gateway.http.get(f"/v1/streams/{stream}", headers={"last-event-id": f"{stream}/1"})
+    again = await gateway.http.post("/research", json={"question": "?"}, headers={"last-event-id": f"{stream}/1"})
+    assert rest.text == again.text == "\n\n".join([*events[1:], ""])
 
 
 async def test_broken_research_ends_with_error(gateway: Any, peer: Any) -> None:

@@ -1,6 +1,6 @@
 """What of the originals' APIs is answered here."""
 
-from archive_gateway.routes.compat import agent, chat, library, memories, monitor, research, smart
+from archive_gateway.routes.compat import agent, chat, library, memories, monitor, research, research_events, smart
 from archive_gateway.routes.table import Face
 
 _talk = Face("assistant", scope="inference")
@@ -18,13 +18,14 @@ COMPAT = (
         "/research",
         research.research,
         body=research.ResearchQuestion,
-        answer=research.ResearchAnswer,
+        answer=research_events.ResearchAnswer,
         events={
-            "source": research.ResearchSource,
-            "delta": research.ResearchDelta,
-            "done": research.ResearchAnswer,
+            "source": research_events.ResearchSource,
+            "delta": research_events.ResearchDelta,
+            "done": research_events.ResearchAnswer,
         },
         errors=_ASKED,
+        headers={"x-archive-stream": "The id of a streamed answer."},
         description="Streamed when asked for; a stream that fails ends with an event `error`.",
     ),
     _assistant.post("/agent", agent.run_agent, body=agent.AgentQuestion, answer=agent.AgentAnswer, errors=_ASKED),

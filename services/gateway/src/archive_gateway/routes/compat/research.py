@@ -1,22 +1,25 @@
 """POST /research: an answer from the library and the memory, with its sources."""
 
 import secrets
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import BusError
-from archive_contracts.agents import AnswerDelta, ResearchCompleted, RunResearch, Source, SourceFound
+from archive_contracts.agents import ResearchCompleted, RunResearch
 from archive_contracts.streams import AGENT_COMMANDS
 from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import platform_error
+from archive_gateway.domain.ports import Patron
 from archive_gateway.routes.answers import PING_S, EventWire, Json
 from archive_gateway.routes.asking import Conversation
-from archive_gateway.routes.compat.agent import in_words
 from archive_gateway.routes.compat.fields import Spoken
+from archive_gateway.routes.compat.research_events import answer_of, event_of
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
+from archive_gateway.routes.openai.streams import NOTE_S, Presence, mark_of, resumed
 from archive_gateway.routes.visit import Visit
 
 
@@ -32,46 +35,10 @@ class ResearchQuestion(BaseModel):
     document_ids: Annotated[tuple[str, ...], Field(description="Only in these; empty means everywhere.")] = ()
 
 
-class ResearchSource(BaseModel):
-    """Something the answer may rest on. `page` is that of the sentence nearest to the question."""
-
-    number: int
-    type: Literal["library", "memory"]
-    filename: str
-    page: int | None
-    sentence: str
-    text: str
-    similarity: float
-    document_id: str
-    chunk_id: str
-    section: tuple[str, ...]
-    timestamp: float | None
-    message: Annotated[str | None, Field(description="The text, when it is a remembered turn.")]
-    cited: bool
-
-
-class ResearchAnswer(BaseModel):
-    """The answer, and what it rests on: best first."""
-
-    question: str
-    answer: str
-    sources: list[ResearchSource]
-    library_chunks_consulted: int
-    memories_consulted: int
-    total_sources: int
-    success: bool
-    engine: str
-    error: str | None = None
-
-
-class ResearchDelta(BaseModel):
-    """A piece of the answer."""
-
-    text: str
-
-
 async def research(desk: Desk, visit: Visit) -> ASGIApp:
-    """Answer a question from the library and the memory."""
+    """Answer a question from the library and the memory, or go on with the answer that ``Last-Event-ID`` names."""
+    if mark := mark_of(visit):
+        return await resumed(desk, visit, *mark)
     return _Research(desk, visit, await visit.body(ResearchQuestion))
 
 
@@ -80,60 +47,51 @@ class _Research:
         self._desk = desk
         self._visit = visit
         self._command = RunResearch(run_id=secrets.token_hex(16), **question.model_dump())
+        self._stream = secrets.token_hex(16) if question.stream else ""
+        self._presence: Presence | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = replace(self._visit.origin, log=self._stream) if self._stream else self._visit.origin
+        if self._stream and self._visit.header(b"x-archive-resume") == "1":
+            self._presence = self._attend()
         opened = self._desk.asking.open(
-            self._command, to=AGENT_COMMANDS, origin=self._visit.origin, timeout=self._desk.limits.run_s
+            self._command,
+            to=AGENT_COMMANDS,
+            origin=origin,
+            timeout=self._desk.limits.run_s,
+            leave=self._presence.leave if self._presence else None,
         )
         async with opened as conversation, while_connected(receive):
-            if self._command.stream:
-                await self._stream(conversation, EventWire(send))
+            if self._stream:
+                await self._send(conversation, EventWire(send, headers=((b"x-archive-stream", self._stream.encode()),)))
                 return
             while not isinstance(reply := await conversation.next(), ResearchCompleted):
                 pass
             conversation.ended = True
-            await Json(_answer(reply))(scope, receive, send)
+            await Json(answer_of(reply))(scope, receive, send)
 
-    async def _stream(self, conversation: Conversation, wire: EventWire) -> None:
+    def _attend(self) -> Presence:
+        caller = self._visit.ticket.caller
+        # What a run uses of models is booked where it asks for them: here nothing is counted.
+        patron = Patron(key=caller.key, model=self._command.model, prompt_chars=0)
+        return Presence(self._desk, self._stream, tenant=caller.tenant, patron=patron)
+
+    async def _send(self, conversation: Conversation, wire: EventWire) -> None:
         try:
-            await _pass_on(conversation, wire)
+            await self._pass_on(conversation, wire)
         except (GatewayError, BusError) as error:
             if not wire.started:
                 raise
             await wire.event("error", platform_error(error.problem()))
         await wire.end()
 
-
-async def _pass_on(conversation: Conversation, wire: EventWire) -> None:
-    while True:
-        match await conversation.next(within=PING_S):
-            case None:
+    async def _pass_on(self, conversation: Conversation, wire: EventWire) -> None:
+        while not conversation.ended:
+            if self._presence:
+                await self._presence.note()
+            reply = await conversation.next(within=NOTE_S if self._presence else PING_S)
+            if reply is None:
                 await wire.ping()
-            case SourceFound(source=source):
-                await wire.event("source", _source(source))
-            case AnswerDelta(text=text):
-                await wire.event("delta", ResearchDelta(text=text))
-            case ResearchCompleted() as done:
-                conversation.ended = True
-                await wire.event("done", _answer(done))
-                return
-            case _:
-                pass
-
-
-def _answer(done: ResearchCompleted) -> ResearchAnswer:
-    return ResearchAnswer(
-        question=done.question,
-        answer=done.answer,
-        sources=[_source(source) for source in done.sources],
-        library_chunks_consulted=done.library_chunks_consulted,
-        memories_consulted=done.memories_consulted,
-        total_sources=len(done.sources),
-        success=done.success,
-        engine=done.engine,
-        error=in_words(done.error),
-    )
-
-
-def _source(source: Source) -> ResearchSource:
-    return ResearchSource(**source.model_dump(), message=source.text if source.type == "memory" else None)
+            elif event := event_of(reply):
+                conversation.ended = isinstance(reply, ResearchCompleted)
+                await wire.event(*event, entry=f"{self._stream}/{conversation.seq}")

@@ -11,10 +11,11 @@ from archive_bus import Answered, BusError, NoSuchLog
 from archive_contracts.base import Failed, Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta
 from archive_gateway.domain.errors import NotThere
-from archive_gateway.domain.faces import openai_error
+from archive_gateway.domain.faces import openai_error, platform_error, speaks_openai
 from archive_gateway.domain.ports import Patron
 from archive_gateway.domain.usage import Counts, tokens_in
 from archive_gateway.routes.answers import PING_S, EventWire, Nothing
+from archive_gateway.routes.compat.research_events import event_of
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
 from archive_gateway.routes.visit import Visit
@@ -121,6 +122,7 @@ class ResumedAnswer:
         self._following = following
         self._presence: Presence | None = None
         self._ended = False
+        self._named = not speaks_openai(visit.scope["path"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = EventWire(send, headers=((b"x-archive-stream", self._stream.encode()),))
@@ -149,7 +151,7 @@ class ResumedAnswer:
                 await self._tell(wire, answered)
         except BusError as error:
             self._ended = True
-            await wire.data(openai_error(error.problem()).decode())
+            await self._fail(wire, error.problem())
 
     async def _tell(self, wire: EventWire, answered: Answered | None) -> None:
         if self._presence:
@@ -157,7 +159,7 @@ class ResumedAnswer:
         if answered is None:
             if await self._desk.bus.cancelled(self._stream):
                 self._ended = True
-                await wire.data(openai_error(_CANCELLED).decode())
+                await self._fail(wire, _CANCELLED)
             return
         self._ended = answered.last
         entry = f"{self._stream}/{answered.seq}"
@@ -171,9 +173,19 @@ class ResumedAnswer:
                     await self._presence.book(answered.message)
                 await wire.data("[DONE]", entry=entry)
             case Failed():
-                await wire.data(openai_error(answered.message.problem).decode(), entry=entry)
+                await self._fail(wire, answered.message.problem, entry)
+            case message if event := event_of(message):
+                self._named = True
+                await wire.event(*event, entry=entry)
             case _:
-                raise NoSuchLog(f"the stream {self._stream!r} is no chat")
+                raise NoSuchLog(f"the stream {self._stream!r} is no chat and no research")
+
+    async def _fail(self, wire: EventWire, problem: Problem, entry: str = "") -> None:
+        """Say why nothing follows, in the words of the stream: events of a chat have no names."""
+        if self._named:
+            await wire.event("error", platform_error(problem), entry=entry)
+        else:
+            await wire.data(openai_error(problem).decode(), entry=entry)
 
 
 _CANCELLED = Problem(
