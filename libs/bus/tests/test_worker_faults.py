@@ -42,11 +42,13 @@ async def test_killed_worker_is_replaced(redis_url: str, figure: Figure) -> None
 
 
 @pytest.mark.guarantee("G4")
-async def test_terminated_worker_hands_back(redis_url: str) -> None:
+async def test_terminated_worker_hands_back(redis_url: str, figure: Figure) -> None:
     attempts: list[int] = []
+    started: list[float] = []
 
     async def handle(delivery: Delivery[ChatRequested]) -> None:
         attempts.append(delivery.attempt)
+        started.append(time.monotonic())
 
     async with bus_of("router", redis_url) as router:
         async with worker_on(redis_url, lease_s=600) as worker:
@@ -54,9 +56,12 @@ async def test_terminated_worker_hands_back(redis_url: str) -> None:
                 await router.publish(CHAT, to=CHAT_REQUESTS)
             await heard(worker, "began")
             worker.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(worker.wait(), 20) == 0
+            assert await asyncio.wait_for(worker.wait(), 60) == 0
+        ended = time.monotonic()
         router.subscribe(replace(CHAT_REQUESTS, lease=timedelta(seconds=600)), {ChatRequested: handle})
         await eventually(lambda: len(attempts) == 12)
+    figure("stranded", 12 - len(attempts))
+    figure("others start them after", max(started) - ended, "s")
     assert set(attempts) == {1}
 
 

@@ -6,9 +6,9 @@ from statistics import median
 from archive_testkit.chaos.facts import INFINITE, Facts, Run
 from archive_testkit.chaos.history import Ending
 
-DELAYING = ("kill server", "delete", "isolate", "freeze")
+DELAYING = ("kill server", "delete", "isolate", "freeze", "fill", "cut")
 AWAY_S = 3.0
-"""How long before a kill such a fault may have begun and still delay what follows."""
+"""How long after its end such a fault may still delay what follows."""
 
 
 def figures(facts: Facts, lease_s: float) -> dict[str, float]:
@@ -42,11 +42,11 @@ def _needless(runs: Sequence[Run]) -> int:
 def resumptions(facts: Facts, signal: str) -> list[float]:
     """Return the seconds until each message that a process had in hand when it was ended by a signal ran again.
 
-    Counted from the kill, or from the cancelled run's end. Left out is what waited for something else meanwhile: for
-    the server, or for a stream or group to come back.
+    Counted from the kill, or from the cancelled run's end. Left out is what another fault met meanwhile: it waited for
+    the server, for a stream to come back, or for another process that had taken it over and was ended, too.
     """
     waits: list[float] = []
-    away = [note.at for note in facts.faults if note.detail.startswith(DELAYING)]
+    disturbed = _disturbances(facts)
     for runs in facts.runs.values():
         for run in runs:
             death = facts.died.get(run.who)
@@ -54,6 +54,18 @@ def resumptions(facts: Facts, signal: str) -> list[float]:
             if not (unfinished and death and death.detail == signal and run.ended >= death.at):
                 continue
             begun = min((other.began for other in runs if other.began > run.ended), default=INFINITE)
-            if begun < INFINITE and not any(run.ended - AWAY_S < at < begun for at in away):
+            struck = any(since < begun and until > run.ended for who, since, until in disturbed if who != run.who)
+            if begun < INFINITE and not struck:
                 waits.append(begun - run.ended)
     return waits
+
+
+def _disturbances(facts: Facts) -> list[tuple[str, float, float]]:
+    """Return which process was ended, if any, and from when to when what struck it could delay others."""
+    ended = [(who, note.at, note.at) for who, note in facts.died.items()]
+    struck = [
+        ("", note.at, note.at + float(note.detail.rpartition(" ")[2]) + AWAY_S)
+        for note in facts.faults
+        if note.detail.startswith(DELAYING)
+    ]
+    return [*ended, *struck]
