@@ -1,0 +1,78 @@
+"""Handlers share a task as long as they do not wait, and hold up nobody when they do."""
+
+import asyncio
+from collections.abc import Sequence
+
+from archive_bus._coalesce import Coalescer
+from archive_bus._crew import Crew
+
+
+async def test_quick_items_share_a_task() -> None:
+    ran: list[tuple[int, asyncio.Task[None] | None]] = []
+
+    async def act(item: int) -> None:
+        ran.append((item, asyncio.current_task()))
+
+    crew = Crew[int](act)
+    async with asyncio.TaskGroup() as tasks:
+        crew.run_in(tasks)
+        for item in range(5):
+            crew.put(item)
+    assert [item for item, _ in ran] == [0, 1, 2, 3, 4]
+    assert len({task for _, task in ran}) == 1
+
+
+async def test_waiting_item_holds_up_nobody() -> None:
+    everybody, release = asyncio.Barrier(4), asyncio.Event()
+
+    async def act(item: int) -> None:
+        del item
+        await everybody.wait()
+        await release.wait()
+
+    crew = Crew[int](act)
+    async with asyncio.TaskGroup() as tasks:
+        crew.run_in(tasks)
+        for item in range(3):
+            crew.put(item)
+        await asyncio.wait_for(everybody.wait(), 30)
+        assert not everybody.broken
+        release.set()
+
+
+async def test_cancelled_task_takes_nothing_more() -> None:
+    ran: list[int] = []
+
+    async def act(item: int) -> None:
+        ran.append(item)
+        await asyncio.sleep(0)
+        if item == 0:
+            task = asyncio.current_task()
+            assert task
+            task.cancel()  # as a lease that is lost when its handler has just ended
+
+    crew = Crew[int](act)
+    async with asyncio.TaskGroup() as tasks:
+        crew.run_in(tasks)
+        for item in range(4):
+            crew.put(item)
+    assert sorted(ran) == [0, 1, 2, 3]
+
+
+async def test_withdrawn_item_is_not_sent() -> None:
+    sent: list[str] = []
+
+    async def flush(items: Sequence[str]) -> Sequence[int]:
+        sent.extend(items)
+        return [len(item) for item in items]
+
+    coalescer = Coalescer[str, int](flush)
+    told: list[tuple[str, object]] = []
+    async with asyncio.TaskGroup() as tasks:
+        coalescer.run_in(tasks)
+        coalescer.tell("one", lambda item, result: told.append((item, result)))
+        coalescer.tell("three", lambda item, result: told.append((item, result)))
+        assert coalescer.withdraw("one")
+        await coalescer.idle()
+    assert (sent, told) == (["three"], [("three", 5)])
+    assert not coalescer.withdraw("three")
