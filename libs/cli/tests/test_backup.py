@@ -38,6 +38,16 @@ def test_failed_writing_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["absent/b.tar", "folder", "file/b.tar"])
+def test_unwritable_target_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    words = ["backup", str(tmp_path / target), "--home", str(tmp_path), "--parts", "config"]
+    assert main(words) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert not list(tmp_path.glob("**/*.part"))
+
+
 def test_changed_byte_is_refused(written: Path) -> None:
     data = bytearray(written.read_bytes())
     data[data.index(b"contentcontent")] ^= 1

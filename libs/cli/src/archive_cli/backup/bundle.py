@@ -8,6 +8,7 @@ blobs/<sha256>
 manifest.json
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -54,6 +55,8 @@ class BundleWriter:
 
     def __enter__(self) -> Self:
         try:
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as error:
             raise CliError(

@@ -28,8 +28,8 @@ async def save(place: Place, target: Path, *, parts: Collection[str]) -> dict[st
     """
     counts: dict[str, int] = {}
     with (
-        tempfile.TemporaryDirectory(prefix="archive-backup-", dir=target.parent) as folder,
         BundleWriter(target, version=__version__, parts=tuple(parts)) as bundle,
+        tempfile.TemporaryDirectory(prefix="archive-backup-", dir=target.parent) as folder,
     ):
         spool = Path(folder) / "spool"
         if "streams" in parts:

@@ -109,3 +109,10 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         raise kind(problem.message, code=problem.code, next_step=problem.next_step) from error
     except BlobError as error:
         raise CliError(error.message, code=error.code, next_step=error.next_step) from error
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise CliError(
+            f"It was not finished: {error.strerror or error}{where}.",
+            code="disk_trouble",
+            next_step="see to free space and to who may read and write there, then run it again",
+        ) from error
