@@ -48,3 +48,9 @@ def test_publisher_adds_to_its_own_ingress_only() -> None:
     text = line(publisher("scans"), publisher_selectors("scans"), Flavour.VALKEY_9, passwords=["p"])
     assert text.startswith("user ingress-scans reset on #")
     assert text.endswith("(%W~{ingress.scans:0} +xadd)")
+
+
+def test_publisher_has_rights_on_the_bus_alone() -> None:
+    assert selectors("ingress-acme", {Server.BUS}) == publisher_selectors("acme")
+    with pytest.raises(KeyError):
+        selectors("ingress-acme", {Server.STATE})

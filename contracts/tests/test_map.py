@@ -84,3 +84,13 @@ def test_priorities_have_lanes_of_their_own() -> None:
     assert (jobs.lane("small"), jobs.lane("small", "batch")) == ("small", "small~batch")
     assert (chats.lane("0"), chats.lane("0", "batch")) == ("0", "0")
     assert at(jobs.physical(jobs.lane("small", "batch"))) == (jobs, "small~batch")
+
+
+def test_every_ingress_is_like_the_default() -> None:
+    stream, partition = streams.at("{ingress.acme:0}")
+    assert (stream.name, stream.consumers, partition) == ("ingress.acme", streams.INGRESS.consumers, "0")
+    assert streams.named("ingress.default") is streams.INGRESS
+    assert streams.exists("ingress.acme")
+    assert not streams.exists("elsewhere")
+    with pytest.raises(KeyError):
+        streams.named("elsewhere")

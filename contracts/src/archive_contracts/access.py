@@ -17,6 +17,7 @@ from archive_contracts.streams import CONTROL, REPLIES, SERVICES, STREAMS, Kind,
 
 OPERATOR, KEDA, EXPORTER = "operator", "keda", "exporter"
 EXTERNAL = "external"
+_PUBLISHER = "ingress-"
 USERS = (*SERVICES, OPERATOR, KEDA, EXPORTER)
 """Every user of an installation beside the server's administrator and foreign publishers."""
 
@@ -117,6 +118,8 @@ def selectors(user: str, servers: Collection[Server] = BOTH) -> list[Selector]:
     if user == EXPORTER:
         root = Selector((*GREETING, *_EXPORT.split()))
         return [root, Selector((*_SCALE.split(), "type"), ("%R~{*}", "%R~{*}:*:dead"))]
+    if user.startswith(_PUBLISHER) and Server.BUS in servers:
+        return publisher_selectors(user.removeprefix(_PUBLISHER))
     if user not in SERVICES:
         raise KeyError(user)
     return [CONNECTION, *_service(user, [stream for stream in STREAMS.values() if stream.server in servers])]
@@ -217,7 +220,7 @@ def _read_only(keys: Iterable[str]) -> tuple[str, ...]:
 
 def publisher(name: str) -> str:
     """Return the user of a foreign publisher to ``ingress.<name>``."""
-    return f"ingress-{name}"
+    return f"{_PUBLISHER}{name}"
 
 
 def publisher_selectors(name: str) -> list[Selector]:

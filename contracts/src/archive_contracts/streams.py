@@ -5,7 +5,7 @@ topology picture, the tables of the README, access rules and scaling triggers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from zlib import crc32
@@ -22,6 +22,7 @@ from archive_contracts import (
     jobs,
     keys,
     memory,
+    publishers,
     tools,
 )
 from archive_contracts.base import Message
@@ -382,6 +383,15 @@ INGRESS = Stream(
     consumers={"gateway": (documents.IngestFromOutside,)},
     kind=Kind.INGRESS,
 )
+PUBLISHERS_JOURNAL = Stream(
+    name="publishers.journal",
+    about="Doors for foreign publishers, opened and closed by operators: tenant and types of each.",
+    messages=(publishers.IngressCreated, publishers.IngressRemoved),
+    producers=("external",),
+    followers=("gateway",),
+    kind=Kind.JOURNAL,
+    retention=timedelta(days=36_500),
+)
 
 STREAMS: Mapping[str, Stream] = {
     stream.name: stream
@@ -410,6 +420,7 @@ STREAMS: Mapping[str, Stream] = {
         REPLIES,
         ANSWERS,
         INGRESS,
+        PUBLISHERS_JOURNAL,
     )
 }
 
@@ -429,4 +440,24 @@ def at(physical: str) -> tuple[Stream, str]:
     """
     # A partition may hold colons (a lane of one worker is pool:worker), the name of a stream may not.
     name, _, partition = physical.removeprefix("{").removesuffix("}").partition(":")
-    return STREAMS[name], partition
+    return named(name), partition
+
+
+def ingress(name: str) -> Stream:
+    """Return the stream of one foreign publisher; all of them are like the default one."""
+    return replace(INGRESS, name=f"ingress.{name}")
+
+
+def named(name: str) -> Stream:
+    """Return the stream of a name.
+
+    Raises:
+        KeyError: the map knows no such stream.
+    """
+    kind, _, publisher = name.partition(".")
+    return STREAMS[name] if name in STREAMS or kind != "ingress" or not publisher else ingress(publisher)
+
+
+def exists(name: str) -> bool:
+    """Whether the map knows a stream of that name."""
+    return name in STREAMS or name.startswith("ingress.")

@@ -56,3 +56,29 @@ def test_passwords_come_from_variables(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert main(["acl", "--env"]) == 0
     on = [line for line in capsys.readouterr().out.splitlines() if " reset on #" in line]
     assert [line.split()[1] for line in on] == ["tool-runner"]
+
+
+def test_publishers_are_users_by_their_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ingress-acme").write_text("secret\n")
+    assert main(["acl", "--server", "bus", "--passwords", str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("user ingress-acme ")]
+    assert line.endswith("(%W~{ingress.acme:0} +xadd)")
+    assert main(["acl", "--server", "state", "--passwords", str(tmp_path)]) == 0
+    assert "ingress-acme" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["default", "--tenant", "a"], ["A b", "--tenant", "a"], ["a", "--tenant", "a"]])
+def test_impossible_ingress_is_refused(words: list[str]) -> None:
+    extra = ["--types", "chat.requested.v1"] if words[0] == "a" else []
+    assert main(["ingress", "create", *words, *extra]) == 2
+
+
+def test_publisher_is_made_on_a_server(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARCHIVE_BUS_URL", redis_url)
+    assert main(["ingress", "create", "acme", "--tenant", "acme", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["user"], made["stream"], made["tenant"]) == ("ingress-acme", "{ingress.acme:0}", "acme")
+    assert main(["ingress", "remove", "nobody"]) == 2
+    assert main(["ingress", "remove", "acme"]) == 0

@@ -52,7 +52,15 @@ if TYPE_CHECKING:
     from archive_bus._options import BusOptions, Durability, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
     from archive_bus._reports import DeadLetter, GroupReport, NoSuchDeadLetter, NoSuchGroup, ServerMemory, StreamReport
-    from archive_bus._setup import SetupRefused, create_streams, create_users, fixed_streams, lane_streams
+    from archive_bus._setup import (
+        SetupRefused,
+        create_group,
+        create_streams,
+        create_users,
+        fixed_streams,
+        lane_streams,
+        reload_users,
+    )
     from archive_bus._subscription import Subscription
     from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_users
     from archive_bus._transport import Acked, Entry, Feed, Lane, Starts, Transport, wire
@@ -67,6 +75,8 @@ _HOMES = {
     "SetupRefused": "archive_bus._setup",
     "create_streams": "archive_bus._setup",
     "create_users": "archive_bus._setup",
+    "create_group": "archive_bus._setup",
+    "reload_users": "archive_bus._setup",
     "fixed_streams": "archive_bus._setup",
     "lane_streams": "archive_bus._setup",
     "ServerSurvey": "archive_bus._survey",
@@ -229,6 +239,7 @@ __all__ = [
     "WrongReturn",
     "clock",
     "connect",
+    "create_group",
     "create_streams",
     "create_users",
     "fixed_streams",
@@ -237,6 +248,7 @@ __all__ = [
     "once",
     "open_client",
     "read_keys",
+    "reload_users",
     "save_keys",
     "survey",
     "survey_users",

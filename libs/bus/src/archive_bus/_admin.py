@@ -28,7 +28,7 @@ from archive_bus._reports import (
     memory_report,
 )
 from archive_bus._writer import SCRIPTS
-from archive_contracts.streams import STREAMS, Kind, Server, Stream, at, dead_letters
+from archive_contracts.streams import Kind, Server, Stream, at, dead_letters, exists, named
 
 REPLAYED_AT_ONCE = 100
 
@@ -69,7 +69,7 @@ class Operator:
         async for raw in self._clients[Server.BUS].scan_iter(match="{*}", count=1000, _type="stream"):
             key = raw.decode()
             name = key[1:].partition(":")[0]
-            if name in STREAMS and STREAMS[name].kind not in {Kind.JOURNAL, Kind.REPLIES, Kind.LOG}:
+            if exists(name) and named(name).kind not in {Kind.JOURNAL, Kind.REPLIES, Kind.LOG}:
                 yield key
 
     async def _report(self, key: str) -> StreamReport:

@@ -9,7 +9,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from archive_bus._errors import BusError, BusUnavailable
 from archive_bus._link import AWAY
 from archive_contracts import access
-from archive_contracts.streams import STREAMS, Kind, Server
+from archive_contracts.streams import STREAMS, Kind, Server, Stream
 
 
 class SetupRefused(BusError):
@@ -73,6 +73,30 @@ async def create_users(
             except ResponseError as error:
                 raise SetupRefused(f"the server refuses the user {user}: {error}") from error
     return list(passwords)
+
+
+async def reload_users(url: str) -> None:
+    """Have a server read its ACL file again; connections of users that did not change stay.
+
+    Raises:
+        BusUnavailable: the server does not answer.
+        SetupRefused: the credential does not suffice, or the file cannot be read.
+    """
+    async with _client(url) as client:
+        try:
+            await _asked(client, "ACL", "LOAD")
+        except ResponseError as error:
+            raise SetupRefused(f"the server does not read its ACL file: {error}") from error
+
+
+async def create_group(url: str, stream: Stream, group: str) -> None:
+    """Create a stream with a group at 0, unless it is there. Raises as ``create_streams``."""
+    async with _client(url) as client:
+        try:
+            await _asked(client, "XGROUP", "CREATE", stream.physical(), group, "0", "MKSTREAM")
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise SetupRefused(f"the server refuses a group of {stream.name}: {error}") from error
 
 
 async def _flavour(client: Any) -> access.Flavour:

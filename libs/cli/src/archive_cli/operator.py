@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from archive_bus import BusError, BusUnavailable, DeadLetter, GroupReport, Operator, TailEntry
 from archive_cli.errors import CliError, NotRunningError, UsageError
 from archive_cli.runinfo import RunInfo
-from archive_contracts.streams import STREAMS, Kind, Stream
+from archive_contracts.streams import STREAMS, Kind, Stream, exists, named
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -179,10 +179,10 @@ def _find(name: str, *, whole: bool = False) -> tuple[Stream, str]:
     With `whole` no part needs to be named.
     """
     bare, _, partition = name.strip("{}").partition(":")
-    if bare not in STREAMS:
+    if not exists(bare):
         known = ", ".join(sorted(STREAMS))
         raise UsageError(f"There is no stream {bare!r}.", code="no_such_stream", next_step=f"one of {known}")
-    stream = STREAMS[bare]
+    stream = named(bare)
     if not partition and not whole and stream.kind in PARTS:
         what = PARTS[stream.kind]
         raise UsageError(

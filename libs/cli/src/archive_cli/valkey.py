@@ -12,6 +12,8 @@ from archive_contracts.streams import SERVICES
 from archive_contracts.streams import Server as ServerRole
 
 Role = Literal["bus", "state"]
+PUBLISHERS = "publishers"
+"""The folder below the data folder with a file for each foreign publisher: its password."""
 
 _DURABLE = ("appendonly yes", "appendfsync always", "maxmemory-policy noeviction")
 # What may be lost may also be evicted: caches and chat logs carry a time to live, reply streams are short.
@@ -58,7 +60,10 @@ class Server:
         flavour, roles = access.Flavour.VALKEY_9, {ServerRole(self.role)}
         lines = ["user default off"]
         for user, password in self.passwords.items():
-            lines.append(access.line(user, access.selectors(user, roles), flavour, passwords=[password]))
+            # Whoever reads the data folder may change this file; its operator may have it read again.
+            reloading = [access.Selector(("acl|load",))] if user == access.OPERATOR else []
+            rights = [*access.selectors(user, roles), *reloading]
+            lines.append(access.line(user, rights, flavour, passwords=[password]))
         for name, password in self.publishers.items():
             chosen = access.publisher_selectors(name)
             lines.append(access.line(access.publisher(name), chosen, flavour, passwords=[password]))
@@ -96,7 +101,13 @@ def new_server(role: Role, *, port: int, folder: Path) -> Server:
     """Return a server with fresh passwords; a password lives as long as its run."""
     users = (*SERVICES, access.OPERATOR)
     passwords = {user: secrets.token_urlsafe(24) for user in users}
-    return Server(role=role, port=port, passwords=passwords, folder=folder)
+    publishers = read_publishers(folder.parent) if role == "bus" else {}
+    return Server(role=role, port=port, passwords=passwords, folder=folder, publishers=publishers)
+
+
+def read_publishers(home: Path) -> dict[str, str]:
+    """Return foreign publishers with their passwords, which outlive a run: their programs know them."""
+    return {path.name: path.read_text(encoding="utf-8").strip() for path in sorted((home / PUBLISHERS).glob("*"))}
 
 
 def binary() -> Path:

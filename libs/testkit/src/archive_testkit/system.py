@@ -77,7 +77,9 @@ class ArchiveSystem:
             server: Any = Redis.from_url(url, decode_responses=True)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
             with server as client:
                 entries: Any = client.acl_log()
-            found += [f"{entry['username']}: {entry['object']} ({entry['reason']})" for entry in entries]
+            # What a foreign publisher is refused says nothing of the services.
+            ours = [entry for entry in entries if not entry["username"].startswith("ingress-")]
+            found += [f"{entry['username']}: {entry['object']} ({entry['reason']})" for entry in ours]
         return found
 
     def kill(self, name: str) -> int:

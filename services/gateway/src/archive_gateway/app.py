@@ -6,14 +6,18 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from archive_blobs import BlobError, Blobs, open_blobs
-from archive_bus import Bus, BusOptions, connect
+from archive_bus import Bus, BusOptions, Subscription, connect
+from archive_contracts import streams
 from archive_contracts.documents import IngestFromOutside
+from archive_contracts.publishers import IngressCreated
 from archive_contracts.streams import INGRESS
 from archive_gateway.adapters.attendance import StreamAttendance
 from archive_gateway.adapters.cancels import Canceller
 from archive_gateway.adapters.engines import EngineFollower
+from archive_gateway.adapters.ingresses import IngressFollower
 from archive_gateway.adapters.keys import KeyFollower
 from archive_gateway.adapters.machine import MachineFigures
 from archive_gateway.adapters.outages import ServerWatch
@@ -82,15 +86,18 @@ def build(settings: Settings) -> App:
     entry = Entry(build_router(ENDPOINTS, desk), guard, tracer=tracer)
     server = HttpServer(entry, service=NAME, host=settings.host, port=settings.port, drain_s=settings.grace_s * 0.7)
     ingress = Ingress(bus=bus, blobs=blobs, tenant=settings.ingress_tenant)
+    doors = IngressFollower(bus, partial(_open_door, bus, blobs))
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:
-        async with bus, parts.running():
+        async with bus, parts.running(), asyncio.TaskGroup() as tasks:
             await _keys_known(parts.keys, settings)
             bus.subscribe(INGRESS, {IngestFromOutside: ingress.ingest}, concurrency=4)
+            following = tasks.create_task(doors.follow())
             async with server.serving():
                 yield
                 desk.draining.set()
+            following.cancel()
 
     return App(
         name=NAME,
@@ -101,6 +108,14 @@ def build(settings: Settings) -> App:
         health_port=settings.health_port,
         info=lambda: {"url": server.url, "models": sorted(parts.engines.offers())},
     )
+
+
+def _open_door(bus: Bus, blobs: Blobs, told: IngressCreated) -> Subscription:
+    """Serve a foreign publisher; a message of a type that its door does not let in ends in the dead letters."""
+    stream = streams.ingress(told.name)
+    handler = Ingress(bus=bus, blobs=blobs, tenant=told.tenant, stream=stream.name)
+    handle = handler.ingest if IngestFromOutside.type in told.types else handler.refuse
+    return bus.subscribe(stream, {IngestFromOutside: handle}, concurrency=4)
 
 
 def _parts(settings: Settings, bus: Bus, sheet: UsageSheet) -> _Parts:

@@ -25,10 +25,11 @@ class Ingress:
     bus: Bus
     blobs: Blobs
     tenant: str
+    stream: str = INGRESS.name
 
     async def ingest(self, delivery: Delivery[IngestFromOutside]) -> None:
         """Queue what came: content once it is stored, an address to be fetched by the librarian."""
-        job = ingress_job_id(INGRESS.name, delivery.envelope.id)
+        job = ingress_job_id(self.stream, delivery.envelope.id)
         command, queued = await self._accepted(delivery.message, job)
         origin = Origin(
             tenant=self.tenant,
@@ -40,6 +41,14 @@ class Ingress:
         await self.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=origin, id=delivery.derived_id(queued))
         await self.bus.publish(command, to=DOCUMENT_COMMANDS, origin=origin, id=delivery.derived_id(command))
         log.info("taken in", job=job, document=queued.document_id, filename=queued.filename)
+
+    async def refuse(self, delivery: Delivery[IngestFromOutside]) -> None:
+        """Let nothing of this type in."""
+        raise _refused(
+            f"{delivery.envelope.type} is not let in at {self.stream}",
+            "Open the door for it by 'archive ingress create'.",
+            code="type_not_allowed",
+        )
 
     async def _accepted(self, message: IngestFromOutside, job: str) -> tuple[IngestDocument | FetchDocument, JobQueued]:
         """Return what is to be done, and how its job begins. Raises Reject."""

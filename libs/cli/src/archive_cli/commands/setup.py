@@ -68,9 +68,11 @@ def run_acl(args: argparse.Namespace, console: Console) -> int:
     known = dict(read_passwords(args.passwords, users=access.USERS))
     if args.env:
         known |= {user: found.split() for user in access.USERS if (found := os.environ.get(variable_of(user)))}
+    publishers = dict(read_publishers(args.passwords)) if Server.BUS in roles else dict[str, Sequence[str]]()
+    known |= publishers
     lines = [
         access.line(user, access.selectors(user, roles), flavour, passwords=known.get(user, ()))
-        for user in access.USERS
+        for user in (*access.USERS, *publishers)
     ]
     text = "\n".join(["user default off", *lines]) + "\n"
     if args.out:
@@ -91,7 +93,9 @@ def run_bootstrap(args: argparse.Namespace, console: Console) -> int:
 
     if not (url := os.environ.get("ARCHIVE_BUS_URL", "")):
         raise UsageError("There is no server.", code="no_server", next_step="set ARCHIVE_BUS_URL to its address")
-    passwords = read_passwords(args.passwords, users=access.USERS)
+    passwords = dict(read_passwords(args.passwords, users=access.USERS))
+    if Server.BUS in {Server(role) for role in _ROLES[args.server]}:
+        passwords |= read_publishers(args.passwords)
 
     async def prepare() -> tuple[list[str], list[str]]:
         roles = {Server(role) for role in _ROLES[args.server]}
@@ -127,3 +131,9 @@ def read_passwords(folder: str | None, *, users: Sequence[str]) -> Mapping[str, 
     files = {user: Path(folder) / user for user in users}
     found = {user: path.read_text(encoding="utf-8").split() for user, path in files.items() if path.is_file()}
     return {user: passwords for user, passwords in found.items() if passwords}
+
+
+def read_publishers(folder: str | None) -> Mapping[str, Sequence[str]]:
+    """Return the passwords of foreign publishers in a folder: the files whose names begin with `ingress-`."""
+    names = sorted(path.name for path in Path(folder).glob("ingress-*")) if folder else []
+    return read_passwords(folder, users=names)
