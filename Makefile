@@ -90,7 +90,7 @@ screenshots: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium #
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/browser/screenshots.py .bench/screenshots
 
 ##@ Prove
-.PHONY: chaos guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway
+.PHONY: chaos guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway bench-cancel
 MINUTES ?= 10
 chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
 	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
@@ -112,6 +112,9 @@ bench-scale: dev ## Measure 1, 2, 4 and 8 workers of a lane, and a burst that sc
 
 bench-gateway: dev ## Measure what a request costs, beside LiteLLM and a bare pass-through (ARGS="--no-litellm")
 	@$(BIN)/python tests/bench/gateway/bench_gateway.py $(ARGS)
+
+bench-cancel: dev ## Measure how soon an engine is hung up on when a client leaves (ARGS="--rounds 100")
+	@$(BIN)/python tests/bench/gateway/bench_cancel.py $(ARGS)
 
 bench-search: dev $(ARCHIVE_HOME)/models/.built ## Measure search over HTTP on 2,000 chunks (ARGS="--all-in-one")
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/bench/bench_search.py $(ARGS)
