@@ -64,6 +64,7 @@ async def serve(url: str) -> None:
     ("fields", "code"),
     [
         ({"type": KIND, "data": b"\xff\xfe"}, "undecodable"),
+        ({"type": KIND, "data": "{}"}, "undecodable"),
         ({"nothing": "useful"}, "undecodable"),
         ({"type": "no.such.v1", "data": "{}"}, "unknown_type"),
         ({"type": KIND.replace(".v1", ".v99"), "data": "{}"}, "unknown_version"),
@@ -81,6 +82,7 @@ async def test_unreadable_message_is_buried_at_once(redis_url: str, fields: dict
         await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 1)
         (letter,) = await operator.dead_letters()
     assert (letter.code, letter.attempts) == (code, 0)
+    assert "\n" not in letter.cause
 
 
 @pytest.mark.guarantee("G5")

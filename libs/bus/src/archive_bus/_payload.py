@@ -8,6 +8,8 @@ from archive_contracts.base import Message
 from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT, Envelope
 from archive_contracts.streams import TYPES
 
+_SHOWN = 3
+
 
 class Payloads:
     """Stores what is too large for a stream entry and reads it back."""
@@ -85,7 +87,15 @@ def decoded(envelope: Envelope, data: bytes | None = None) -> Message:
     try:
         return model.__pydantic_validator__.validate_json(envelope.data if data is None else data)
     except ValidationError as error:
-        raise Undecodable(str(error)) from error
+        raise Undecodable(_problems(model, error)) from error
+
+
+def _problems(model: type[Message], error: ValidationError) -> str:
+    """Name the first fields that are wrong, in one line: what stands in a dead letter is read in a table."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    told = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ") for each in found[:_SHOWN]]
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"the data is no {model.__name__}: {'; '.join(told)}{more}"
 
 
 def _unknown(name: str) -> UnknownType:
