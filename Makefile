@@ -81,6 +81,10 @@ lock: | $(UV) ## Resolve anew and write requirements.lock: every package, versio
 		--output-file requirements.lock --quiet
 	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
 
+.PHONY: test-containers
+test-containers: dev ## Build the images, run them by compose, stop and swap them under work; needs a container engine
+	@TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -rs tests/containers $(ARGS)
+
 .PHONY: test-browser screenshots chromium
 test-browser: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium ## Test the page in Chromium (TESTS=path)
 	@TEST_BROWSER=1 ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m pytest -m browser -rs \

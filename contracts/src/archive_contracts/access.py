@@ -160,9 +160,8 @@ def _consuming(service: str, inputs: list[Stream]) -> Iterator[Selector]:
     dead = tuple(f"~{key}" for stream in inputs for key in dead_letter_keys(stream, service))
     yield Selector(tuple(_CONSUME.split()), (*(f"~{key}" for key in _keys(inputs)), *beside, *dead))
     yield Selector(tuple(_KEEP.split()), beside)
-    # Who joins is no longer a group that an operator has dropped.
-    yield Selector(("srem", "smembers"), tuple(f"~{key}:dropped" for key in _keys(inputs)))
     yield Selector(("xadd",), tuple(f"%W{key}" for key in dead))
+    # Who joins is no longer a group that an operator has dropped.
     yield Selector(("smembers", "srem"), tuple(f"~{key}:{DROPPED}" for key in _keys(inputs)))
     # A worker removes the lane of one that is gone.
     if lanes := [stream for stream in inputs if stream.kind is Kind.LANE]:
@@ -185,7 +184,6 @@ def _with_marks(commands: str, outputs: list[Stream]) -> Iterator[Selector]:
         if waiting:
             yield Selector(tuple(_KEEP.split()), waiting)
             yield Selector(("smembers",), tuple(f"%R~{key}:{DROPPED}" for key in keys))
-            yield Selector(("smembers",), _read_only(f"{key}:dropped" for key in _keys(timed)))
 
 
 def _cancelling(service: str, streams: list[Stream]) -> Iterator[Selector]:

@@ -1,0 +1,83 @@
+"""The images do what the processes do: answer, lose nothing when stopped at work, and are swapped under traffic."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from archive_testkit.documents import FACTS, pdf
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+URL = "http://127.0.0.1:8080"
+END_S = 300.0
+OURS = ("gateway", "console", "router", "agent", "tool-runner", "librarian", "memory", "engine-embed", "engine-small")
+
+
+@pytest.fixture
+def http(project: "Project") -> Iterator[httpx.Client]:
+    """A caller with the key."""
+    with httpx.Client(base_url=URL, headers={"authorization": f"Bearer {project.key}"}, timeout=120) as client:
+        yield client
+
+
+def upload(http: httpx.Client, title: str, *, pages: int = 3) -> str:
+    file = (f"{title}.pdf", pdf(pages=pages, title=title, dense=4))
+    return str(http.post("/v1/documents", files={"file": file}).raise_for_status().json()["job_id"])
+
+
+def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
+    until = time.monotonic() + END_S
+    while time.monotonic() < until:
+        job: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").raise_for_status().json()
+        if job["status"] in {"done", "partial", "failed", "cancelled"}:
+            return job
+        time.sleep(0.5)
+    raise AssertionError("the job did not end")
+
+
+def test_question_is_answered_with_its_source(http: httpx.Client) -> None:
+    assert ended(http, upload(http, "almanac"))["status"] == "done"
+    reply = http.post("/research", json={"question": FACTS[0].question, "top_k": 3}).raise_for_status()
+    assert "almanac.pdf" in reply.text
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_container_is_closed(project: "Project", service: str) -> None:
+    assert project.inspect(service, ["HostConfig", "ReadonlyRootfs"]) is True
+    assert project.inspect(service, ["HostConfig", "CapDrop"]) == ["ALL"]
+    assert project.inspect(service, ["Config", "User"]) == "10001:10001"
+
+
+@pytest.mark.parametrize("service", ["librarian", "memory", "engine-embed"])
+def test_stop_at_work_loses_nothing(project: "Project", http: httpx.Client, service: str) -> None:
+    job_id = upload(http, f"stopped-{service}", pages=40)
+    time.sleep(1.0)
+    subprocess.run(["docker", "stop", project.container(service)], check=True, capture_output=True, timeout=120)
+    project.run("up", "--detach", "--wait", service)
+    assert ended(http, job_id)["status"] == "done"
+
+
+def test_image_is_swapped_under_traffic(project: "Project") -> None:
+    answers: list[int] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=URL, headers={"authorization": f"Bearer {project.key}"}, timeout=120) as http:
+            while not stop.is_set():
+                answers.append(http.post("/v1/embeddings", json={"model": "auto", "input": "a text"}).status_code)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    before = project.inspect("router", ["Image"])
+    project.run("build", "--build-arg", "VERSION=0.1.1", "router", timeout_s=3600)
+    project.run("up", "--detach", "--no-deps", "--wait", "router")
+    stop.set()
+    asking.join(150)
+    assert project.inspect("router", ["Image"]) != before
+    assert set(answers) == {200}
