@@ -94,7 +94,7 @@ screenshots: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium #
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/browser/screenshots.py .bench/screenshots
 
 ##@ Prove
-.PHONY: chaos guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway bench-cancel
+.PHONY: chaos guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway bench-cancel bench-console
 MINUTES ?= 10
 chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
 	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
@@ -125,6 +125,9 @@ bench-search: dev $(ARCHIVE_HOME)/models/.built ## Measure search over HTTP on 2
 
 bench-idle: dev $(ARCHIVE_HOME)/models/.built ## Measure the memory of the idle system, as processes and all in one
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/bench/bench_idle.py $(ARGS)
+
+bench-console: dev $(ARCHIVE_HOME)/models/.built ## Measure the page: its weight, a list of 10,000 jobs, 100 open pages
+	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/bench/bench_console.py $(ARGS)
 
 ##@ Other
 .PHONY: clean help

@@ -55,14 +55,52 @@ def test_reload_in_the_middle_loses_nothing(page: Any) -> None:
     page.get_by_text("Stopped.").wait_for()
 
 
+def drop(page: Any, files: list[Path]) -> None:
+    """Drag files from the desktop onto the page, as the browser itself would be told."""
+    browser = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 400, "data": data})
+
+
+def test_pasted_address_is_offered_and_guarded(page: Any) -> None:
+    page.goto("/")
+    paste = """text => {
+        const data = new DataTransfer();
+        data.setData("text/plain", text);
+        document.activeElement.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+    }"""
+    page.evaluate(paste, "two words")
+    assert page.locator("#notice form").count() == 0
+    page.evaluate(paste, "http://127.0.0.1/private.html")
+    page.get_by_role("button", name="Add it to your documents").click()
+    page.get_by_text("127.0.0.1 is not on the public internet.").wait_for()
+    assert "LIBRARIAN_FETCH_ALLOW" in page.locator("#live").inner_text()
+
+
+def test_engine_is_connected_by_its_address(page: Any) -> None:
+    page.goto("/")
+    page.get_by_text("Connect one by its address").click()
+    page.get_by_label("Address of the engine").fill("http://127.0.0.1:9/v1")
+    page.get_by_role("button", name="Connect", exact=True).click()
+    page.locator("#offers", has_text="http://127.0.0.1:9/v1").wait_for()
+    page.goto("/system/engines")
+    page.locator("summary", has_text="Remove").click()
+    page.get_by_label("Reason").fill("nothing listens there")
+    page.locator("#live").get_by_role("button", name="Remove").click()
+    page.get_by_text("Added by hand").wait_for(state="detached")
+    page.goto("/system/actions")
+    page.get_by_text("nothing listens there").wait_for()
+    assert page.get_by_text("removed an engine").count() >= 1
+
+
 def test_dropped_files_are_read_and_cancelled(page: Any, tmp_path: Path) -> None:
     page.goto("/documents")
     names = [f"drop-{number}.pdf" for number in range(4)] + ["drop-big.pdf"]
     for number, name in enumerate(names):
         pages = 400 if "big" in name else number + 1
         (tmp_path / name).write_bytes(pdf(FACTS[number : number + 1], pages=pages, dense=12 if "big" in name else 1))
-    page.locator("#file").set_input_files([str(tmp_path / name) for name in names])
-    page.get_by_role("button", name="Add", exact=True).click()
+    drop(page, [tmp_path / name for name in names])
     big = page.locator("tr", has_text="drop-big.pdf")
     big.get_by_role("button", name="Cancel").click()
     big.get_by_role("button", name="Cancel").wait_for(state="detached")

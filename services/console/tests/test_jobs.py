@@ -1,5 +1,6 @@
 """What operators see and do about long work."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -33,12 +34,20 @@ async def journal(bus_as: Any) -> AsyncIterator[Any]:
         yield write
 
 
+async def shown(console: Any, path: str, word: str) -> str:
+    """Return a page once it holds a word: the list is as it was a moment ago."""
+    async with asyncio.timeout(60):
+        while word not in (page := await console.page(path)):
+            await asyncio.sleep(0.05)
+    return page
+
+
 async def test_jobs_of_all_tenants_are_listed(console: Any, journal: Any) -> None:
     assert "No jobs yet" in await console.page("/system/jobs")
     running = JobProgressed(job_id="a", phase="extracting", pages_done=3, pages_total=12, eta_s=7.0)
     await journal(queued("a", tenant="acme"), running, tenant="acme")
     await journal(JobQueued(job_id="b", kind="ingest", filename=HOSTILE))
-    page = await console.page("/system/jobs")
+    page = await shown(console, "/system/jobs", "&lt;script&gt;")
     assert ("extracting · 3 of 12 pages · about 7 s left" in page, "acme" in page) == (True, True)
     assert ("&lt;script&gt;" in page, "<script>alert" in page) == (True, False)
 
@@ -46,7 +55,7 @@ async def test_jobs_of_all_tenants_are_listed(console: Any, journal: Any) -> Non
 async def test_failed_job_says_what_to_do(console: Any, journal: Any) -> None:
     await journal(queued("bad"), JobFinished(job_id="bad", status="failed", error=DAMAGED))
     await journal(queued("good"), JobFinished(job_id="good", status="done", pages=2, chunks=9))
-    page = await console.page("/system/jobs?view=failed")
+    page = await shown(console, "/system/jobs?view=failed", "bad.pdf")
     assert "The file is damaged. Export it again." in page
     assert "good.pdf" not in page
     assert "No job is like that" in await console.page("/system/jobs?q=nonsense")

@@ -108,7 +108,7 @@ def _desk(parts: _Parts, settings: Settings) -> Desk:
         live=parts.live,
         engines=parts.engines,
         finder=Finder(settings.engine_ports, clock=time.monotonic),
-        jobs=JobBoard(operator),
+        jobs=JobBoard(operator, clock=time.monotonic),
         pages=parts.pages,
         templates=Templates(),
         door=Door(

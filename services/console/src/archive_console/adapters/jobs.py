@@ -1,6 +1,7 @@
 """The jobs of all tenants, read from their journals on an operator's behalf."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
@@ -8,16 +9,32 @@ from archive_bus import Operator, TailEntry
 from archive_console.domain.jobs import EVENTS, JobRecord, Told, record
 from archive_contracts.streams import JOBS_JOURNAL
 
+FRESH_S = 0.5
+
 
 class JobBoard:
-    """Reads a journal anew only while its job runs: thousands of ended ones cost a look nothing but their names."""
+    """Reads a journal anew only while its job runs: thousands of ended ones cost a look nothing but their names.
 
-    def __init__(self, operator: Operator) -> None:
+    ``clock`` is in seconds and does not go back; what all pages ask within ``FRESH_S`` is read once.
+    """
+
+    def __init__(self, operator: Operator, *, clock: Callable[[], float]) -> None:
         self._operator = operator
+        self._clock = clock
+        self._looking = asyncio.Lock()
         self._ended: dict[str, JobRecord] = {}
+        self._seen: list[JobRecord] = []
+        self._until = 0.0
 
     async def records(self) -> list[JobRecord]:
-        """Return every job whose journal is kept. Raises BusError."""
+        """Return every job whose journal is kept, as it was a moment ago at most. Raises BusError."""
+        async with self._looking:
+            if self._clock() >= self._until:
+                self._seen = await self._read()
+                self._until = self._clock() + FRESH_S
+        return self._seen
+
+    async def _read(self) -> list[JobRecord]:
         names = await self._operator.messages.entities(JOBS_JOURNAL)
         ended = {name: self._ended[name] for name in names if name in self._ended}
         read = await self._operator.messages.journals(JOBS_JOURNAL, [name for name in names if name not in ended])

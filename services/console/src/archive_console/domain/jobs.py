@@ -1,5 +1,6 @@
 """Jobs as operators see them: all of every tenant, the latest first."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,8 +72,9 @@ def milestones(told: Iterable[Told]) -> list[Told]:
 def listing(records: Iterable[JobRecord], *, view: str, words: str, offset: int, limit: int) -> Listing:
     """Return the page of ``limit`` jobs from ``offset`` on whose name, tenant, id, phase or error holds ``words``."""
     wanted = words.casefold()
-    found = [each for each in records if wanted in _searched(each)]
-    counts = {name: sum(each.view == name for each in found) for name in VIEWS[1:]}
+    found = [each for each in records if not wanted or wanted in _searched(each)]
+    views = Counter(each.view for each in found)
+    counts = {name: views[name] for name in VIEWS[1:]}
     shown = [each for each in found if view in {"all", each.view}]
     shown.sort(key=lambda each: (each.began_at, each.job.id), reverse=True)
     return Listing(
