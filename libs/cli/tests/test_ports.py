@@ -37,8 +37,10 @@ def test_server_may_use_a_reserved_port(option: int) -> None:
             server.setsockopt(socket.SOL_SOCKET, option, 1)
             server.bind(("127.0.0.1", reservation.port))
             server.listen(1)
-            with socket.create_connection(("127.0.0.1", reservation.port), timeout=5):
-                pass
+            with socket.create_connection(("127.0.0.1", reservation.port), timeout=30) as client:
+                accepted, caller = server.accept()
+                accepted.close()
+                assert caller == client.getsockname()
     finally:
         reservation.release()
 

@@ -229,7 +229,9 @@ def _tell_found(info: "RunInfo", console: Console) -> int:
 
 def _show_status(found: dict[str, Any], console: Console) -> None:
     mode = ", all services in one process" if found["all_in_one"] else ""
-    console.text(f"Archive-AI {found['version']} is {found['state']} at {found['url']}{mode}")
+    waiting = [service["name"] for service in found["services"] if service["state"] != "ready"]
+    state = f"up, with {len(waiting)} of {len(found['services'])} not ready," if waiting else found["state"]
+    console.text(f"Archive-AI {found['version']} is {state} at {found['url']}{mode}")
     console.text(f"data {found['home']}, memory used {found['memory_mb']:.0f} MB (sum of PSS)")
     console.text()
     console.table(
