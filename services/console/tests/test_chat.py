@@ -113,6 +113,7 @@ async def test_lost_answer_says_so(start: Any, tmp_path: Path, until: Any) -> No
             return "was interrupted" in await console.page("/chat/c")
 
         await until(told)
+        assert "Ask again with &#39;Retry&#39;." in await console.page("/chat/c")
 
 
 async def test_stopped_answer_keeps_its_part(console: Any, router: Router, until: Any) -> None:

@@ -92,3 +92,4 @@ async def test_killed_console_records_the_whole(redis_url: str, tmp_path: Path, 
                 return (found["status"], found["answer"]) == ("done", "Hello world")
 
             await until(recorded)
+            assert "Hello world" in (await console.get(path)).text
