@@ -223,8 +223,8 @@ class Handling:
             self.counts["busy_us"] += int((time.monotonic() - began) * 1e6)
 
     async def _again(self, held: Held, envelope: Envelope, message: Message, run: HandlerRun, error: Exception) -> None:
+        held.spent = True
         if run.attempt >= self._lane.stream.attempts:
-            held.spent = True
             problem = error.problem() if isinstance(error, BusError) else failure(error)
             await self._mourn(envelope, message, run, problem)
             await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)

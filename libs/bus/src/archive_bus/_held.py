@@ -39,7 +39,7 @@ class Held:
     ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
     way, and renewing it would undo that; ``acking``: nothing but the answer to its acknowledgement is still to come;
     ``over``: it is settled for good; ``lost``: another consumer has it, or may
-    have it at any time. ``attempt`` is 0 until it runs; ``spent``: it has failed as often as it may; ``once``
+    have it at any time. ``attempt`` is 0 until it runs; ``spent``: its run has failed; ``once``
     is the message id under which its effect is noted in the group's inbox.
     """
 
