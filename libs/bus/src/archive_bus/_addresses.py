@@ -15,6 +15,7 @@ from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 from archive_bus._errors import BadAddress
+from archive_bus._heeding import heeding
 from archive_bus._options import Durability
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Address:
     def client(self, *, connect_s: float = 2.0, answer_s: float = 5.0) -> Any:
         """Return a client for people's questions, which may take longer than a heartbeat."""
         pool = self.pool()
+        pool.connection_class = heeding(pool.connection_class)
         pool.connection_kwargs.update(socket_connect_timeout=connect_s, socket_timeout=answer_s)
         return Redis.from_pool(pool)
 

@@ -1,0 +1,42 @@
+"""A task that asks a server ends when it is told to, whatever it is doing at that moment."""
+
+import asyncio
+from typing import Any
+
+from archive_bus import open_client
+
+
+async def test_cancelled_asker_always_ends(redis_url: str) -> None:
+    client = open_client(redis_url)
+
+    async def ask() -> None:
+        while True:
+            await client.set("asked", "x" * 64_000)
+
+    for turns in range(150):
+        asking = asyncio.create_task(ask())
+        for _ in range(turns % 15 + 1):
+            await asyncio.sleep(0)
+        asking.cancel()
+        _, pending = await asyncio.wait([asking], timeout=10)
+        assert not pending, f"cancelled after {turns % 15 + 1} turns, it goes on"
+    await client.aclose()
+
+
+async def test_cancellation_in_a_write_is_heeded(redis_url: str) -> None:
+    client = open_client(redis_url)
+    connection: Any = await client.connection_pool.get_connection()
+    task = asyncio.current_task()
+    assert task is not None
+
+    async def written(_: object) -> None:
+        task.cancel()  # the write ends in the moment of the cancellation
+
+    connection._send_packed_command = written
+    try:
+        await connection.send_packed_command(b"")
+    except asyncio.CancelledError:
+        task.uncancel()
+    else:
+        raise AssertionError("the cancellation was lost")
+    await client.aclose()
