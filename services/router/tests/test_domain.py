@@ -98,6 +98,11 @@ def test_missing_capability_is_named() -> None:
     assert "offers vision" in problem.message
 
 
+def test_absent_chat_engine_may_come_back() -> None:
+    problem = refused(lanes_of(worker("e", capabilities=("embedding",))), "auto")
+    assert (problem.status, problem.code, problem.retry_after_s) == (503, "no_engine", 2.0)
+
+
 def test_scattered_capabilities_are_no_lane() -> None:
     lanes = lanes_of(
         worker("a", pool="a", capabilities=("chat", "tools")), worker("b", pool="b", capabilities=("chat", "vision"))

@@ -10,6 +10,8 @@ from archive_router.domain.lanes import TIERS, LaneView
 
 ANY_MODEL = frozenset({"", "auto", "default"})
 """Model names with which a client leaves the choice to the router."""
+PLAIN: frozenset[Capability] = frozenset({"chat", "completion"})
+"""What an installation is expected to offer; without it, an engine is missing."""
 MOST_CHARS_A_TOKEN = 9
 """Twice what prose takes: a prompt that is refused here would have been refused by the engine for sure."""
 
@@ -79,9 +81,22 @@ def unknown_model(demand: Demand, lanes: Lanes) -> Problem:
 
 
 def unable(demand: Demand, lanes: Lanes) -> Problem:
-    """Say what no engine offers."""
+    """Say what no engine offers.
+
+    Where a client left the choice of the model to us, nothing is wrong with a request for the plainest thing: its
+    engines are away, and it may be sent again.
+    """
     offered = frozenset[Capability]().union(*(lane.capabilities for lane in lanes))
-    missing = ", ".join(sorted(demand.needs - offered)) or "this combination"
+    lacking = demand.needs - offered
+    if demand.model in ANY_MODEL and lacking & PLAIN:
+        return Problem(
+            code="no_engine",
+            message=f"No engine that offers {', '.join(sorted(lacking & PLAIN))} is alive.",
+            next_step="See 'archive engines list' and the log of the engine; the request may be sent again at once.",
+            status=503,
+            retry_after_s=2.0,
+        )
+    missing = ", ".join(sorted(lacking)) or "this combination"
     return Problem(
         code="unsupported_capability",
         message=f"No engine that serves {demand.model or 'requests'!r} offers {missing}.",
