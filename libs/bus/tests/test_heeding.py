@@ -13,13 +13,14 @@ async def test_cancelled_asker_always_ends(redis_url: str) -> None:
         while True:
             await client.set("asked", "x" * 64_000)
 
-    for turns in range(150):
-        asking = asyncio.create_task(ask())
-        for _ in range(turns % 15 + 1):
-            await asyncio.sleep(0)
-        asking.cancel()
-        _, pending = await asyncio.wait([asking], timeout=10)
-        assert not pending, f"cancelled after {turns % 15 + 1} turns, it goes on"
+    async with asyncio.TaskGroup() as tasks:
+        for turns in range(150):
+            asking = tasks.create_task(ask())
+            for _ in range(turns % 15 + 1):
+                await asyncio.sleep(0)
+            asking.cancel()
+            _, pending = await asyncio.wait([asking], timeout=10)
+            assert not pending, f"cancelled after {turns % 15 + 1} turns, it goes on"
     await client.aclose()
 
 

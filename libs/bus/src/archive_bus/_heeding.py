@@ -1,8 +1,8 @@
 """Connections of redis-py that lose no cancellation.
 
-redis-py writes under ``asyncio.wait_for``, which before Python 3.12 returns as if nothing had happened when what it waits
-for ends in the moment of the cancellation (https://github.com/python/cpython/issues/81839). A loop that asks a server
-now and then would go on for good, and whoever waits for its end would hang.
+redis-py writes under ``asyncio.wait_for``, which before Python 3.12 returns as if nothing had happened when what it
+waits for ends in the moment of the cancellation (https://github.com/python/cpython/issues/81839). A loop that asks a
+server now and then would go on for good, and whoever waits for its end would hang.
 """
 
 import asyncio
