@@ -32,11 +32,11 @@ class LinesMachine(RuleBasedStateMachine):
     def settle(self, ms: int, seq: int) -> None:
         entry = f"{ms}-{seq}"
         nothing: list[str] = []
-        line = next((ids for ids in self.model.values() if entry in ids), nothing)
-        was_first = bool(line) and line[0] == entry
+        key, line = next(((key, ids) for key, ids in self.model.items() if entry in ids), (None, nothing))
         if line:
             line.remove(entry)
-        assert self.lines.settled(entry) == (line[0] if was_first and line else None)
+        assert self.lines.settled(entry) == key
+        assert key is None or self.lines.head(key) == (line[0] if line else None)
 
     @invariant()
     def one_of_each_key_has_its_turn(self) -> None:

@@ -95,6 +95,40 @@ def _everything() -> set[tuple[str, int]]:
 
 
 @pytest.mark.guarantee("G10", "G12")
+async def test_dropped_group_starts_nothing_twice(redis_url: str) -> None:
+    stream = replace(STREAM, lease=timedelta(seconds=30))  # the group is made anew before a lease is missed
+    begun: list[str] = []
+    busy, most = 0, 0
+    hold = asyncio.Event()
+
+    async def handle(delivery: Delivery[ChatCompleted]) -> None:
+        nonlocal busy, most
+        begun.append(delivery.message.text)
+        busy += 1
+        most = max(most, busy)
+        if delivery.message.text == "long":
+            await hold.wait()
+        busy -= 1
+
+    first = turn("one", 0)
+    key = stream.physical(stream.partition_of(first))
+    async with bus_of("memory", redis_url) as memory, client_of(redis_url) as client:
+        memory.subscribe(stream, {ChatCompleted: handle})
+        await memory.publish(first, to=stream)
+        await memory.publish(first.model_copy(update={"text": "long"}), to=stream)
+        await eventually(lambda: begun == ["0", "long"])
+        await client.xgroup_destroy(key, "memory")
+        async with asyncio.timeout(20):
+            while not (groups := await client.xinfo_groups(key)) or groups[0]["pending"] < 2:
+                await asyncio.sleep(0.02)
+        await memory.publish(first.model_copy(update={"text": "last"}), to=stream)
+        await asyncio.sleep(0.5)  # what must not begin beside it would have begun
+        hold.set()
+        await eventually(lambda: begun == ["0", "long", "0", "last"])
+    assert most == 1
+
+
+@pytest.mark.guarantee("G10", "G12")
 async def test_deleted_partition_goes_on(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[str] = []
     hold = asyncio.Event()

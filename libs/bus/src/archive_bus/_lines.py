@@ -28,17 +28,19 @@ class Lines:
         return self._lines[self._keys[entry_id]][0][1] == entry_id
 
     def settled(self, entry_id: str) -> str | None:
-        """Take an entry out of its line. Returns whose turn it is now, None when it was nobody's or nobody waits."""
+        """Take an entry out of its line. Returns the line's key, None when it stood in none."""
         key = self._keys.pop(entry_id, None)
         if key is None:
             return None
         line = self._lines[key]
-        was_first = line[0][1] == entry_id
         line.remove((place_of(entry_id), entry_id))
         if not line:
             del self._lines[key]
-            return None
-        return line[0][1] if was_first else None
+        return key
+
+    def head(self, key: str) -> str | None:
+        """Return whose turn it is in a line, None when nobody waits there."""
+        return self._lines[key][0][1] if key in self._lines else None
 
     def first(self) -> Sequence[str]:
         """Return the entries whose turn it is."""

@@ -34,6 +34,7 @@ class OrderedConsumer(Consumer):
         self._adopted = False
         self._arrived = "0-0"
         self._lines = Lines()
+        self._at_work: set[str] = set()
         self._room = asyncio.Event()
 
     async def _read(self, prefetch: int) -> None:
@@ -104,7 +105,9 @@ class OrderedConsumer(Consumer):
         pending = await self._transport.owners.pending(self.lane, absent)
         for entry_id, waits in zip(absent, pending, strict=True):
             if not waits and entry_id not in self._held:
-                self._next(entry_id)
+                key = self._lines.settled(entry_id)
+                if key is not None:
+                    self._call_first(key)
 
     def _line_up(self, entries: Sequence[Entry]) -> None:
         # All of them first: of two entries of one key the later must not find itself alone.
@@ -115,7 +118,22 @@ class OrderedConsumer(Consumer):
             if self._lines.arrive(_key_of(entry), entry.id):
                 turns.append(held)
         for held in turns:
+            self._call(held)
+
+    def _call(self, held: Held) -> None:
+        """Begin an entry unless one of its key is at work: whose turn it is then is seen when that one is over.
+
+        A group that was made anew brings back what had been handled before the entry that is in hand.
+        """
+        key = _key_of(held.entry)
+        if key not in self._at_work:
+            self._at_work.add(key)
             self._tasks.create_task(self._enter(held))
+
+    def _call_first(self, key: str) -> None:
+        first = self._lines.head(key)
+        if first and (held := self._held.get(first)):
+            self._call(held)
 
     async def _enter(self, held: Held) -> None:
         await self._gate.enter()
@@ -125,13 +143,11 @@ class OrderedConsumer(Consumer):
         """Let go of what is over here, and let its line go on if it is settled."""
         super().left(held)
         self._room.set()
+        key = _key_of(held.entry)
+        self._at_work.discard(key)
         if held.over:
-            self._next(held.entry.id)
-
-    def _next(self, entry_id: str) -> None:
-        following = self._lines.settled(entry_id)
-        if following and (held := self._held.get(following)):
-            self._tasks.create_task(self._enter(held))
+            self._lines.settled(held.entry.id)
+        self._call_first(key)
 
     def abandon(self) -> None:
         """Stop at once: another process owns the partition, and all that is in hand here."""
