@@ -19,7 +19,7 @@ from bus_peers import (
     restart,
 )
 
-from archive_bus import Bus, BusUnavailable, Busy, Delivery, Reject
+from archive_bus import Bus, BusUnavailable, Busy, Delivery, Reject, create_streams
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
@@ -182,8 +182,11 @@ async def test_full_memory_blocks_no_consumer(redis_server: RedisServer) -> None
 
 
 @pytest.mark.guarantee("G10")
-async def test_full_memory_ends_no_process(redis_server: RedisServer) -> None:
+@pytest.mark.parametrize("group", ["absent", "there"])
+async def test_full_memory_ends_no_process(redis_server: RedisServer, group: str) -> None:
     async with client_of(redis_server.url) as client:
+        if group == "there":
+            await create_streams(redis_server.url)
         await client.config_set("maxmemory", 1)
         async with bus_of("gateway", redis_server.url) as gateway, bus_of("memory", redis_server.url) as memory:
             memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: answer_stats})

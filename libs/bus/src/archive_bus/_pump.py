@@ -69,8 +69,9 @@ async def _start(subscriber: StreamBatchSubscriber, heal: Heal) -> None:
             await heal()
             await subscriber.start()
             return
-        except AWAY:
-            await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+        except (*AWAY, ResponseError) as error:
+            # A server whose memory or disk is full refuses FastStream's own XGROUP CREATE, of a group that is there.
+            await _wait_out(error, failures, subscriber.stream_sub.name)
             failures += 1
 
 
@@ -124,7 +125,7 @@ async def _caught_up(failures: int, feed: Feed, recover: Recover) -> None:
 
 async def _wait_out(error: Exception, failures: int, name: str) -> None:
     if failures == 0:
-        log.warning("%s: the server is away (%s)", name, error)
+        log.warning("%s: the server is away or refuses (%s)", name, error)
     await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
 
 
