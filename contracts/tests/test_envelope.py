@@ -31,8 +31,8 @@ def test_any_unicode_round_trips(texts: dict[str, str], deadline: int, seq: int)
 
 
 def test_foreign_entry_needs_type_only() -> None:
-    envelope = Envelope.from_fields({b"type": b"document.ingest.v1", b"data": b"{}"}, entry_id="1-0")
-    assert (envelope.id, envelope.tenant) == ("1-0", "default")
+    envelope = Envelope.from_fields({b"type": b"document.ingest.v1"}, entry_id="1-0")
+    assert (envelope.id, envelope.tenant, envelope.data) == ("1-0", "default", b"{}")
 
 
 @pytest.mark.parametrize("raw", [{}, {b"data": b"{}"}, {b"type": b"\xff"}, {b"type": b"t", b"deadline": b"soon"}])

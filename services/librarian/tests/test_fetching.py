@@ -14,7 +14,7 @@ from archive_contracts.documents import FetchDocument
 from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_librarian.adapters.downloads import Downloads, Rules
-from archive_librarian.domain.addresses import file_name, place, refusal
+from archive_librarian.domain.addresses import file_name, onward, place, refusal
 from archive_librarian.domain.errors import AddressRefused, BadAddress, DownloadError, ResourceLimit, Unreachable
 from archive_telemetry import App
 
@@ -229,3 +229,19 @@ async def test_cancelled_download_is_not_begun(start: Callable[..., App], gatewa
         await fetch(gateway, web.url("/x"))
         job = await gateway.job()
     assert (job.status, web.asked) == ("cancelled", [])
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:99999/", "http://host:x/"])
+def test_what_cannot_be_parsed_is_no_address(url: str) -> None:
+    with pytest.raises(BadAddress):
+        place(url, ports=(80, 443))
+
+
+def test_redirect_to_no_address_is_refused() -> None:
+    assert onward("http://h/a/b", "../c") == "http://h/c"
+    with pytest.raises(BadAddress):
+        onward("http://h/a", "http://[::1")
+
+
+def test_unreadable_disposition_leaves_the_address() -> None:
+    assert file_name("http://h/paper.pdf", "attachment; filename*=\0''a") == "paper.pdf"

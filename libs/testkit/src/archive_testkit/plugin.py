@@ -2,30 +2,28 @@
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 from hypothesis import settings
 
-from archive_testkit.guarantees import figure, pytest_addoption, pytest_configure, pytest_itemcollected
-from archive_testkit.peers import bus_as, peer, places, until
+from archive_testkit import guarantees
+from archive_testkit.guarantees import figure, pytest_addoption, pytest_itemcollected
 from archive_testkit.servers import RedisServer, server_binary
 
-__all__ = [
-    "bus_as",
-    "figure",
-    "peer",
-    "places",
-    "pytest_addoption",
-    "pytest_configure",
-    "pytest_itemcollected",
-    "until",
-]
+__all__ = ["figure", "pytest_addoption", "pytest_itemcollected"]
 
 # Machines are slow and shared: how long an example takes says nothing about the code.
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 
 pytest.register_assert_rewrite("archive_testkit.conformance")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the fixtures whose imports are measured: this module is loaded before coverage begins."""
+    guarantees.pytest_configure(config)
+    config.pluginmanager.register(import_module("archive_testkit.peers"))
 
 
 @pytest.fixture

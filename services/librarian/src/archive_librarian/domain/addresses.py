@@ -97,7 +97,7 @@ def file_name(url: str, disposition: str) -> str:
     header["content-disposition"] = disposition
     try:
         named = header.get_filename("") if disposition else ""
-    except (LookupError, ValueError, TypeError):
+    except ValueError:  # a charset whose name no codec can have
         named = ""
     parsed = urlsplit(url)
     wanted = named or unquote(parsed.path.rstrip("/").rpartition("/")[2]) or parsed.hostname or "document"
