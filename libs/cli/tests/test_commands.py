@@ -117,6 +117,13 @@ def test_ask_streams_and_lists_sources(fake_gateway: "FakeGateway", capsys: pyte
     assert sent["use_library"] is True
 
 
+def test_unsupported_answer_is_called_so(fake_gateway: "FakeGateway", capsys: pytest.CaptureFixture[str]) -> None:
+    found = ANSWER | {"sources": [SOURCE | {"cited": False}]}
+    fake_gateway.events("POST", "/research", ("delta", {"text": "Bananas."}), ("done", found))
+    assert main(["ask", "Does it turn?"]) == 0
+    assert "No source supports a sentence of this answer" in capsys.readouterr().out
+
+
 def test_ask_gives_one_json_value(fake_gateway: "FakeGateway", capsys: pytest.CaptureFixture[str]) -> None:
     fake_gateway.events("POST", "/research", ("delta", {"text": "x"}), ("done", ANSWER))
     assert main(["ask", "q", "--json"]) == 0

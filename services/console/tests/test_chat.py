@@ -184,6 +184,20 @@ async def test_documents_are_cited_and_limited(console: Any, peer: Any) -> None:
     assert (seen[0].run_id, seen[0].document_ids, seen[0].use_memory) == (turn, ("d", "e"), False)
 
 
+async def test_unsupported_answer_is_called_so(console: Any, peer: Any) -> None:
+    async def research(delivery: Delivery[RunResearch]) -> None:
+        run = delivery.message
+        await delivery.reply(
+            ResearchCompleted(run_id=run.run_id, question=run.question, answer="Bananas.", sources=(SOURCE,))
+        )
+
+    async with peer("agent", AGENT_COMMANDS, {RunResearch: research}):
+        reply = await console.post("/chat", text="How tall?", mode="documents")
+        path, _, turn = reply.headers["location"].partition("#turn-")
+        await streamed(console, turn)
+    assert "No source supports a sentence of this answer" in (await console.http.get(path)).text
+
+
 async def test_agent_shows_its_steps(console: Any, peer: Any) -> None:
     async def work(delivery: Delivery[RunAgent]) -> None:
         steps = (Step(step_number=1, thought="I <b>look</b>", action="search", action_input="x", observation="47"),)

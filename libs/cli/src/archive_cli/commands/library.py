@@ -117,6 +117,8 @@ def run_ask(args: argparse.Namespace, console: Console) -> int:
     sources: list[Any] = list(result.get("sources") or [])
     if sources:
         cited = sum(1 for source in sources if source.get("cited"))
+        if not cited and result.get("success", True):
+            console.text("\nNo source supports a sentence of this answer: read them before you rely on it.")
         console.text(f"\nSources ({cited} of {len(sources)} cited, marked *):")
         for line in source_lines(sources):
             console.text(line)
