@@ -11,6 +11,17 @@ EXCERPT = 480
 """Characters of a passage that a list of findings shows."""
 
 
+def sources_told(answer: Json) -> list[str]:
+    """Return the lines below an answer: what it stands on, or that nothing supports it."""
+    sources: list[Json] = list(answer.get("sources") or [])
+    if not sources:
+        return []
+    cited = sum(1 for source in sources if source.get("cited"))
+    warning = ["", "No source supports a sentence of this answer: read them before you rely on it."]
+    unsupported = warning if not cited and answer.get("success", True) else []
+    return [*unsupported, "", f"Sources ({cited} of {len(sources)} cited, marked *):", *source_lines(sources)]
+
+
 def source_lines(sources: Sequence[Json]) -> list[str]:
     """Return one line for each source: those the answer cites first, each with file, page and sentence.
 

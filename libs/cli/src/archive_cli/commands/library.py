@@ -87,7 +87,7 @@ def run_search(args: argparse.Namespace, console: Console) -> int:
 
 def run_ask(args: argparse.Namespace, console: Console) -> int:
     """Stream an answer, then list the sources; exit 1 when the run failed."""
-    from archive_cli.answers import source_lines
+    from archive_cli.answers import sources_told
     from archive_cli.gateway import problem_of
 
     body = {
@@ -114,14 +114,8 @@ def run_ask(args: argparse.Namespace, console: Console) -> int:
     console.json(result)
     if written or result.get("answer"):
         console.text("" if written else result["answer"])
-    sources: list[Any] = list(result.get("sources") or [])
-    if sources:
-        cited = sum(1 for source in sources if source.get("cited"))
-        if not cited and result.get("success", True):
-            console.text("\nNo source supports a sentence of this answer: read them before you rely on it.")
-        console.text(f"\nSources ({cited} of {len(sources)} cited, marked *):")
-        for line in source_lines(sources):
-            console.text(line)
+    for line in sources_told(result):
+        console.text(line)
     if not result.get("success", True):
         raise problem_of({"error": result.get("error") or "The question could not be answered."})
     return 0
