@@ -73,7 +73,7 @@ async def test_overview_tells_speed_and_headroom(console: Any, bus_as: Any, unti
 
         await until(told)
     page = await console.page("/system")
-    assert "<dd>25.0 %</dd>" in page
+    assert "<dd>25.0 %<small>" in page
     assert page.count("% of") == 2
 
 
