@@ -1,7 +1,9 @@
 """User verbs against a small HTTP server that speaks the gateway's contract."""
 
+import contextlib
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +145,15 @@ def test_failed_answer_is_told(fake_gateway: "FakeGateway", events: list[tuple[s
     assert main(["ask", "q"]) == code
 
 
+def test_failure_is_said_before_sources(fake_gateway: "FakeGateway", capfd: pytest.CaptureFixture[str]) -> None:
+    failed = ANSWER | {"answer": "", "success": False, "error": {"code": "no_engine", "message": "No engine."}}
+    fake_gateway.events("POST", "/research", ("source", SOURCE), ("done", failed))
+    with contextlib.redirect_stderr(sys.stdout):
+        assert main(["ask", "q"]) == 4
+    out = capfd.readouterr().out
+    assert 0 <= out.index("No engine.") < out.index("Sources (")
+
+
 def test_chat_leaves_the_choice_open(fake_gateway: "FakeGateway", capsys: pytest.CaptureFixture[str]) -> None:
     chunk = {"choices": [{"delta": {"content": "Hello."}}]}
     last: dict[str, Any] = {"choices": [], "usage": {}}
@@ -183,6 +194,13 @@ def test_agent_shows_steps(fake_gateway: "FakeGateway", capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "calculator(1+1)" in out
     assert out.endswith("\n2\n")
+
+
+@pytest.mark.parametrize("steps", ["0", "-1", "51", "many"])
+def test_impossible_steps_are_refused(steps: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["agent", "1+1?", f"--max-steps={steps}"])
+    assert "from 1 to 50" in capsys.readouterr().err
 
 
 def test_documents_are_listed(fake_gateway: "FakeGateway", capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,6 +248,13 @@ def test_engine_is_added_at_a_gateway(fake_gateway: "FakeGateway", tmp_path: Pat
     there = ["--gateway", fake_gateway.url, "--home", str(tmp_path)]
     assert main(["engines", "add", "http://far:8000", "--name", "far", *there]) == 0
     assert main(["engines", "remove", "far", *there]) == 0
+    assert not (tmp_path / "engines.yaml").exists()
+
+
+@pytest.mark.parametrize("word", ["notaurl", "ftp://far:21", ":8000", "http://"])
+def test_word_is_no_engine(word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["engines", "add", word, "--home", str(tmp_path), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "bad_url"
     assert not (tmp_path / "engines.yaml").exists()
 
 

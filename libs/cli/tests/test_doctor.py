@@ -119,6 +119,21 @@ def test_disk_and_processes_are_judged() -> None:
     assert "embed" in engine.what
 
 
+def test_silent_engine_serves_nothing() -> None:
+    silent = {
+        "engine": "far",
+        "pool": "far",
+        "healthy": False,
+        "problem": "No connection.",
+        "base_url": "http://far/v1",
+    }
+    well = {"engine": "minilm", "pool": "embed", "healthy": True}
+    told, count = machine.judge_engines([silent, well], ["embed"])
+    assert (told.level, count.what) == (Level.WARNING, "1 serve embed")
+    assert "far (http://far/v1) does not answer: No connection." in told.what
+    assert [found.what for found in bad(machine.judge_engines([silent], ["far"]))][-1] == "no engine serves far"
+
+
 def test_worst_level_counts() -> None:
     assert worst([ok("a", "b"), warning("a", "b", "c")]) is Level.WARNING
     assert worst([]) is Level.OK

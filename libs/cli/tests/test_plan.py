@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from archive_cli.__main__ import build_parser
+from archive_cli.commands.life import choice_of
 from archive_cli.engine_list import make_entry
 from archive_cli.errors import UsageError
 from archive_cli.plan import (
@@ -103,6 +105,11 @@ def test_added_engine_gets_its_key_by_environment() -> None:
 def test_surroundings_leak_no_key() -> None:
     env = {"ENGINE_API_KEY": "x", "ENGINE_THREADS": "2", "LIBRARIAN_WATCH_DIR": "/y", "PATH": "/bin"}
     assert inherited(env) == {"ENGINE_THREADS": "2", "PATH": "/bin"}
+
+
+def test_engine_means_the_bundled_model() -> None:
+    args = build_parser().parse_args(["up", "--scale", "engine=3", "router=2"])
+    assert choice_of(args).scale == {"engine-small": 3, "router": 2}
 
 
 @pytest.mark.parametrize("choice", [Choice(scale={"memory": 2}), Choice(scale={"router": 0})])

@@ -129,6 +129,15 @@ def is_address(word: str) -> bool:
     return "://" in word or word == "localhost" or re.search(r"[.:\[]", word) is not None
 
 
+def bad_url(url: str) -> UsageError:
+    """Return that a word is no address of a server."""
+    return UsageError(
+        f"{url!r} is no address of an engine.",
+        code="bad_url",
+        next_step="give the URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1",
+    )
+
+
 def make_entry(
     url: str, *, name: str = "", pool: str = "", model: str = "", api_key_env: str = "", slots: int = 4
 ) -> EngineEntry:
@@ -140,11 +149,7 @@ def make_entry(
     try:
         place = place_of(url)
     except BadPlace as error:
-        raise UsageError(
-            f"{url!r} is no address of an engine.",
-            code="bad_url",
-            next_step="give the URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1",
-        ) from error
+        raise bad_url(url) from error
     chosen = name or place.name
     for word in (chosen, pool or chosen):
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,39}", word):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from archive_cli.runinfo import RunInfo
 
 HIGHEST_PORT = 65_535
+MOST_STEPS = 50
 
 Run = Callable[[argparse.Namespace, Console], int]
 # argparse has no public name for what add_subparsers returns.
@@ -72,6 +73,13 @@ def port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= HIGHEST_PORT:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {HIGHEST_PORT}")
+
+
+def steps(text: str) -> int:
+    """Read the most steps of a run from the command line."""
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_STEPS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of steps: from 1 to {MOST_STEPS}")
 
 
 def home_of(args: argparse.Namespace) -> "Home":

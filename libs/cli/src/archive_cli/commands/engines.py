@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from archive_cli.answers import model_ids
 from archive_cli.commands._options import Verbs, api_key, gateway, gateway_options, group, home_of, home_option, verb
 from archive_cli.console import Console
-from archive_cli.engine_list import BUNDLED, BUNDLED_POOL, EngineEntry, is_address, make_entry
+from archive_cli.engine_list import BUNDLED, BUNDLED_POOL, EngineEntry, bad_url, is_address, make_entry
 from archive_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def run_list(args: argparse.Namespace, console: Console) -> int:
 
 def run_add(args: argparse.Namespace, console: Console) -> int:
     """Add an engine."""
+    if not is_address(args.url):
+        # A mistyped word would otherwise become the name of a machine, and an engine that never answers.
+        raise bad_url(args.url)
     entry = _entry(args)
     if args.gateway:
         return _add_there(args, entry, console)

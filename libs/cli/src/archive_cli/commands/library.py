@@ -114,10 +114,15 @@ def run_ask(args: argparse.Namespace, console: Console) -> int:
     console.json(result)
     if written or result.get("answer"):
         console.text("" if written else result["answer"])
+    if not result.get("success", True):
+        problem = problem_of({"error": result.get("error") or "The question could not be answered."})
+        # Why there is no answer comes before what was found for it.
+        console.problem(problem)
+        for line in sources_told(result):
+            console.text(line)
+        return problem.exit_code
     for line in sources_told(result):
         console.text(line)
-    if not result.get("success", True):
-        raise problem_of({"error": result.get("error") or "The question could not be answered."})
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from archive_cli.commands._options import HIGHEST_PORT, Verbs, api_key, home_of,
 from archive_cli.commands.bus import stream_table
 from archive_cli.commands.engines import engine_table
 from archive_cli.console import Console
+from archive_cli.engine_list import BUNDLED_POOL
 from archive_cli.errors import CliError, NotRunningError, StartError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ def add(verbs: Verbs) -> None:
     up.add_argument(
         "--ports", nargs="+", default=[], metavar="NAME=N", help="ports of bus, state, model, and health ports by name"
     )
-    up.add_argument("--scale", nargs="+", default=[], metavar="NAME=N", help="replicas, such as router=2 librarian=2")
+    up.add_argument(
+        "--scale", nargs="+", default=[], metavar="NAME=N", help="replicas, such as gateway=2 router=2 engine=3"
+    )
     up.add_argument("--all-in-one", action="store_true", help="all services in one process, for small machines")
     up.add_argument("--no-model", action="store_true", help="do not start the bundled model server")
     up.add_argument("--no-find", action="store_true", help="do not look for model servers of other programs")
@@ -59,7 +63,7 @@ def run_up(args: argparse.Namespace, console: Console) -> int:
     """Start everything; a second start on the same folder finds the first."""
     from archive_cli.plan import check
 
-    choice = _choice(args)
+    choice = choice_of(args)
     check(choice)
     if choice.host not in _LOOPBACK and not os.environ.get("GATEWAY_API_KEY"):
         raise UsageError(
@@ -136,7 +140,8 @@ def run_version(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _choice(args: argparse.Namespace) -> "Choice":
+def choice_of(args: argparse.Namespace) -> "Choice":
+    """Return what the command line asks for."""
     from archive_cli.plan import POOLS, SERVICES, Choice, parse_counts
 
     engines = [f"engine-{pool}" for pool in POOLS]
@@ -147,10 +152,15 @@ def _choice(args: argparse.Namespace) -> "Choice":
         ports=parse_counts(
             args.ports, option="--ports", names=["bus", "state", "model", "all-in-one", *replicas], highest=HIGHEST_PORT
         ),
-        scale=parse_counts(args.scale, option="--scale", names=replicas, highest=64),
+        scale=parse_counts(_spelled_out(args.scale), option="--scale", names=replicas, highest=64),
         all_in_one=args.all_in_one,
         model=not args.no_model,
     )
+
+
+def _spelled_out(words: list[str]) -> list[str]:
+    """Return the words with `engine`, which means the workers of the bundled model, by its whole name."""
+    return [re.sub(r"^engine=", f"engine-{BUNDLED_POOL}=", word) for word in words]
 
 
 def _serve(args: argparse.Namespace, choice: "Choice", home: "Home") -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from archive_cli.commands._options import Verbs, gateway, gateway_options, verb
+from archive_cli.commands._options import Verbs, gateway, gateway_options, steps, verb
 from archive_cli.console import Console
 from archive_cli.errors import CliError, UsageError
 
@@ -25,7 +25,7 @@ def add(verbs: Verbs) -> None:
     chat.add_argument("--system", default="", help="instructions that precede the conversation")
     agent = verb(verbs, "agent", run_agent, about="Work on a question in steps, with tools.", options=options)
     agent.add_argument("question")
-    agent.add_argument("--max-steps", type=int, default=10, help="most steps to take (default 10)")
+    agent.add_argument("--max-steps", type=steps, default=10, metavar="N", help="most steps, 1 to 50 (default 10)")
     agent.add_argument("--advanced", action="store_true", help="also the tools that reach documents and memory")
 
 

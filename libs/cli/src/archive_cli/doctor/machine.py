@@ -50,12 +50,25 @@ def judge_processes(processes: Sequence[Json], *, version: str, own_version: str
 
 
 def judge_engines(engines: Sequence[Json], wanted: Collection[str]) -> Iterator[Finding]:
-    """Judge the living engines; each of the pools that are ``wanted`` needs one."""
-    alive = {str(engine["pool"]) for engine in engines}
+    """Judge the living engines; each of the pools that are ``wanted`` needs a healthy one.
+
+    A worker lives beside a server that answers nothing, too: it serves once that one does.
+    """
+    serving = [engine for engine in engines if engine.get("healthy", True)]
+    for engine in engines:
+        if engine not in serving:
+            where = engine.get("base_url") or "built in"
+            why = engine.get("problem") or "not healthy"
+            yield warning(
+                "engines",
+                f"{engine['engine']} ({where}) does not answer: {why}",
+                f"start the server, or `archive engines remove {engine['engine']}`",
+            )
+    alive = {str(engine["pool"]) for engine in serving}
     missing = sorted(set(wanted) - alive)
     for pool in missing:
         yield failure(
             "engines", f"no engine serves {pool}", "`archive engines list`, `archive logs`; or is the pool at zero?"
         )
     if not missing:
-        yield ok("engines", f"{len(engines)} serve {', '.join(sorted(alive))}")
+        yield ok("engines", f"{len(serving)} serve {', '.join(sorted(alive)) or 'nothing'}")
