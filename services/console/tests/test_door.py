@@ -12,6 +12,7 @@ from archive_console.domain.errors import Refused
 from archive_contracts.keys import KeyBook, KeyCreated, KeyEvent, KeyRevoked, KeyScope, digest_of
 
 SIGNER = Signer(b"s" * 32)
+SALT = "0123456789abcdef"
 SESSION = Session(tenant="acme", operator=False, nonce="n", until=1000.0)
 
 
@@ -47,9 +48,29 @@ def test_signed_nonsense_opens_nothing(body: bytes) -> None:
 
 
 def test_form_token_is_no_session() -> None:
-    token = SIGNER.form_token(SESSION)
+    token = SIGNER.form_token(SESSION, SALT)
     assert SIGNER.open(f"n.{token}", now=0.0) is None
-    assert token != SIGNER.form_token(Session(tenant="acme", operator=False, nonce="m", until=1000.0))
+    assert not SIGNER.proves(Session(tenant="acme", operator=False, nonce="m", until=1000.0), token)
+
+
+def test_each_page_has_its_own_proof() -> None:
+    tokens = [SIGNER.form_token(SESSION, salt) for salt in (SALT, "f" * 16)]
+    assert [SIGNER.proves(SESSION, token) for token in tokens] == [True, True]
+    # Nothing that a packer could find twice is left but single digits.
+    assert not any(tokens[0][start : start + 12] in tokens[1] for start in range(len(tokens[0]) - 12))
+
+
+@given(st.text())
+def test_forged_proof_is_refused(token: str) -> None:
+    assert not SIGNER.proves(SESSION, token)
+
+
+@given(st.integers(min_value=0), st.characters(codec="ascii"))
+def test_damaged_proof_is_refused(place: int, char: str) -> None:
+    token = SIGNER.form_token(SESSION, SALT)
+    place %= len(token)
+    damaged = token[:place] + char + token[place + 1 :]
+    assert damaged == token or not SIGNER.proves(SESSION, damaged)
 
 
 class Keys:

@@ -1,5 +1,6 @@
 """Documents: uploads, jobs, pages, with a memory in memory's place."""
 
+import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -223,6 +224,35 @@ async def test_source_opens_at_its_page(console: Any, memory: Memory, tmp_path: 
     content = await console.http.get("/documents/d/file")
     assert content.headers["content-type"] == "application/octet-stream"
     assert content.content == pdf()
+
+
+async def test_broken_download_is_resumed(console: Any, memory: Memory, tmp_path: Any) -> None:
+    content = random.Random(1).randbytes(3_000_000)
+    ref = await open_blobs(f"file://{tmp_path}/blobs").put(content)
+    memory.documents = [info("Grüße.bin", blob=str(ref), size=ref.size)]
+    whole = await console.http.get("/documents/d/file")
+    tag, name = whole.headers["etag"], whole.headers["content-disposition"]
+    assert (whole.content == content, "filename*=UTF-8''Gr%C3%BC%C3%9Fe.bin" in name) == (True, True)
+    for asked, first, end in (("2900000-", 2_900_000, 3_000_000), ("1048570-1048580", 1_048_570, 1_048_581)):
+        rest = await console.http.get("/documents/d/file", headers={"range": f"bytes={asked}", "if-range": tag})
+        assert (rest.status_code, rest.content) == (206, content[first:end])
+        assert rest.headers["content-range"] == f"bytes {first}-{end - 1}/3000000"
+    behind = await console.http.get("/documents/d/file", headers={"range": "bytes=3000000-"})
+    assert (behind.status_code, behind.headers["content-range"]) == (416, "bytes */3000000")
+    same = await console.http.get("/documents/d/file", headers={"if-none-match": tag})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+    head = await console.http.head("/documents/d/file")
+    assert (head.status_code, head.headers["content-length"]) == (200, "3000000")
+
+
+async def test_known_picture_is_not_drawn_again(console: Any, memory: Memory, tmp_path: Any) -> None:
+    ref = await open_blobs(f"file://{tmp_path}/blobs").put(pdf())
+    memory.documents = [info(blob=str(ref), size=ref.size)]
+    tag = (await console.http.get("/documents/d/pages/1.png")).headers["etag"]
+    same = await console.http.get("/documents/d/pages/1.png", headers={"if-none-match": tag})
+    assert (same.status_code, same.content) == (304, b"")
+    other = await console.http.get("/documents/d/pages/2.png", headers={"if-none-match": tag})
+    assert other.status_code == 200
 
 
 async def test_text_is_marked_in_place(console: Any, memory: Memory) -> None:

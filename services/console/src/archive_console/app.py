@@ -27,7 +27,7 @@ from archive_console.settings import Settings
 from archive_contracts.conversations import DeleteConversation, RecordAnswer, RecordQuestion, RenameConversation
 from archive_contracts.streams import CONVERSATION_COMMANDS
 from archive_telemetry import App, SettingError, log_context, run_service, tracer_for
-from archive_web import HttpServer
+from archive_web import HttpServer, Packed
 
 NAME = "console"
 KEYS_S = 2.0
@@ -53,7 +53,7 @@ def build(settings: Settings) -> App:
     parts = _parts(settings)
     desk = _desk(parts, settings)
     drain_s = settings.grace_s * 0.5
-    server = HttpServer(Entry(desk), service=NAME, host=settings.host, port=settings.port, drain_s=drain_s)
+    server = HttpServer(Packed(Entry(desk)), service=NAME, host=settings.host, port=settings.port, drain_s=drain_s)
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:

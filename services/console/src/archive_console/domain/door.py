@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 from archive_console.domain.errors import Refused
 from archive_contracts.keys import ApiKey, KeyBook
 
+SALT_DIGITS = 16
 SESSION_S = 7 * 24 * 3600.0
 MASTER, ANYBODY = "gateway", "anybody"
 """Who comes in by the operator's own key of the environment, and who while there is no key at all."""
@@ -75,9 +76,18 @@ class Signer:
         )
         return session if session.until > now else None
 
-    def form_token(self, session: Session) -> str:
-        """Return what every form of a session carries: a foreign page can send a form, but not this."""
-        return self._mac(b"form", session.nonce.encode())
+    def form_token(self, session: Session, salt: str) -> str:
+        """Return what the forms of a page carry: a foreign page can send a form, but not this.
+
+        ``salt``, 16 hexadecimal digits, is another one for every page: pages are sent packed, and what stays the same
+        in all of them could be guessed from their sizes (BREACH).
+        """
+        return salt + self._mac(b"form", f"{salt}{session.nonce}".encode(errors="replace"))
+
+    def proves(self, session: Session, token: str) -> bool:
+        """Whether a form that carries ``token`` is of this session."""
+        expected = self.form_token(session, token[:SALT_DIGITS])
+        return token.isascii() and hmac.compare_digest(token, expected)
 
     def _mac(self, purpose: bytes, body: bytes) -> str:
         return hmac.new(self._secret, purpose + b"\n" + body, hashlib.sha256).hexdigest()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from archive_blobs import BlobRef
 from archive_bus import BusError
@@ -14,6 +14,7 @@ from archive_console.domain.marking import joined
 from archive_console.routes.asking import FIRST_S, PATIENCE_S, document, documents, passages
 from archive_console.routes.events import streamed, watched
 from archive_console.routes.jobs import end
+from archive_console.routes.sending import KEPT, sent, unchanged
 from archive_console.routes.visit import Visit, text
 from archive_contracts.documents import (
     DeleteDocument,
@@ -221,19 +222,17 @@ async def _sentence(visit: Visit) -> str:
 async def draw_page(visit: Visit) -> Response:
     """Send a page of a PDF as a picture."""
     info = await document(visit)
-    width = min(WIDTHS, key=lambda offered: abs(offered - visit.number("width", WIDTHS[1])))
-    picture = await visit.desk.pages.picture(info.blob, visit.request.path_params["page"], width=width)
+    page, width = visit.request.path_params["page"], visit.number("width", WIDTHS[1])
+    width = min(WIDTHS, key=lambda offered: abs(offered - width))
     # The id of a document is that of its content: the picture of a page never changes.
-    headers = {"cache-control": "private, max-age=86400, immutable"}
-    return Response(picture.png, media_type="image/png", headers=headers)
+    tag = f'"{BlobRef.parse(info.blob).sha256[:32]}-{page}-{width}"'
+    if (same := unchanged(visit, tag, cached=KEPT)) is not None:
+        return same
+    picture = await visit.desk.pages.picture(info.blob, page, width=width)
+    return Response(picture.png, media_type="image/png", headers={"cache-control": KEPT, "etag": tag})
 
 
 async def download(visit: Visit) -> Response:
-    """Send the bytes of a document as they were uploaded; never to be shown by the browser."""
+    """Send the bytes of a document as they were uploaded."""
     info = await document(visit)
-    content = await visit.desk.blobs.open(BlobRef.parse(info.blob))
-    name = "".join(
-        char if char.isascii() and char.isprintable() and char not in '"\\' else "_" for char in info.filename
-    )
-    headers = {"content-disposition": f'attachment; filename="{name}"', "content-length": str(info.size)}
-    return StreamingResponse(content, media_type="application/octet-stream", headers=headers)
+    return await sent(visit, BlobRef.parse(info.blob), name=info.filename)

@@ -1,5 +1,6 @@
 """One request: who asks, what was sent, and how it is answered."""
 
+import secrets
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from archive_bus import Origin
-from archive_console.domain.door import Session
+from archive_console.domain.door import SALT_DIGITS, Session
 from archive_console.domain.errors import BadForm, Refused, TooLarge, TooSlow
 from archive_console.routes.desk import Desk
 from archive_web import BodyTooLarge, BodyTooSlow, bounded
@@ -26,6 +27,8 @@ class Visit:
         self.desk = desk
         self.request = request
         self.session = session
+        # Of one visit, not of one page: the parts that a stream sends again are compared with what they were.
+        self._token = desk.door.signer.form_token(session, secrets.token_hex(SALT_DIGITS // 2))
 
     @property
     def tenant(self) -> str:
@@ -87,15 +90,14 @@ class Visit:
             raise TooSlow(error.message, next_step=error.next_step) from None
         except HTTPException as error:
             raise BadForm(f"The form cannot be read: {error.detail}", next_step="Send it again.") from None
-        expected = self.desk.door.signer.form_token(self.session)
-        if form.get("form") != expected:
+        if not self.desk.door.signer.proves(self.session, str(form.get("form", ""))):
             raise Refused("This form is of an older session.", next_step="Load the page again, then send it again.")
         return form
 
     def _common(self) -> dict[str, Any]:
         return {
             "path": self.request.url.path,
-            "form_token": self.desk.door.signer.form_token(self.session),
+            "form_token": self._token,
             "session": self.session,
             "locked": self.desk.door.locks.locked,
             "now": time.time(),
