@@ -85,7 +85,8 @@ class Recorder:
             return
         marks = [value for name, value in report.user_properties if name == MARK]
         figures = tuple(str(value) for name, value in report.user_properties if name == FIGURE)
-        test = report.nodeid.rpartition("::")[2]
+        # Where groups are kept together, xdist writes a test's group behind its name.
+        test = report.nodeid.rpartition("::")[2].partition("@")[0]
         for guarantee in marks:
             server = self._server(test)
             if server:
