@@ -96,8 +96,9 @@ screenshots: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium #
 ##@ Prove
 .PHONY: chaos guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway bench-cancel bench-console
 MINUTES ?= 10
-chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n) and check what it promised
-	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) \
+SERVER ?= valkey
+chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n SERVER=redis) and check what it promised
+	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --server $(SERVER) \
 		--out .bench/chaos.jsonl $(ARGS)
 
 guarantees: dev ## Run the tests that prove the bus's guarantees and write their table into its README

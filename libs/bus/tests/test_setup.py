@@ -1,5 +1,6 @@
 """A fresh server gets its streams, groups and users; a credential changes without an outage."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from archive_bus import SetupRefused, create_streams, create_users
 from archive_contracts.streams import CHAT_REQUESTS
+from archive_testkit.sentinels import WatchedServers
 from archive_testkit.servers import RedisServer
 
 ADMIN = "user default on >root ~* &* +@all\n"
@@ -44,6 +46,23 @@ async def test_groups_begin_at_the_start(redis_url: str) -> None:
 async def test_second_setup_changes_nothing(redis_url: str) -> None:
     assert await create_streams(redis_url)
     assert await create_streams(redis_url) == []
+
+
+async def test_setup_finds_the_master() -> None:
+    servers = WatchedServers()
+    await asyncio.to_thread(servers.__enter__)
+    try:
+        assert await create_streams(servers.url)
+        assert await create_users(servers.url, {"router": ["two"]}) == ["router"]
+        with as_user(servers.master, "router", "two") as router:
+            assert router.exists(CHAT_REQUESTS.physical())
+    finally:
+        await asyncio.to_thread(servers.__exit__, None, None, None)
+
+
+async def test_wrong_administrator_is_refused(closed: RedisServer) -> None:
+    with pytest.raises(SetupRefused):
+        await create_users(closed.url.replace("redis://", "redis://:wrong@"), {"router": ["two"]})
 
 
 async def test_users_get_what_the_map_gives(closed: RedisServer) -> None:

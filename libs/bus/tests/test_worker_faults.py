@@ -23,6 +23,7 @@ from archive_bus import Bus, Delivery
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, JOBS_JOURNAL
 from archive_testkit.guarantees import Figure
+from archive_testkit.servers import RedisServer
 
 
 @pytest.mark.guarantee("G2")
@@ -153,3 +154,19 @@ async def test_thawed_worker_starts_nothing_stale(redis_url: str) -> None:
         await asyncio.sleep(0.3)
         assert await client.xlen(CHAT_EVENTS.physical()) == 4
         assert (await client.xpending(key, "router"))["pending"] == 0
+
+
+@pytest.mark.guarantee("G4")
+async def test_locked_out_worker_exits_nonzero(redis_server: RedisServer) -> None:
+    async with client_of(redis_server.url) as client:
+        await client.config_set("requirepass", "first")
+        url = redis_server.url.replace("redis://", "redis://:first@")
+        await client.execute_command("AUTH", "first")
+        async with bus_of("gateway", url) as gateway:
+            await gateway.publish(CHAT, to=CHAT_REQUESTS)
+        async with worker_on(url, lease_s=600) as worker:
+            await heard(worker, "began")
+            await client.config_set("requirepass", "second")
+            await client.client_kill_filter(_type="normal", skipme=True)
+            # No waiting mends a credential: whoever supervises the process has to see that it cannot go on.
+            assert await asyncio.wait_for(worker.wait(), 60) == 1

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
+from archive_bus._addresses import open_client
 from archive_bus._errors import BusError, BusUnavailable
 from archive_bus._link import AWAY
 from archive_contracts import access
@@ -42,7 +42,7 @@ async def create_streams(url: str, *, pools: Collection[str] = ()) -> list[str]:
         SetupRefused: the credential does not suffice.
     """
     created: list[str] = []
-    async with _client(url) as client:
+    async with open_client(url, connect_s=3.0) as client:
         for key, group in (*fixed_streams(), *lane_streams(pools)):
             try:
                 await _asked(client, "XGROUP", "CREATE", key, group, "0", "MKSTREAM")
@@ -64,7 +64,7 @@ async def create_users(
         BusUnavailable: the server does not answer.
         SetupRefused: the credential is no administrator's.
     """
-    async with _client(url) as client:
+    async with open_client(url, connect_s=3.0) as client:
         flavour = await _flavour(client)
         for user, accepted in passwords.items():
             rules = access.words(access.selectors(user, servers), flavour, passwords=accepted)
@@ -82,7 +82,7 @@ async def reload_users(url: str) -> None:
         BusUnavailable: the server does not answer.
         SetupRefused: the credential does not suffice, or the file cannot be read.
     """
-    async with _client(url) as client:
+    async with open_client(url, connect_s=3.0) as client:
         try:
             await _asked(client, "ACL", "LOAD")
         except ResponseError as error:
@@ -91,7 +91,7 @@ async def reload_users(url: str) -> None:
 
 async def create_group(url: str, stream: Stream, group: str) -> None:
     """Create a stream with a group at 0, unless it is there. Raises as ``create_streams``."""
-    async with _client(url) as client:
+    async with open_client(url, connect_s=3.0) as client:
         try:
             await _asked(client, "XGROUP", "CREATE", stream.physical(), group, "0", "MKSTREAM")
         except ResponseError as error:
@@ -100,13 +100,9 @@ async def create_group(url: str, stream: Stream, group: str) -> None:
 
 
 async def _flavour(client: Any) -> access.Flavour:
-    info: Any = await client.info("server")
+    info: Any = await _asked(client, "INFO", "server")
     version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
     return access.Flavour.REDIS_7_0 if version < (7, 2) else access.Flavour.VALKEY_9
-
-
-def _client(url: str) -> Any:
-    return Redis.from_url(url, protocol=2, socket_connect_timeout=3.0, socket_timeout=5.0)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
 
 
 async def _asked(client: Any, *command: str) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import Tracer
 
 from archive_bus._answers import Answers
+from archive_bus._apart import Apart
 from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Run
 from archive_bus._errors import WrongReturn
 from archive_bus._handling import HandlerRun, Work
@@ -67,11 +68,11 @@ class Working:
                 raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
 
         def handle(envelope: Envelope, message: Message, run: HandlerRun) -> Awaitable[None]:
-            return within(envelope, message, run, handlers[type(message)])
+            return Apart(within(envelope, message, run, handlers[type(message)]))
 
         async def bury(envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
             if react := on_dead.get(type(message)):
-                await within(envelope, message, run, lambda delivery: react(delivery, problem))
+                await Apart(within(envelope, message, run, lambda delivery: react(delivery, problem)))
 
         return Work(handlers=handlers, run=handle, refuse=self._refuse, bury=bury, payloads=self.payloads, inbox=inbox)
 

@@ -1,4 +1,4 @@
-"""Usage: python -m archive_testkit.chaos [--minutes 1] [--seed 1] [--rate 40] [--out FOLDER] [--dry]."""
+"""Usage: python -m archive_testkit.chaos [--minutes 1] [--seed 1] [--rate 40] [--server redis] [--out FILE] [--dry]."""
 
 import argparse
 import asyncio
@@ -14,6 +14,8 @@ from archive_testkit.chaos.checker import Verdict
 from archive_testkit.chaos.run import Plan, run
 
 SHOWN = 20
+SERVERS = {"valkey": None, "redis": "redis-server"}
+"""Words for servers: the one all tests run against, and the distribution's, which has the portable commands alone."""
 
 
 def main() -> int:
@@ -22,29 +24,39 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0, help="how long faults strike")
     parser.add_argument("--seed", type=int, help="decides faults and messages (default: drawn and printed)")
     parser.add_argument("--rate", type=float, default=40.0, help="messages published a second")
+    parser.add_argument("--server", choices=SERVERS, default="valkey", help="what the faults strike")
     parser.add_argument("--out", type=Path, help="append the verdict to this file, a line of JSON")
     parser.add_argument("--dry", action="store_true", help="print the schedule and do nothing")
     args = parser.parse_args()
     seed = random.SystemRandom().randrange(10_000) if args.seed is None else args.seed
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
-    plan = Plan(seed=seed, seconds=args.minutes * 60, rate=args.rate, folder=folder)
+    binary = SERVERS[args.server]
+    if binary and not shutil.which(binary):
+        parser.error(f"there is no {binary} on the path; next: install it, such as with apt-get install {binary}")
+    plan = Plan(seed=seed, seconds=args.minutes * 60, rate=args.rate, folder=folder, binary=binary)
     if args.dry:
         _say("\n".join(f"{step.at_s:8.2f}  {step.fault} {step.worker}  {step.lasts_s:g} s" for step in plan.steps))
         return 0
     began = time.monotonic()
-    _say(f"chaos: seed {seed}, {args.minutes:g} min, {len(plan.steps)} faults")
+    _say(f"chaos: seed {seed}, {args.minutes:g} min, {len(plan.steps)} faults, {args.server}")
     verdict = asyncio.run(run(plan))
     _say(tell(seed, verdict))
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        line = {"seed": seed, "minutes": args.minutes, "took_s": round(time.monotonic() - began, 1)}
+        took_s = round(time.monotonic() - began, 1)
+        line = {"seed": seed, "server": args.server, "minutes": args.minutes, "took_s": took_s}
         with args.out.open("a") as file:
             file.write(json.dumps(line | dict(verdict.figures) | {"broken": dict(verdict.broken)}) + "\n")
     if not verdict.violations:
         shutil.rmtree(folder)
         return 0
-    _say(f"again: make chaos MINUTES={args.minutes:g} SEED={seed}    notes: {folder}")
+    _say(f"{again(seed, minutes=args.minutes, server=args.server)}    notes: {folder}")
     return 1
+
+
+def again(seed: int, *, minutes: float, server: str) -> str:
+    """Return how a run is repeated."""
+    return f"again: make chaos MINUTES={minutes:g} SEED={seed} SERVER={server}"
 
 
 def tell(seed: int, verdict: Verdict) -> str:

@@ -24,12 +24,16 @@ SETTLE_S = 90.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A run: its seed, how long faults strike, messages a second, and where the notes go."""
+    """A run: its seed, how long faults strike, messages a second, where the notes go, and the server it strikes.
+
+    Without a ``binary`` that is the one all tests run against.
+    """
 
     seed: int
     seconds: float
     rate: float
     folder: Path
+    binary: str | None = None
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -40,7 +44,7 @@ class Plan:
 async def run(plan: Plan) -> Verdict:
     """Run a plan and return what its history proves."""
     plan.folder.mkdir(parents=True, exist_ok=True)
-    server = await asyncio.to_thread(RedisServer(durable=True).start)
+    server = await asyncio.to_thread(RedisServer(durable=True, binary=plan.binary).start)
     try:
         with Recorder(plan.folder, "nemesis") as notes:
             left = await _strike(plan, server, notes)

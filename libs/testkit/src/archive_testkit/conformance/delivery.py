@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from archive_testkit.conformance.backend import Backend, bare, eventually, lane_
 
 CHAT = ChatRequested(body="{}", model="m")
 INGEST = IngestDocument(job_id="j", document_id="d", blob="", filename="a.txt", size=1)
+NOTED: ContextVar[str] = ContextVar("NOTED", default="")
 
 
 class Delivering:
@@ -97,6 +99,23 @@ class Delivering:
             await memory.publish(failed, to=DOCUMENT_EVENTS)
             await eventually(lambda: bool(seen))
         assert seen == [DocumentFailed.type]
+
+    async def test_context_ends_with_its_handler(self, backend: Backend) -> None:
+        found: list[tuple[str, str]] = []
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            before = NOTED.get()
+            NOTED.set(delivery.envelope.id)
+            if delivery.message.model == "waits":
+                await asyncio.sleep(0.01)
+            found.append((before, NOTED.get()))
+
+        sent = [CHAT.model_copy(update={"model": model}) for model in ("quick", "waits", "quick", "quick")]
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            ids = await asyncio.gather(*(gateway.publish(each, to=CHAT_REQUESTS) for each in sent))
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle}, concurrency=2)
+            await eventually(lambda: len(found) == len(sent))
+        assert sorted(found) == sorted(("", each) for each in ids)
 
     async def test_wrong_stream_is_refused(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
