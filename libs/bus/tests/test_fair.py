@@ -70,3 +70,13 @@ async def test_suspect_of_one_lane_runs_alone_in_all() -> None:
         await asyncio.sleep(0.01)
         assert not entering.done()
     await entering
+
+
+async def test_spare_places_go_to_a_lone_lane() -> None:
+    fair = Fair(Gate(8))
+    one, two = fair.share(4), fair.share(1)
+    await one.enter()
+    assert one.spare == 7
+    await two.enter()
+    await two.free()  # it had a message, and reads for the next
+    assert one.spare <= 1

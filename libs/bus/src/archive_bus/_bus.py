@@ -37,7 +37,7 @@ from archive_bus._replies import ReplyReader
 from archive_bus._sending import Sender
 from archive_bus._subscription import Subscription
 from archive_bus._timekeeper import Timekeeper
-from archive_bus._transport import Lane, Transport
+from archive_bus._transport import Lane, Prefetch, Transport
 from archive_bus._trimming import Trimmer, trimmed_by_consumer
 from archive_bus._working import Working
 from archive_contracts.base import Message
@@ -129,14 +129,15 @@ class Bus(Asking, Listening):
         *,
         partition: str = "",
         concurrency: int = 16,
-        prefetch: int | None = None,
+        prefetch: int | Prefetch | None = None,
         slots: Gate | None = None,
         on_dead: Mapping[type[Message], OnDead[Any]] | None = None,
         inbox: timedelta | None = None,
     ) -> Subscription:
         """Handle messages of a stream in this service's group of the map, up to ``concurrency`` at a time.
 
-        ``prefetch`` bounds how many are read at once; 1 makes a lane's worker take a job only with a free slot.
+        ``prefetch`` bounds how many are read at once; 1 makes a lane's worker take a job only with a free slot, and so
+        does a function of what is ``spare`` in its gate, that is asked before each read.
         ``slots`` is a gate that others enter too: what they take is not there for this subscription. Of a stream that
         is ordered by key this process reads its share of the partitions.
         ``on_dead`` runs when a message of its type is given up, also one that killed every process that ran it and so
@@ -152,10 +153,11 @@ class Bus(Asking, Listening):
             raise NotInMap(f"{self.service} is no consumer of {', '.join(foreign)} on {stream.name}")
         lane = Lane(stream=stream, partition=partition or "0", group=self.service, consumer=self.process)
         gate = slots or Gate(concurrency)
-        prefetch = prefetch or concurrency
+        most = prefetch or concurrency
+        reads = most if callable(most) else lambda: most
         work = partial(self._working.on, stream, handlers, on_dead or {}, inbox)
         if stream.ordered and not partition:
-            return self._begin(self._sharing(lane, work, gate, concurrency), prefetch)
+            return self._begin(self._sharing(lane, work, gate, concurrency), reads)
         consumer = Consumer(
             lane=lane,
             transport=self._transport,
@@ -165,7 +167,7 @@ class Bus(Asking, Listening):
         )
         if trimmed_by_consumer(stream):
             self._timekeeper.watch(stream, lane.partition)
-        return self._begin(consumer, prefetch)
+        return self._begin(consumer, reads)
 
     def _sharing(self, lane: Lane, work: Callable[[int], Work], gate: Gate, concurrency: int) -> Partitions:
         """Return the sharing of an ordered stream; its partitions run beside each other, through one gate."""
@@ -185,7 +187,7 @@ class Bus(Asking, Listening):
                 self._timekeeper.watch(lane.stream, str(partition))
         return Partitions(lane, self._transport, build, grace_s=self._options.grace_s)
 
-    def _begin(self, consumer: Consumer | Partitions, prefetch: int) -> Subscription:
+    def _begin(self, consumer: Consumer | Partitions, prefetch: Prefetch) -> Subscription:
         serving = self._tasks.create_task(consumer.serve(prefetch=prefetch))
         self._consumers.append(consumer)
         self._background.append(serving)

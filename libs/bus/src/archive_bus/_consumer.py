@@ -17,7 +17,7 @@ from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Settlers, Work
 from archive_bus._held import Held
 from archive_bus._lease import clock
-from archive_bus._transport import Acked, Entry, Lane, Starts, Transport
+from archive_bus._transport import Acked, Entry, Lane, Prefetch, Starts, Transport
 from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Consumer:
         """Messages whose handler runs."""
         return sum(held.begun for held in self._held.values())
 
-    async def serve(self, *, prefetch: int) -> None:
+    async def serve(self, *, prefetch: Prefetch) -> None:
         """Read, claim, renew and trim until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._settlers.start.run_in(tasks)
@@ -88,7 +88,7 @@ class Consumer:
             tasks.create_task(self._every(REAP_S, partial(self._transport.reap, self.lane)))
             tasks.create_task(self._every(LOOK_S, self._look))
 
-    async def _read(self, prefetch: int) -> None:
+    async def _read(self, prefetch: Prefetch) -> None:
         await self._transport.pump(self.lane, self._feed, prefetch=prefetch)
 
     async def drain(self, grace_s: float) -> None:
@@ -246,14 +246,19 @@ class Consumer:
         taken = [Held(entry, self, lease_s=self._lease_s) for entry in fresh]
         for held in taken:
             self._held[held.entry.id] = held
-        for held in taken:
+        for place, held in enumerate(taken):
             if not await self._gate.admit():
-                self._held.pop(held.entry.id, None)
-                if not (self._draining or held.lost):
-                    await self._hand_back([held.entry.id], begun=False)
-                continue
+                await self._let_go(taken[place:])
+                break
             self._crew.put(held)
         await self._gate.free()
+
+    async def _let_go(self, waiting: Sequence[Held]) -> None:
+        """Give others what finds no place here: what waits behind the first of them would wait for longer."""
+        for held in waiting:
+            self._held.pop(held.entry.id, None)
+        if ids := [held.entry.id for held in waiting if not (self._draining or held.lost)]:
+            await self._hand_back(ids, begun=False)
 
     async def _begin(self, held: Held) -> None:
         if self._draining or held.lost:

@@ -54,6 +54,13 @@ class Share(Gate):
         return self._gate.room and not any(other.contends and other.spent < self.spent for other in others)
 
     @property
+    def spare(self) -> int:
+        """How many could enter now, of this lane alone; one place at a time while lanes contend."""
+        if any(other.contends for other in self._fair.lanes if other is not self):
+            return int(self.room)
+        return self._gate.spare
+
+    @property
     def contends(self) -> bool:
         """Whether this lane wants a place: it holds a message, or reads a backlog."""
         return self._wants > 0 or asyncio.get_running_loop().time() < self._reading_until

@@ -19,6 +19,11 @@ class Gate:
         """Whether one more may enter."""
         return self._inside < self._limit and not self._solo
 
+    @property
+    def spare(self) -> int:
+        """How many could enter now."""
+        return 0 if self._solo else max(0, self._limit - self._inside)
+
     async def enter(self) -> None:
         """Wait for a place and take it."""
         while not self.try_enter():

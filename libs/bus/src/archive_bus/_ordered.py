@@ -11,7 +11,7 @@ from archive_bus._held import Held
 from archive_bus._lease import clock
 from archive_bus._lines import Lines, place_of
 from archive_bus._owners import Owner
-from archive_bus._transport import Entry, Lane, Transport
+from archive_bus._transport import Entry, Lane, Prefetch, Transport
 
 MOST_WAITING = 256
 """Entries in hand beyond those that run; behind a key that is tried again, so many successors may wait."""
@@ -37,14 +37,14 @@ class OrderedConsumer(Consumer):
         self._at_work: set[str] = set()
         self._room = asyncio.Event()
 
-    async def _read(self, prefetch: int) -> None:
+    async def _read(self, prefetch: Prefetch) -> None:
         owners = self._transport.owners
         while True:
             try:
                 self._adopted = self._adopted or await self._adopt()
                 taken = None
                 if self._adopted:
-                    taken = await owners.take(self.lane, self.owner, after=self._arrived, most=prefetch)
+                    taken = await owners.take(self.lane, self.owner, after=self._arrived, most=prefetch())
                 if taken is None:
                     return  # replaced: who shares the partitions out will notice, too
                 if taken.entries:

@@ -12,7 +12,7 @@ from archive_bus._errors import BusUnavailable
 from archive_bus._lease import clock
 from archive_bus._ordered import OrderedConsumer
 from archive_bus._owners import Owner
-from archive_bus._transport import Lane, Transport
+from archive_bus._transport import Lane, Prefetch, Transport
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Partitions:
         self.lane = lane
         self._transport = transport
         self._build = build
-        self._prefetch = 1
+        self._prefetch: Prefetch = lambda: 1
         self._grace_s = grace_s
         self._lease_s = lane.stream.lease.total_seconds()
         self._owned: dict[int, _Owned] = {}
@@ -73,7 +73,7 @@ class Partitions:
         """What became of messages since the start, on all partitions that this process owned."""
         return sum((consumer.counts for consumer in self.consumers), self._former.copy())
 
-    async def serve(self, *, prefetch: int) -> None:
+    async def serve(self, *, prefetch: Prefetch) -> None:
         """Own, read and rebalance until cancelled."""
         self._prefetch = prefetch
         async with asyncio.TaskGroup() as tasks:

@@ -8,6 +8,7 @@ the loop is ours, and reads over a link.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from faststream.middlewares import AckPolicy
@@ -17,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from archive_bus._lease import clock
 from archive_bus._link import AWAY, Link, entries_of, only_stream
-from archive_bus._transport import Entry, Feed, Lane
+from archive_bus._transport import Entry, Feed, Lane, Prefetch
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,12 @@ PAUSES_S = (0.05, 0.1, 0.2, 0.4)
 
 Heal = Callable[[], Awaitable[None]]
 Recover = Callable[[], Awaitable[Sequence[Entry]]]
+Read = Callable[[Link], Awaitable[Sequence[Entry]]]
 
 
-async def pump(broker: RedisBroker, lane: Lane, feed: Feed, *, prefetch: int, heal: Heal, recover: Recover) -> None:
+async def pump(
+    broker: RedisBroker, lane: Lane, feed: Feed, *, prefetch: Prefetch, heal: Heal, recover: Recover
+) -> None:
     """Read a lane and feed what comes, until cancelled.
 
     ``heal`` creates the stream and its groups; ``recover`` returns what this consumer owns: after a connection was lost
@@ -42,16 +46,16 @@ async def pump(broker: RedisBroker, lane: Lane, feed: Feed, *, prefetch: int, he
             group=lane.group,
             consumer=lane.consumer,
             batch=True,
-            max_records=prefetch,
             polling_interval=BLOCK_MS,
         ),
         ack_policy=AckPolicy.MANUAL,
     )
     ended = asyncio.Event()
-    subscriber.__class__ = _loop(feed, heal, recover, ended)
+    read = partial(_read, lane=lane, prefetch=prefetch)
+    subscriber.__class__ = _loop(lane.key, read, feed, heal=heal, recover=recover, ended=ended)
     subscriber(_unused)
     try:
-        await _start(subscriber, heal)
+        await _start(subscriber, lane.key, heal)
         if (task := asyncio.current_task()) and task.cancelling():
             raise asyncio.CancelledError  # redis-py lost it: a cancellation during its connect can vanish there
         await ended.wait()
@@ -62,7 +66,7 @@ async def pump(broker: RedisBroker, lane: Lane, feed: Feed, *, prefetch: int, he
             await asyncio.wait(reading)  # what it reads until then is the caller's to hand back
 
 
-async def _start(subscriber: StreamBatchSubscriber, heal: Heal) -> None:
+async def _start(subscriber: StreamBatchSubscriber, name: str, heal: Heal) -> None:
     failures = 0
     while True:
         try:
@@ -71,11 +75,13 @@ async def _start(subscriber: StreamBatchSubscriber, heal: Heal) -> None:
             return
         except (*AWAY, ResponseError) as error:
             # A server whose memory or disk is full refuses FastStream's own XGROUP CREATE, of a group that is there.
-            await _wait_out(error, failures, subscriber.stream_sub.name)
+            await _wait_out(error, failures, name)
             failures += 1
 
 
-def _loop(feed: Feed, heal: Heal, recover: Recover, ended: asyncio.Event) -> type[StreamBatchSubscriber]:
+def _loop(
+    name: str, read: Read, feed: Feed, *, heal: Heal, recover: Recover, ended: asyncio.Event
+) -> type[StreamBatchSubscriber]:
     class Pump(StreamBatchSubscriber):
         __slots__ = ()
 
@@ -93,9 +99,9 @@ def _loop(feed: Feed, heal: Heal, recover: Recover, ended: asyncio.Event) -> typ
             while self.running:
                 try:
                     await _caught_up(failures, feed, recover)
-                    entries = await _read(link, self.stream_sub)
+                    entries = await read(link)
                 except AWAY as error:
-                    await _wait_out(error, failures, self.stream_sub.name)
+                    await _wait_out(error, failures, name)
                     failures += 1
                 except ResponseError as error:
                     await self._mend(error)
@@ -104,7 +110,6 @@ def _loop(feed: Feed, heal: Heal, recover: Recover, ended: asyncio.Event) -> typ
                     await feed(entries)
 
         async def _mend(self, error: ResponseError) -> None:
-            name = self.stream_sub.name
             if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
                 log.error("%s: the server refuses to read: %s", name, error)
                 await asyncio.sleep(1)
@@ -129,11 +134,11 @@ async def _wait_out(error: Exception, failures: int, name: str) -> None:
     await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
 
 
-async def _read(link: Link, sub: StreamSub) -> list[Entry]:
+async def _read(link: Link, *, lane: Lane, prefetch: Prefetch) -> list[Entry]:
     """Return what is new, nothing when nothing comes within a second."""
     asked = clock()
-    group = ("GROUP", sub.group or "", sub.consumer or "", "COUNT", sub.max_records or 1)
-    reply = await link.call("XREADGROUP", *group, "BLOCK", BLOCK_MS, "STREAMS", sub.name, ">", wait_s=BLOCK_MS / 1000)
+    group = ("GROUP", lane.group, lane.consumer, "COUNT", prefetch())
+    reply = await link.call("XREADGROUP", *group, "BLOCK", BLOCK_MS, "STREAMS", lane.key, ">", wait_s=BLOCK_MS / 1000)
     return [Entry(entry_id, fields, since=asked) for entry_id, fields in entries_of(only_stream(reply))]
 
 

@@ -94,6 +94,8 @@ def wire(envelope: Envelope) -> dict[bytes, bytes]:
 
 Feed = Callable[[Sequence[Entry]], Awaitable[None]]
 """Takes entries over; returns when it can take more."""
+Prefetch = Callable[[], int]
+"""Says how many entries the next read may bring, at least one."""
 
 
 class Transport(Protocol):
@@ -157,7 +159,7 @@ class Transport(Protocol):
         """
         ...
 
-    async def pump(self, lane: Lane, feed: Feed, *, prefetch: int) -> None:
+    async def pump(self, lane: Lane, feed: Feed, *, prefetch: Prefetch) -> None:
         """Feed new entries until cancelled; outlives restarts of the server and the loss of stream or group."""
         ...
 

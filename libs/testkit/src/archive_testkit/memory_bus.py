@@ -22,6 +22,7 @@ from archive_bus import (
     Lease,
     Limits,
     Owners,
+    Prefetch,
     Starts,
     Timers,
 )
@@ -115,12 +116,12 @@ class MemoryTransport:
 
         return _Written(self._broker.submit(Server.STATE, write), timeout)
 
-    async def pump(self, lane: Lane, feed: Feed, *, prefetch: int) -> None:
+    async def pump(self, lane: Lane, feed: Feed, *, prefetch: Prefetch) -> None:
         """Feed new entries until cancelled."""
 
         def take() -> Sequence[Entry]:
             self._broker.ensure(lane.key, tuple(lane.stream.consumers))
-            return self._broker.take(lane, count=prefetch)
+            return self._broker.take(lane, count=prefetch())
 
         while True:
             entries = take() if self._broker.answers(Server.BUS) else ()

@@ -21,7 +21,7 @@ from archive_bus._redis.reading import Reading
 from archive_bus._redis.settings import look
 from archive_bus._redis.settling import Settling
 from archive_bus._redis.timers import RedisTimers
-from archive_bus._transport import Entry, Feed, Lane
+from archive_bus._transport import Entry, Feed, Lane, Prefetch
 from archive_bus._transport_parts import AnswerLogs, Timers
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class RedisTransport(Publishing, Settling, Reading):
         await self._broker.stop()
         await self._connections.close_readers()
 
-    async def pump(self, lane: Lane, feed: Feed, *, prefetch: int) -> None:
+    async def pump(self, lane: Lane, feed: Feed, *, prefetch: Prefetch) -> None:
         """Feed new entries until cancelled."""
 
         async def heal() -> None:

@@ -122,7 +122,7 @@ async def take(transport: Transport, lane: Lane, count: int) -> list[Entry]:
             enough.set()
 
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        pump = tasks.create_task(transport.pump(lane, feed, prefetch=count))
+        pump = tasks.create_task(transport.pump(lane, feed, prefetch=lambda: count))
         await enough.wait()
         pump.cancel()
     return taken

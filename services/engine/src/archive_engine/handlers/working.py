@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from archive_bus import WEIGHTS, Bus, BusUnavailable, Delivery, Fair, Gate, Handler
@@ -26,6 +27,8 @@ DIRECTED_S = 2.0
 ADOPTED_S = 45.0
 """How long an abandoned lane is read: three leases, within which all of its jobs have come."""
 LEAST_REST_S = 0.5
+PORTIONS = 8
+"""A read takes as many jobs as this part of the free slots: the rest is for workers who are as free."""
 
 
 class LaneView(Protocol):
@@ -99,13 +102,14 @@ class Worker:
     def _subscribe(self, engine: Served, fair: Fair) -> None:
         """Take jobs from the lanes of the pool; they share the slots by weight."""
         for priority in ENGINE_JOBS.priorities:
+            share = fair.share(WEIGHTS[priority])
             self._bus.subscribe(
                 ENGINE_JOBS,
                 engine.handlers,
                 partition=ENGINE_JOBS.lane(self._spec.pool, priority),
-                slots=fair.share(WEIGHTS[priority]),
+                slots=share,
                 concurrency=self._slots,
-                prefetch=1,
+                prefetch=partial(_portion, share),
             )
 
     def _directed(self, engine: Served) -> bool:
@@ -197,6 +201,11 @@ class Worker:
         await asyncio.sleep(ADOPTED_S)
         await close()
         await self._lane.drop(f"{self._spec.pool}:{worker}")
+
+
+def _portion(gate: Gate) -> int:
+    """Return how many jobs a read takes: few reads under load, and a burst still spreads over all workers."""
+    return max(1, gate.spare // PORTIONS)
 
 
 def _with_slot(gate: Gate, handler: Handler[GenerateRequested]) -> Handler[GenerateRequested]:
