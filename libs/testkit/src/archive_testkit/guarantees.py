@@ -146,11 +146,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Figure:
+def figure(record_property: Callable[[str, object], None]) -> Figure:
     """Note a figure that this test reached, for the table of guarantees."""
 
     def note(name: str, value: float, unit: str = "") -> None:
-        request.node.user_properties.append((FIGURE, f"{name} {value:.4g} {unit}".rstrip()))
+        record_property(FIGURE, f"{name} {value:.4g} {unit}".rstrip())
 
     return note
 
