@@ -75,7 +75,11 @@ def test_pasted_address_is_offered_and_guarded(page: Any) -> None:
     page.evaluate(paste, "http://127.0.0.1/private.html")
     page.get_by_role("button", name="Add it to your documents").click()
     page.get_by_text("127.0.0.1 is not on the public internet.").wait_for()
-    assert "LIBRARIAN_FETCH_ALLOW" in page.locator("#live").inner_text()
+    page.goto("/documents")
+    failed = page.locator("tr", has_text="127.0.0.1/private.html")
+    assert "LIBRARIAN_FETCH_ALLOW" in failed.inner_text()
+    failed.get_by_role("button", name="Dismiss").click()
+    failed.wait_for(state="detached")
 
 
 def test_engine_is_connected_by_its_address(page: Any) -> None:

@@ -11,8 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
+from archive_bus import Delivery
 from archive_console.app import build
 from archive_console.settings import Settings
+from archive_contracts.documents import Chunk, DeleteDocument, DocumentDeleted, DocumentInfo
+from archive_contracts.memory import DocumentsFound, DocumentText, GetDocument, GetDocumentText, ListDocuments
+from archive_contracts.streams import MEMORY_COMMANDS, MEMORY_QUERIES
+from archive_testkit.documents import FACTS
 from archive_testkit.peers import LOOK_S, WITHIN_S, listening
 
 LATE = '<p class="waiting"><span></span>Reading</p>'
@@ -73,3 +78,42 @@ async def console(start: Start) -> AsyncIterator[Running]:
     """A console with its defaults."""
     async with start() as running:
         yield running
+
+
+class Memory:
+    """A catalogue of the test's own."""
+
+    def __init__(self) -> None:
+        self.documents: list[DocumentInfo] = []
+        self.deleted: list[str] = []
+        self.text = f"Intro. {FACTS[0].sentence} End."
+
+    async def catalogue(self, delivery: Delivery[ListDocuments]) -> None:
+        query = delivery.message
+        named = [info for info in self.documents if query.words in info.filename]
+        listed = named[query.offset : query.offset + query.limit]
+        await delivery.reply(DocumentsFound(documents=tuple(listed), total=len(named)))
+
+    async def one(self, delivery: Delivery[GetDocument]) -> None:
+        found = [info for info in self.documents if info.id == delivery.message.document_id]
+        await delivery.reply(DocumentsFound(documents=tuple(found), total=len(found)))
+
+    async def words(self, delivery: Delivery[GetDocumentText]) -> None:
+        chunk = Chunk(id="c", index=0, text=self.text, tokens=9, char_end=len(self.text))
+        await delivery.reply(DocumentText(document=self.documents[0], chunks=(chunk,), total=1))
+
+    async def forget(self, delivery: Delivery[DeleteDocument]) -> None:
+        self.deleted.append(delivery.message.document_id)
+        await delivery.reply(DocumentDeleted(document_id=delivery.message.document_id))
+
+
+@pytest.fixture
+async def memory(peer: Any) -> AsyncIterator[Memory]:
+    """What pages are told by a memory of the test's own."""
+    found = Memory()
+    queries = {ListDocuments: found.catalogue, GetDocument: found.one, GetDocumentText: found.words}
+    async with (
+        peer("memory", MEMORY_QUERIES, queries),
+        peer("memory", MEMORY_COMMANDS, {DeleteDocument: found.forget}),
+    ):
+        yield found

@@ -1,6 +1,5 @@
 """Documents: uploads, jobs, pages, with a memory in memory's place."""
 
-import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,60 +7,17 @@ from typing import Any
 import pytest
 
 from archive_blobs import open_blobs
-from archive_bus import Delivery, Origin
+from archive_bus import Delivery
 from archive_contracts.base import Problem
 from archive_contracts.documents import (
-    Chunk,
-    DeleteDocument,
-    DocumentDeleted,
     DocumentInfo,
-    FetchDocument,
     IngestDocument,
 )
 from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
-from archive_contracts.memory import DocumentsFound, DocumentText, GetDocument, GetDocumentText, ListDocuments
-from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS, MEMORY_QUERIES
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_testkit.documents import FACTS, pdf
 
 FACT = FACTS[0]
-
-
-class Memory:
-    """A catalogue of the test's own."""
-
-    def __init__(self) -> None:
-        self.documents: list[DocumentInfo] = []
-        self.deleted: list[str] = []
-        self.text = f"Intro. {FACT.sentence} End."
-
-    async def catalogue(self, delivery: Delivery[ListDocuments]) -> None:
-        query = delivery.message
-        named = [info for info in self.documents if query.words in info.filename]
-        listed = named[query.offset : query.offset + query.limit]
-        await delivery.reply(DocumentsFound(documents=tuple(listed), total=len(named)))
-
-    async def one(self, delivery: Delivery[GetDocument]) -> None:
-        found = [info for info in self.documents if info.id == delivery.message.document_id]
-        await delivery.reply(DocumentsFound(documents=tuple(found), total=len(found)))
-
-    async def words(self, delivery: Delivery[GetDocumentText]) -> None:
-        chunk = Chunk(id="c", index=0, text=self.text, tokens=9, char_end=len(self.text))
-        await delivery.reply(DocumentText(document=self.documents[0], chunks=(chunk,), total=1))
-
-    async def forget(self, delivery: Delivery[DeleteDocument]) -> None:
-        self.deleted.append(delivery.message.document_id)
-        await delivery.reply(DocumentDeleted(document_id=delivery.message.document_id))
-
-
-@pytest.fixture
-async def memory(peer: Any) -> AsyncIterator[Memory]:
-    found = Memory()
-    queries = {ListDocuments: found.catalogue, GetDocument: found.one, GetDocumentText: found.words}
-    async with (
-        peer("memory", MEMORY_QUERIES, queries),
-        peer("memory", MEMORY_COMMANDS, {DeleteDocument: found.forget}),
-    ):
-        yield found
 
 
 @pytest.fixture
@@ -109,7 +65,7 @@ async def test_nothing_is_not_uploaded(console: Any, ingested: list[IngestDocume
     assert ingested == []
 
 
-async def test_sample_is_offered_and_added(console: Any, memory: Memory, ingested: list[Any], until: Any) -> None:
+async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: list[Any], until: Any) -> None:
     assert "Add the sample" in await console.page("/documents")
     assert "Try a sample" in await console.page("/")
     await console.post("/documents/sample")
@@ -120,53 +76,13 @@ async def test_sample_is_offered_and_added(console: Any, memory: Memory, ingeste
     await until(added)
 
 
-async def test_address_becomes_a_job(console: Any, memory: Memory, peer: Any, until: Any, bus_as: Any) -> None:
-    found: list[FetchDocument] = []
-
-    async def take(delivery: Delivery[FetchDocument]) -> None:
-        found.append(delivery.message)
-
-    async with peer("librarian", DOCUMENT_COMMANDS, {FetchDocument: take}):
-        reply = await console.post("/documents/address", url="https://example.org/<b>.pdf")
-        await until(lambda: found)
-    assert (found[0].url, reply.headers["location"]) == (
-        "https://example.org/<b>.pdf",
-        f"/documents?job={found[0].job_id}",
-    )
-    page = await console.page(reply.headers["location"])
-    assert ("https://example.org/&lt;b&gt;.pdf" in page, "<b>.pdf" in page, "Cancel" in page) == (True, False, True)
-    problem = Problem(code="address_refused", message="It is private.", next_step="Upload it.")
-    async with bus_as("librarian") as bus:
-        failed = JobFinished(job_id=found[0].job_id, status="failed", error=problem)
-        await bus.append(failed, to=JOBS_JOURNAL, entity=found[0].job_id)
-    assert "It is private. Upload it." in await console.page(reply.headers["location"])
-
-
-async def test_download_is_cancelled_by_its_owner_only(console: Any, memory: Memory, bus_as: Any) -> None:
-    async with bus_as("gateway") as bus:
-        for job, tenant in (("mine", "default"), ("theirs", "acme")):
-            queued = JobQueued(job_id=job, kind="ingest", filename="https://h/x", tenant=tenant)
-            await bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=Origin(tenant=tenant))
-        page = await console.page("/documents?job=mine&job=theirs&job=none")
-        assert ("arriving-mine" in page, "arriving-theirs" in page) == (True, False)
-        assert (await console.post("/documents/jobs/theirs/cancel")).status_code == 404
-        assert (await console.post("/documents/jobs/mine/cancel")).status_code == 303
-        ends = [len(await bus.journal(JOBS_JOURNAL, job)) for job in ("mine", "theirs")]
-    assert ends == [2, 1]
-
-
-@pytest.mark.parametrize("url", ["", "file:///etc/passwd", "example.org", "javascript:alert(1)"])
-async def test_other_addresses_are_refused(console: Any, url: str) -> None:
-    assert (await console.post("/documents/address", url=url)).status_code == 400
-
-
 async def test_silent_catalogue_does_not_hold_the_page(console: Any) -> None:
     page = await console.http.get("/documents")
     assert (page.status_code, "Reading" in page.text) == (200, True)
     assert 'data-stream="/documents/events' in page.text
 
 
-async def test_hostile_names_do_nothing(console: Any, memory: Memory) -> None:
+async def test_hostile_names_do_nothing(console: Any, memory: Any) -> None:
     name = '"><img src=x onerror=alert(1)><script>alert(1)</script>.pdf'
     problem = Problem(code="c", message="<script>alert(2)</script>", next_step="<b>")
     memory.documents = [info(name, title="<script>alert(3)</script>", error=problem)]
@@ -178,7 +94,7 @@ async def test_hostile_names_do_nothing(console: Any, memory: Memory) -> None:
     assert "\n" not in headers.get("content-disposition", "")
 
 
-async def test_list_of_many_is_paged(console: Any, memory: Memory) -> None:
+async def test_list_of_many_is_paged(console: Any, memory: Any) -> None:
     memory.documents = [info(f"file-{number:05}.pdf", id=f"d{number}") for number in range(10_000)]
     first = await console.page("/documents")
     assert (first.count("<tr id="), "file-00049.pdf" in first, "page=1" in first) == (50, True, True)
@@ -188,7 +104,7 @@ async def test_list_of_many_is_paged(console: Any, memory: Memory) -> None:
     assert (found.count("<tr id="), "file-07777.pdf" in found) == (1, True)
 
 
-async def test_progress_is_shown_and_cancelled(console: Any, memory: Memory, bus_as: Any) -> None:
+async def test_progress_is_shown_and_cancelled(console: Any, memory: Any, bus_as: Any) -> None:
     memory.documents = [info(status="queued", job_id="j")]
     async with bus_as("librarian") as bus:
         for event in (
@@ -206,7 +122,7 @@ async def test_progress_is_shown_and_cancelled(console: Any, memory: Memory, bus
         assert len(await bus.journal(JOBS_JOURNAL, "j")) == 3
 
 
-async def test_source_opens_at_its_page(console: Any, memory: Memory, tmp_path: Any) -> None:
+async def test_source_opens_at_its_page(console: Any, memory: Any, tmp_path: Any) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield pdf()
 
@@ -226,36 +142,7 @@ async def test_source_opens_at_its_page(console: Any, memory: Memory, tmp_path: 
     assert content.content == pdf()
 
 
-async def test_broken_download_is_resumed(console: Any, memory: Memory, tmp_path: Any) -> None:
-    content = random.Random(1).randbytes(3_000_000)
-    ref = await open_blobs(f"file://{tmp_path}/blobs").put(content)
-    memory.documents = [info("Grüße.bin", blob=str(ref), size=ref.size)]
-    whole = await console.http.get("/documents/d/file")
-    tag, name = whole.headers["etag"], whole.headers["content-disposition"]
-    assert (whole.content == content, "filename*=UTF-8''Gr%C3%BC%C3%9Fe.bin" in name) == (True, True)
-    for asked, first, end in (("2900000-", 2_900_000, 3_000_000), ("1048570-1048580", 1_048_570, 1_048_581)):
-        rest = await console.http.get("/documents/d/file", headers={"range": f"bytes={asked}", "if-range": tag})
-        assert (rest.status_code, rest.content) == (206, content[first:end])
-        assert rest.headers["content-range"] == f"bytes {first}-{end - 1}/3000000"
-    behind = await console.http.get("/documents/d/file", headers={"range": "bytes=3000000-"})
-    assert (behind.status_code, behind.headers["content-range"]) == (416, "bytes */3000000")
-    same = await console.http.get("/documents/d/file", headers={"if-none-match": tag})
-    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
-    head = await console.http.head("/documents/d/file")
-    assert (head.status_code, head.headers["content-length"]) == (200, "3000000")
-
-
-async def test_known_picture_is_not_drawn_again(console: Any, memory: Memory, tmp_path: Any) -> None:
-    ref = await open_blobs(f"file://{tmp_path}/blobs").put(pdf())
-    memory.documents = [info(blob=str(ref), size=ref.size)]
-    tag = (await console.http.get("/documents/d/pages/1.png")).headers["etag"]
-    same = await console.http.get("/documents/d/pages/1.png", headers={"if-none-match": tag})
-    assert (same.status_code, same.content) == (304, b"")
-    other = await console.http.get("/documents/d/pages/2.png", headers={"if-none-match": tag})
-    assert other.status_code == 200
-
-
-async def test_text_is_marked_in_place(console: Any, memory: Memory) -> None:
+async def test_text_is_marked_in_place(console: Any, memory: Any) -> None:
     memory.documents = [info("a.md", format="md", pages=0)]
     memory.text = "One <b>. Two three four. Five."
     page = await console.page("/documents/d?mark=two+three+four.")
@@ -263,7 +150,7 @@ async def test_text_is_marked_in_place(console: Any, memory: Memory) -> None:
 
 
 async def test_document_is_deleted_and_read_again(
-    console: Any, memory: Memory, ingested: list[IngestDocument], until: Any, tmp_path: Any
+    console: Any, memory: Any, ingested: list[IngestDocument], until: Any, tmp_path: Any
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"words"
@@ -281,7 +168,7 @@ async def test_document_is_deleted_and_read_again(
     assert (await console.http.get("/documents/nothing")).status_code == 404
 
 
-async def test_list_is_live(console: Any, memory: Memory) -> None:
+async def test_list_is_live(console: Any, memory: Any) -> None:
     async with console.http.stream("GET", "/documents/events") as reply:
         lines = reply.aiter_lines()
         async for line in lines:

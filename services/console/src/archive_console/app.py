@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from archive_blobs import Blobs, open_blobs
 from archive_bus import Bus, BusOptions, Operator, connect
 from archive_console.adapters.answering import Answering
+from archive_console.adapters.downloads import DownloadNotes
 from archive_console.adapters.engines import EngineWatch
 from archive_console.adapters.finding import Finder
 from archive_console.adapters.jobs import JobBoard
@@ -104,6 +105,7 @@ def _desk(parts: _Parts, settings: Settings) -> Desk:
         operator=operator,
         blobs=parts.blobs,
         conversations=parts.store,
+        downloads=DownloadNotes(settings.dir),
         answers=parts.answers,
         live=parts.live,
         engines=parts.engines,

@@ -35,6 +35,30 @@ class Conversations(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """The job that fetches what an address of the web names."""
+
+    job: str
+    url: str
+
+
+class Downloads(Protocol):
+    """Downloads whose end nobody has seen."""
+
+    async def add(self, tenant: str, download: Download) -> None:
+        """Remember one."""
+        ...
+
+    async def listed(self, tenant: str) -> Sequence[Download]:
+        """Return the latest, the newest first."""
+        ...
+
+    async def drop(self, tenant: str, job: str) -> None:
+        """Forget one; one that is not there is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle on a page, in parts of its width and height, from its upper left corner."""
 

@@ -12,7 +12,7 @@ from archive_console.domain.conversations import Turn
 from archive_console.domain.door import Locks, Signer
 from archive_console.domain.engines import Server
 from archive_console.domain.jobs import JobRecord, Told
-from archive_console.domain.ports import Change, Conversations, Pages
+from archive_console.domain.ports import Change, Conversations, Downloads, Pages
 from archive_console.domain.rates import Rates
 from archive_contracts.engine import EngineRegistered, EngineSpec
 
@@ -116,6 +116,7 @@ class Desk:
     operator: Operator
     blobs: Blobs
     conversations: Conversations
+    downloads: Downloads
     answers: Answers
     live: Watching
     engines: Engines

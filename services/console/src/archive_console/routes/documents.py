@@ -12,23 +12,22 @@ from archive_bus import BusError
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.domain.marking import joined
 from archive_console.routes.asking import FIRST_S, PATIENCE_S, document, documents, passages
+from archive_console.routes.downloads import arriving, known_job
 from archive_console.routes.events import streamed, watched
 from archive_console.routes.jobs import end
 from archive_console.routes.sending import KEPT, sent, unchanged
-from archive_console.routes.visit import Visit, text
+from archive_console.routes.visit import Visit
 from archive_contracts.documents import (
     DeleteDocument,
     DocumentDeleted,
     DocumentInfo,
-    FetchDocument,
     IngestDocument,
     document_id,
 )
-from archive_contracts.jobs import Job, JobFinished, JobProgressed, JobQueued, fold
+from archive_contracts.jobs import Job, JobQueued
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS
 
 MOST_FILES = 100
-MOST_JOBS = 20
 ON_A_PAGE = 50
 LOOK_S = 0.7
 PIECE = 64 * 1024
@@ -66,27 +65,12 @@ async def watch_documents(visit: Visit) -> Response:
 async def _listed(visit: Visit, *, patience_s: float = PATIENCE_S) -> dict[str, object]:
     words, page = visit.word("q").strip(), visit.number("page", 0, most=100_000)
     found = await documents(visit, limit=ON_A_PAGE, offset=page * ON_A_PAGE, words=words, patience_s=patience_s)
-    rows = [Row(info, await _job(visit, info)) for info in found.documents]
+    rows = [
+        Row(info, await known_job(visit, info.job_id) if info.status == "queued" else None) for info in found.documents
+    ]
     more = (page + 1) * ON_A_PAGE < found.total
-    arriving = await _arriving(visit)
-    return {"rows": rows, "total": found.total, "page": page, "more": more, "words": words, "arriving": arriving}
-
-
-async def _job(visit: Visit, info: DocumentInfo) -> Job | None:
-    """Return the job of a document that is on its way."""
-    return _folded(info.job_id, await _journal(visit, info.job_id)) if info.status == "queued" else None
-
-
-async def _journal(visit: Visit, job_id: str) -> list[JobQueued | JobProgressed | JobFinished]:
-    received = await visit.desk.bus.journal(JOBS_JOURNAL, job_id)
-    if received and received[0].envelope.tenant != visit.tenant:
-        return []
-    messages = (entry.message for entry in received)
-    return [message for message in messages if isinstance(message, JobQueued | JobProgressed | JobFinished)]
-
-
-def _folded(job_id: str, events: list[JobQueued | JobProgressed | JobFinished]) -> Job:
-    return fold(job_id, events)
+    coming = await arriving(visit, words=words) if page == 0 else []
+    return {"rows": rows, "total": found.total, "page": page, "more": more, "words": words, "arriving": coming}
 
 
 async def upload(visit: Visit) -> Response:
@@ -102,37 +86,6 @@ async def upload(visit: Visit) -> Response:
         await _queue(visit, ref, name=file.filename or "document", kind=file.content_type or "")
     await form.close()
     return visit.to("/documents")
-
-
-async def add_address(visit: Visit) -> Response:
-    """Have what an address of the web names downloaded and ingested."""
-    form = await visit.form()
-    url = text(form, "url", most=2000)
-    if not url.startswith(("http://", "https://")):
-        raise BadForm("This is no address of the web.", next_step="Write one that begins with http:// or https://.")
-    job = secrets.token_hex(16)
-    queued = JobQueued(job_id=job, kind="ingest", filename=url, tenant=visit.tenant)
-    await visit.desk.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=visit.origin, timeout=2.0)
-    command = FetchDocument(job_id=job, url=url)
-    await visit.desk.bus.publish(command, to=DOCUMENT_COMMANDS, origin=visit.origin, timeout=2.0)
-    return visit.to(f"/documents?job={job}")
-
-
-async def cancel_job(visit: Visit) -> Response:
-    """Stop the download of an address."""
-    await visit.form()
-    job = visit.request.path_params["job"]
-    if not await _journal(visit, job):
-        raise NotThere("There is no such job.", next_step="Go back to the documents.")
-    await end(visit, job, origin=visit.origin, reason="cancelled by its owner")
-    return visit.to(f"/documents?job={job}")
-
-
-async def _arriving(visit: Visit) -> list[Job]:
-    """Return the downloads that the address of the page names and the catalogue does not show yet."""
-    named = dict.fromkeys(visit.request.query_params.getlist("job")[:MOST_JOBS])
-    jobs = [_folded(job, events) for job in named if (events := await _journal(visit, job))]
-    return [job for job in jobs if job.phase in {"queued", "fetching"}]
 
 
 async def _content(file: UploadFile) -> AsyncIterator[bytes]:
@@ -163,7 +116,7 @@ async def cancel(visit: Visit) -> Response:
     """Stop the job of a document."""
     await visit.form()
     info = await document(visit)
-    if info.job_id and await _journal(visit, info.job_id):
+    if info.job_id and await known_job(visit, info.job_id):
         await end(visit, info.job_id, origin=visit.origin, reason="cancelled by its owner")
     return visit.to("/documents")
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from archive_console.routes import chat, documents, engines, files, jobs, probes, session, system
+from archive_console.routes import chat, documents, downloads, engines, files, jobs, probes, session, system
 from archive_console.routes.desk import Desk
 from archive_console.routes.visit import Visit
 
@@ -51,8 +51,9 @@ _POST: tuple[tuple[str, Handler], ...] = (
     ("/turns/{turn}/stop", chat.stop),
     ("/documents", documents.upload),
     ("/documents/sample", documents.add_sample),
-    ("/documents/address", documents.add_address),
-    ("/documents/jobs/{job}/cancel", documents.cancel_job),
+    ("/documents/address", downloads.add_address),
+    ("/documents/jobs/{job}/cancel", downloads.cancel_job),
+    ("/documents/jobs/{job}/dismiss", downloads.dismiss),
     ("/documents/{document}/cancel", documents.cancel),
     ("/documents/{document}/reprocess", documents.reprocess),
     ("/documents/{document}/delete", documents.delete),
