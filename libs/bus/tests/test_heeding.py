@@ -1,7 +1,10 @@
 """A task that asks a server ends when it is told to, whatever it is doing at that moment."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
+
+import anyio
 
 from archive_bus import open_client
 
@@ -24,20 +27,34 @@ async def test_cancelled_asker_always_ends(redis_url: str) -> None:
     await client.aclose()
 
 
-async def test_cancellation_in_a_write_is_heeded(redis_url: str) -> None:
-    client = open_client(redis_url)
+async def _write_ended_by(client: Any, end: Callable[[], object]) -> None:
+    """Write where the write ends in the moment of the cancellation."""
     connection: Any = await client.connection_pool.get_connection()
-    task = asyncio.current_task()
-    assert task is not None
 
     async def written(_: object) -> None:
-        task.cancel()  # the write ends in the moment of the cancellation
+        end()
 
     connection._send_packed_command = written
+    await connection.send_packed_command(b"")
+
+
+async def test_cancellation_in_a_write_is_heeded(redis_url: str) -> None:
+    client = open_client(redis_url)
+    task = asyncio.current_task()
+    assert task is not None
     try:
-        await connection.send_packed_command(b"")
+        await _write_ended_by(client, task.cancel)
     except asyncio.CancelledError:
         task.uncancel()
     else:
         raise AssertionError("the cancellation was lost")
+    await client.aclose()
+
+
+async def test_time_out_in_a_write_stays_one(redis_url: str) -> None:
+    client = open_client(redis_url)
+    with anyio.move_on_after(60) as scope:
+        await _write_ended_by(client, scope.cancel)
+        raise AssertionError("the cancellation was lost")
+    assert scope.cancelled_caught
     await client.aclose()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from functools import cache
 from typing import Any, TypeVar
 
+import anyio.lowlevel
 from redis.asyncio.connection import AbstractConnection
 
 R = TypeVar("R")
@@ -34,5 +35,7 @@ async def _heeded(step: Awaitable[R]) -> R:
     before = task.cancelling() if task else 0
     result = await step
     if task and task.cancelling() > before:
+        # A cancel scope of anyio says it again, in words by which it knows its own: only that becomes its time-out.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         raise asyncio.CancelledError
     return result
