@@ -314,6 +314,53 @@ async def test_directed_job_is_not_lost_with_its_worker(site: Site, worker: str)
     assert asked(engine) == 1
 
 
+async def deserted(site: Site, life: AsyncExitStack, pool: str, *others: str) -> FaultEngine:
+    """A pool whose one slot is taken by a question that will not end, and pools that may take over; then a router."""
+    engine = await site.engine()
+    engine.stalls("Hel")
+    await life.enter_async_context(site.worker(pool, engine, slots=1, first_token_s=60.0, idle_s=60.0))
+    await site.announced(lambda beat: beat.pool == pool)
+    for other in others:
+        await site.serve(other)
+    await site.route(f"default: {pool}\n")
+    return engine
+
+
+@pytest.mark.parametrize(("model", "text"), [("auto", "Hello"), ("p", "")])
+async def test_deserted_lane_is_cleared_at_once(site: Site, model: str, text: str) -> None:
+    async with AsyncExitStack() as life:
+        engine = await deserted(site, life, "p", "spare")
+        first = asyncio.ensure_future(site.ask(model=model, timeout=100.0))
+        async with asyncio.timeout(30):
+            await engine.started.wait()
+            while not asked(engine):
+                await asyncio.sleep(0.01)
+        waiting = asyncio.ensure_future(site.ask(model=model, timeout=100.0))
+        await site.announced(lambda beat: beat.pool == "p" and beat.waiting > 0)
+        await life.aclose()
+        async with asyncio.timeout(60):
+            heard, interrupted = await waiting, await first
+    assert heard.text == text
+    assert (heard.problem.code if heard.problem else "") == ("" if text else "no_engine")
+    assert interrupted.problem
+    assert interrupted.problem.code == "interrupted"
+
+
+async def test_cut_answer_goes_on_in_another_pool(site: Site) -> None:
+    async with AsyncExitStack() as life:
+        _ = await deserted(site, life, "p", "spare")
+
+        async def leave(heard: Heard) -> None:
+            if heard.text == "Hel":
+                await life.aclose()
+
+        origin = Origin(log="answer-2")
+        heard = await site.ask(continuation=True, origin=origin, during=leave, timeout=100.0)
+    assert heard.text == "HelHello"
+    assert heard.completed
+    assert heard.completed.engine == "spare"
+
+
 async def refused(site: Site, model: str) -> bool:
     """Whether nobody serves a model; a question that slips in before the router hears of it waits in its lane."""
     try:

@@ -134,6 +134,13 @@ class EngineLeft(Message):
     pool: str
 
 
+class LaneDeserted(Message):
+    """The last worker of a pool is gone, and the pool may not sleep: what lies on its lane has to be told or moved."""
+
+    type: ClassVar[str] = "engine.deserted.v1"
+    pool: str
+
+
 class EngineSpec(Model):
     """An OpenAI-compatible server that has no worker beside it, so that a host of workers runs one.
 

@@ -13,6 +13,7 @@ from archive_engine.domain.guard import Guard
 from archive_engine.domain.health import Health
 from archive_engine.domain.limits import MinuteLimit, RetryBudget
 from archive_engine.domain.peers import Peers
+from archive_engine.domain.pools import Pools
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -223,3 +224,24 @@ def test_long_gone_worker_left_nothing() -> None:
     peers = Peers(worker="me", pool="p")
     peers.hear(beat("a"), at=100.0)
     assert peers.orphans(1_000.0) == []
+
+
+def test_pool_lives_while_a_worker_does() -> None:
+    pools = Pools()
+    for name, facts in (("a", {}), ("b", {}), ("c", {"pool": "q", "directed": False})):
+        pools.hear(beat(name, **facts), at=100.0)
+    pools.hear(EngineLeft(worker="a", pool="p"), at=101.0)
+    pools.hear(EngineLeft(worker="stranger", pool="p"), at=101.0)
+    assert pools.living(102.0) == {"p", "q"}
+    assert pools.living(106.1) == frozenset()
+    pools.hear(beat("c", pool="q"), at=107.0)
+    assert pools.living(107.0) == {"q"}
+
+
+def test_gone_workers_leave_their_lanes() -> None:
+    pools = Pools()
+    for name, facts in (("a", {}), ("plain", {"directed": False}), ("else", {"pool": "q"})):
+        pools.hear(beat(name, **facts), at=100.0)
+    assert pools.lanes("p") == ["p", "p~batch", "p:a"]
+    pools.hear(beat("new"), at=1_000.0)
+    assert pools.lanes("p") == ["p", "p~batch", "p:new"]

@@ -12,7 +12,7 @@ from archive_contracts.chat import Capability
 from archive_contracts.engine import EngineLeft, EngineRegistered, ModelCard
 from archive_router.domain.demand import Demand
 from archive_router.domain.filters import ANY_MODEL
-from archive_router.domain.lanes import Lanes, LaneView
+from archive_router.domain.lanes import Lanes, LaneView, PoolPlan
 from archive_router.domain.route import MOST_FALLBACKS, Decision, Policy, decide
 
 CHAT: frozenset[Capability] = frozenset({"chat"})
@@ -237,3 +237,19 @@ def test_decision_names_only_able_lanes(demand: Demand, events: list[EngineRegis
 def test_order_of_lanes_does_not_matter(demand: Demand, events: list[EngineRegistered]) -> None:
     lanes = lanes_of(*events)
     assert decide(demand, lanes, Policy()) == decide(demand, reversed(lanes), Policy())
+
+
+def test_deserted_pool_is_told_once() -> None:
+    lanes = Lanes()
+    for event in (worker("a"), worker("b"), worker("c", pool="gpu"), worker("d", pool="large")):
+        lanes.hear(event, now=0.0)
+    lanes.plan([PoolPlan(pool="gpu", scale_to_zero=True), PoolPlan(pool="large")])
+    assert lanes.deserted(0.0) == []
+    lanes.hear(EngineLeft(worker="a", pool="small"), now=1.0)
+    lanes.hear(EngineLeft(worker="c", pool="gpu"), now=1.0)
+    assert lanes.deserted(1.0) == []
+    assert lanes.deserted(60.0) == ["large", "small"]
+    assert lanes.deserted(61.0) == []
+    lanes.hear(worker("a"), now=62.0)
+    assert lanes.deserted(62.0) == []
+    assert lanes.deserted(120.0) == ["small"]

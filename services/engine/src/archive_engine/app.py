@@ -10,7 +10,7 @@ from yarl import URL
 
 from archive_blobs import open_blobs
 from archive_bus import Bus, BusOptions, connect
-from archive_contracts.chat import Capability, ChatDelta
+from archive_contracts.chat import Capability
 from archive_contracts.engine import EmbedRequested, EngineSpec, GenerateRequested
 from archive_engine.adapters.backlog import Backlog
 from archive_engine.adapters.keys import Keys
@@ -22,6 +22,7 @@ from archive_engine.domain.guard import Guard
 from archive_engine.handlers.embedding import Embedding
 from archive_engine.handlers.generation import Engine, Generation
 from archive_engine.handlers.hosting import Host
+from archive_engine.handlers.interruption import kept_by
 from archive_engine.handlers.working import Served, Worker
 from archive_engine.settings import Settings
 from archive_telemetry import App, log_context, run_service, tracer_for
@@ -161,17 +162,8 @@ async def _open_server(
         name=spec.name, instance=instance_of(spec), worker=bus.process, meter_streams=settings.meter_streams
     )
 
-    async def kept(log_id: str, tenant: str) -> list[str]:
-        chunks: list[str] = []
-        async for answered in bus.follow_log(log_id, tenant=tenant):
-            if answered is None:
-                break
-            if isinstance(answered.message, ChatDelta):
-                chunks.append(answered.message.body)
-        return chunks
-
     meter = GenAiMetrics(provider=spec.name)
-    generation = Generation(backend, engine, guard=guard, meter=meter, kept=kept)
+    generation = Generation(backend, engine, guard=guard, meter=meter, kept=kept_by(bus))
     embedding = Embedding(ServerEmbedder(backend, model=spec.model), engine=spec.name)
     return Served(
         handlers={GenerateRequested: generation.generate, EmbedRequested: embedding.embed},

@@ -1,15 +1,16 @@
 """Wiring of the router."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from archive_blobs import open_blobs
-from archive_bus import Bus, BusOptions, connect
+from archive_bus import Bus, BusOptions, BusUnavailable, connect
 from archive_contracts.chat import ChatRequested
-from archive_contracts.engine import EmbedRequested, EngineLeft, EngineRegistered
+from archive_contracts.engine import EmbedRequested, EngineLeft, EngineRegistered, LaneDeserted
 from archive_contracts.streams import CHAT_REQUESTS, EMBEDDING_REQUESTS, ENGINE_EVENTS
 from archive_router.adapters.engines_file import EnginesFileReader
 from archive_router.adapters.learned import Learned
@@ -19,6 +20,7 @@ from archive_router.settings import Settings
 from archive_telemetry import App, log_context, run_service, tracer_for
 
 NAME = "router"
+TELL_S = 1.0
 
 
 def build(settings: Settings) -> App:
@@ -65,6 +67,9 @@ async def _listen(bus: Bus, routing: Routing) -> None:
         else:
             # A lane whose workers fell silent says nothing any more; who waits for it has to be told.
             routing.turns.move()
+        for pool in routing.deserted():
+            with contextlib.suppress(BusUnavailable):
+                await bus.publish(LaneDeserted(pool=pool), to=ENGINE_EVENTS, timeout=TELL_S)
 
 
 def main() -> None:

@@ -3,16 +3,14 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from archive_bus import Delivery, Retry
-from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta
-from archive_contracts.engine import GenerateRequested, Resumption
+from archive_contracts.engine import GenerateRequested
 from archive_contracts.streams import CHAT_EVENTS, ENGINE_JOBS
 from archive_engine.domain.answer import CHARS_A_TOKEN, Answer
-from archive_engine.domain.errors import EngineResting, UpstreamCut, UpstreamError
+from archive_engine.domain.errors import EngineResting, UpstreamError
 from archive_engine.domain.failover import (
     LEAST_LEFT_S,
     GiveUp,
@@ -26,14 +24,12 @@ from archive_engine.domain.failover import (
 from archive_engine.domain.guard import Guard
 from archive_engine.domain.headers import kept as kept_headers
 from archive_engine.domain.ports import Event, Generator, Meter, Outcome
-from archive_engine.domain.request import can_go_on, outgoing
+from archive_engine.domain.request import outgoing
 from archive_engine.domain.rest import Rest
+from archive_engine.handlers.interruption import Kept, after_interruption, resumption_of
 
 MOST_REST_S = 5.0
 """How long a job waits for the only engine that could serve it."""
-
-Kept = Callable[[str, str], Awaitable[Sequence[str]]]
-"""Returns the chunks that the log of an answer keeps, by its id and tenant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +75,12 @@ class Generation:
         job = delivery.message
         if await delivery.cancelled(job.request_id):
             return
+        if job.resumption:
+            # Whatever comes now, a refusal too, is told behind what the caller has.
+            delivery.go_on_behind(job.resumption.told)
         if await delivery.interrupted():
-            await self._after_interruption(delivery)
+            step = await after_interruption(delivery, self._kept, engine=self._engine.name)
+            await (self._pass_on(delivery, step.job) if isinstance(step, PassOn) else delivery.fail(step.problem))
             return
         course = Course(time.monotonic())
         self.busy += 1
@@ -114,8 +114,6 @@ class Generation:
     async def _serve(self, delivery: Delivery[GenerateRequested], course: Course) -> None:
         job = delivery.message
         request, rest = job.request, Rest(job.resumption) if job.resumption else None
-        if job.resumption:
-            delivery.go_on_behind(job.resumption.told)
         sent = outgoing(job, meter=self._engine.meter_streams)
         whole: str | None = None
         async with self._generator.call(request.kind, sent.body, stream=request.stream) as reply:
@@ -202,7 +200,9 @@ class Generation:
             retry=delivery.attempt < ENGINE_JOBS.attempts and self._guard.budget.allows,
             left_s=_left_s(delivery),
             chance=random.random(),  # noqa: S311 - spreads load, hides nothing
-            resumption=_resumption(job, course) if error.token_seen else None,
+            resumption=resumption_of(job, course.answer, head=course.head, told=course.told)
+            if error.token_seen
+            else None,
             spent=spent,
         )
         match after_failure(job, error, scene):
@@ -216,24 +216,6 @@ class Generation:
 
     async def _pass_on(self, delivery: Delivery[GenerateRequested], job: GenerateRequested) -> None:
         await delivery.publish(job, to=ENGINE_JOBS, partition=lane_of(job), reply=True)
-
-    async def _after_interruption(self, delivery: Delivery[GenerateRequested]) -> None:
-        """Go on where a worker died that had begun to answer, if the caller wants that and a log tells where."""
-        job, log_id = delivery.message, delivery.envelope.log
-        chunks = await self._kept(log_id, delivery.envelope.tenant) if log_id and job.request.continuation else ()
-        course = Course(time.monotonic())
-        for chunk in chunks:
-            course.answer.read(chunk)
-            course.told += 1
-        course.head = chunks[0] if chunks else ""
-        lost = UpstreamCut("The engine worker stopped.", next_step="Send the request again.", token_seen=True)
-        resumption = _resumption(job, course) if course.told else None
-        scene = Scene(engine=self._engine.name, instance="", worker="", resumption=resumption)
-        step = after_failure(job, lost, scene)
-        if isinstance(step, PassOn):
-            await self._pass_on(delivery, step.job)
-        else:
-            await delivery.fail(_INTERRUPTED)
 
 
 def lane_of(job: GenerateRequested) -> str:
@@ -258,24 +240,3 @@ def _only_usage(event: Event) -> bool:
 
 def _left_s(delivery: Delivery[GenerateRequested]) -> float | None:
     return delivery.envelope.deadline / 1000 - time.time() if delivery.envelope.deadline else None
-
-
-def _resumption(job: GenerateRequested, course: Course) -> Resumption | None:
-    """Return what the caller has of the answer, when another engine could go on from there."""
-    if job.request.kind == "rerank" or not job.request.stream or not can_go_on(job.request.body):
-        return None
-    before = job.resumption or Resumption(text="")
-    return Resumption(
-        text=before.text + course.answer.text,
-        completion_tokens=before.completion_tokens + course.answer.completion_tokens,
-        head=before.head or course.head,
-        told=before.told + course.told,
-    )
-
-
-_INTERRUPTED = Problem(
-    code="interrupted",
-    message="The engine worker stopped in the middle of the answer.",
-    next_step="Send the request again.",
-    status=502,
-)

@@ -1,12 +1,11 @@
-"""A worker's life: pull from its lanes with its slots, say how it is, and take over from who is gone."""
+"""A worker's life: pull from its lanes with its slots, and say how it is."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,30 +15,23 @@ from archive_contracts.engine import EngineLeft, EngineRegistered, EngineSpec, G
 from archive_contracts.streams import ENGINE_EVENTS, ENGINE_JOBS
 from archive_engine.domain.guard import Guard
 from archive_engine.domain.health import Health
-from archive_engine.domain.peers import ABANDONED_S, Peers
 from archive_engine.domain.ports import Condition, Probe
+from archive_engine.handlers.watching import Close, Lanes, Watch, directed_lane
 
 SLOTS = 4
 """Requests at once for an engine that does not say."""
 NEWS_S = 0.25
 """How soon a change is told; without one a heartbeat is enough."""
 DIRECTED_S = 2.0
-ADOPTED_S = 45.0
-"""How long an abandoned lane is read: three leases, within which all of its jobs have come."""
-LEAST_REST_S = 0.5
 PORTIONS = 8
 """A read takes as many jobs as this part of the free slots: the rest is for workers who are as free."""
 
 
-class LaneView(Protocol):
+class LaneView(Lanes, Protocol):
     """What a worker asks the server about its lane."""
 
     async def __call__(self) -> int:
         """Return the jobs that nobody has taken."""
-        ...
-
-    async def drop(self, partition: str) -> None:
-        """Remove the lane of a worker that is gone, when it is empty."""
         ...
 
 
@@ -64,7 +56,6 @@ class Worker:
         self._heartbeat_s = heartbeat_s
         self._condition = Condition(problem="starting")
         self._health = Health()
-        self._peers = Peers(worker=bus.process, pool=spec.pool)
         self._slots = spec.slots or SLOTS
         self._said: tuple[object, ...] = ()
 
@@ -86,10 +77,8 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             background = [tasks.create_task(self._beat(engine))]
             self._subscribe(engine, fair)
-            if self._directed(engine):
-                serve = _with_slot(fair.share(WEIGHTS["interactive"]), engine.handlers[GenerateRequested])
-                self._subscribe_own(self._bus.process, serve)
-                background.append(tasks.create_task(self._watch(engine, serve)))
+            watch = self._watching(self._directed(engine, fair))
+            background.append(tasks.create_task(watch.run(engine.guard)))
             try:
                 yield
             finally:
@@ -112,17 +101,18 @@ class Worker:
                 prefetch=partial(_portion, share),
             )
 
-    def _directed(self, engine: Served) -> bool:
-        return GenerateRequested in engine.handlers
-
-    def _subscribe_own(self, worker: str, serve: Handler[GenerateRequested]) -> Callable[[], Awaitable[None]]:
+    def _directed(self, engine: Served, fair: Fair) -> Callable[[str], Close] | None:
+        """Read the lane of this worker alone, and return how to read that of another."""
+        if GenerateRequested not in engine.handlers:
+            return None
+        serve = _with_slot(fair.share(WEIGHTS["interactive"]), engine.handlers[GenerateRequested])
         # Many more than slots may be looked at: those that find none in time go to the pool's lane.
-        return self._bus.subscribe(
-            ENGINE_JOBS,
-            {GenerateRequested: serve},
-            partition=f"{self._spec.pool}:{worker}",
-            concurrency=self._slots * 8,
-        ).close
+        adopt = directed_lane(self._spec.pool, self._bus, serve, concurrency=self._slots * 8)
+        adopt(self._bus.process)
+        return adopt
+
+    def _watching(self, adopt: Callable[[str], Close] | None) -> Watch:
+        return Watch(self._bus, self._spec, instance=self._instance, lanes=self._lane, adopt=adopt)
 
     async def _look(self, engine: Served) -> None:
         self._condition = await engine.probe()
@@ -176,31 +166,8 @@ class Worker:
             ttft_s=reading.ttft_s,
             error_rate=reading.error_rate,
             cooling_s=engine.guard.rest_s(time.monotonic()),
-            directed=self._directed(engine),
+            directed=GenerateRequested in engine.handlers,
         )
-
-    async def _watch(self, engine: Served, serve: Handler[GenerateRequested]) -> None:
-        """Follow the others: read the lanes of those who are gone, rest when the same server told them to."""
-        async with asyncio.TaskGroup() as adoptions:
-            async for received in self._bus.follow(ENGINE_EVENTS, since=timedelta(seconds=ABANDONED_S)):
-                if received and isinstance(received.message, EngineRegistered | EngineLeft):
-                    self._peers.hear(received.message, at=int(received.entry_id.partition("-")[0]) / 1000)
-                    self._rest_too(received.message, engine.guard)
-                for worker in self._peers.orphans(time.time()):
-                    adoptions.create_task(self._adopt(worker, serve))
-
-    def _rest_too(self, event: EngineRegistered | EngineLeft, guard: Guard) -> None:
-        if not isinstance(event, EngineRegistered) or event.worker == self._bus.process:
-            return
-        now = time.monotonic()
-        if event.instance == self._instance and event.cooling_s > LEAST_REST_S and not guard.rest_s(now):
-            guard.rest(now, rest_s=event.cooling_s)
-
-    async def _adopt(self, worker: str, serve: Handler[GenerateRequested]) -> None:
-        close = self._subscribe_own(worker, serve)
-        await asyncio.sleep(ADOPTED_S)
-        await close()
-        await self._lane.drop(f"{self._spec.pool}:{worker}")
 
 
 def _portion(gate: Gate) -> int:

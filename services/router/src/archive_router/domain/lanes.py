@@ -78,6 +78,7 @@ class Lanes:
         self._sent_to: Counter[str] = Counter()
         self._views: dict[str, LaneView] = {}
         self._fresh_until = NEVER
+        self._served: frozenset[str] = frozenset()
 
     def plan(self, plans: Iterable[PoolPlan]) -> None:
         """Take over what the operator wrote down about pools."""
@@ -129,6 +130,20 @@ class Lanes:
     def living(self, now: float) -> frozenset[str]:
         """Return the names of the workers that are alive."""
         return frozenset(name for name, (worker, seen) in self._workers.items() if now <= _silent_at(worker, seen))
+
+    def deserted(self, now: float) -> list[str]:
+        """Return the pools that lost their last living worker since the last call and may not sleep.
+
+        Nobody reads their lanes any more, and what lies there would wait for its deadline.
+        """
+        before = self._served
+        self._served = frozenset(
+            worker.pool for worker, seen in self._workers.values() if now <= _silent_at(worker, seen)
+        )
+        return sorted(pool for pool in before - self._served if not self._may_sleep(pool))
+
+    def _may_sleep(self, pool: str) -> bool:
+        return pool in self._plans and self._plans[pool].scale_to_zero
 
     def forget(self, now: float) -> None:
         """Drop workers that have been silent for long."""

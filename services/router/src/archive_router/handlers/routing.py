@@ -85,6 +85,10 @@ class Routing:
         self.lanes.forget(now)
         self.turns.move()
 
+    def deserted(self) -> list[str]:
+        """Return the pools whose last worker is gone, each once: their lanes have to be cleared by somebody else."""
+        return self.lanes.deserted(self._clocks.steady())
+
     async def chat(self, delivery: Delivery[ChatRequested]) -> None:
         """Route a chat, a completion or a reranking."""
         request = delivery.message

@@ -1,0 +1,71 @@
+"""What becomes of an answer whose worker died in the middle of it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from archive_bus import Bus, Delivery, NoSuchLog
+from archive_contracts.base import Problem
+from archive_contracts.chat import ChatDelta
+from archive_contracts.engine import GenerateRequested, Resumption
+from archive_engine.domain.answer import Answer
+from archive_engine.domain.errors import UpstreamCut
+from archive_engine.domain.failover import GiveUp, PassOn, Scene, after_failure
+from archive_engine.domain.request import can_go_on
+
+Kept = Callable[[str, str], Awaitable[Sequence[str]]]
+"""Returns the chunks that the log of an answer keeps, by its id and tenant."""
+
+
+def kept_by(bus: Bus) -> Kept:
+    """Return how to read what the logs of answers keep; of one that is gone, nothing."""
+
+    async def kept(log_id: str, tenant: str) -> list[str]:
+        chunks: list[str] = []
+        try:
+            async for answered in bus.follow_log(log_id, tenant=tenant):
+                if answered is None:
+                    break
+                if isinstance(answered.message, ChatDelta):
+                    chunks.append(answered.message.body)
+        except NoSuchLog:
+            return []
+        return chunks
+
+    return kept
+
+
+async def after_interruption(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp:
+    """Decide how an answer ends whose worker died: written on, if its caller wants that and a log tells from where."""
+    job, log_id = delivery.message, delivery.envelope.log
+    chunks = await kept(log_id, delivery.envelope.tenant) if log_id and job.request.continuation else ()
+    if not chunks:
+        return GiveUp(INTERRUPTED)
+    answer = Answer()
+    for chunk in chunks:
+        answer.read(chunk)
+    lost = UpstreamCut("The engine worker stopped.", next_step="Send the request again.", token_seen=True)
+    # The log has all that was told, also what engines before this one wrote: nothing is added to what the job says.
+    begun = resumption_of(job.model_copy(update={"resumption": None}), answer, head=chunks[0], told=len(chunks))
+    scene = Scene(engine=engine, instance="", worker="", resumption=begun)
+    step = after_failure(job, lost, scene)
+    return step if isinstance(step, PassOn) else GiveUp(INTERRUPTED)
+
+
+def resumption_of(job: GenerateRequested, answer: Answer, *, head: str, told: int) -> Resumption | None:
+    """Return the part of an answer that its caller has, when another engine could go on from there."""
+    if job.request.kind == "rerank" or not job.request.stream or not can_go_on(job.request.body):
+        return None
+    before = job.resumption or Resumption(text="")
+    return Resumption(
+        text=before.text + answer.text,
+        completion_tokens=before.completion_tokens + answer.completion_tokens,
+        head=before.head or head,
+        told=before.told + told,
+    )
+
+
+INTERRUPTED = Problem(
+    code="interrupted",
+    message="The engine worker stopped in the middle of the answer.",
+    next_step="Send the request again.",
+    status=502,
+)
