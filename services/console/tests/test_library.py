@@ -1,5 +1,6 @@
 """Documents: uploads, jobs, pages, with a memory in memory's place."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -18,6 +19,7 @@ from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_testkit.documents import FACTS, pdf
 
 FACT = FACTS[0]
+BOX = re.compile(r'name="document" value="(\w+)"( checked)?> <span>([^<]+)</span>')
 
 
 @pytest.fixture
@@ -74,6 +76,19 @@ async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: 
         return [found.filename for found in ingested] == ["welcome-to-archive-ai.md"]
 
     await until(added)
+
+
+async def test_picked_document_stays_picked(console: Any, memory: Any) -> None:
+    memory.documents = [info(f"file-{number:05}.pdf", id=f"d{number}") for number in range(1000)]
+    page = await console.page("/?document=d777&document=gone")
+    assert [box[1:] for box in BOX.findall(page)[:3]] == [
+        (" checked", "file-00777.pdf"),
+        (" checked", "A document that is there no longer"),
+        ("", "file-00000.pdf"),
+    ]
+    assert "only 2 documents" in page
+    found = await console.page("/documents/choices?find=file-0042&document=d777")
+    assert [box[2] for box in BOX.findall(found)][:2] == ["file-00777.pdf", "file-00420.pdf"]
 
 
 async def test_silent_catalogue_does_not_hold_the_page(console: Any) -> None:

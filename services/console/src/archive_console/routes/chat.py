@@ -13,7 +13,7 @@ from archive_console.domain.answers import Answer
 from archive_console.domain.conversations import Conversation, Turn, as_json, as_markdown
 from archive_console.domain.engines import only_bundled, preferred_model
 from archive_console.domain.errors import BadForm, NotThere
-from archive_console.routes.asking import library
+from archive_console.routes.asking import choices, library
 from archive_console.routes.events import event, streamed
 from archive_console.routes.visit import Visit, text
 from archive_contracts.conversations import DeleteConversation, Mode, RenameConversation
@@ -39,27 +39,37 @@ async def show_chat(visit: Visit) -> Response:
 
 
 async def _show(visit: Visit, conversation: Conversation | None) -> Response:
-    edited = visit.word("edit")
     turns = conversation.turns if conversation else ()
+    editing = next((turn for turn in turns if turn.id == visit.word("edit")), None)
+    like = editing or (turns[-1] if turns else None)
+    found = await library(visit)
+    picked = visit.request.query_params.getlist("document") or (like.document_ids if like else ())
     words, offset = visit.word("q"), visit.number("from", 0)
     headings = await visit.desk.conversations.headings(visit.tenant, words=words, limit=LISTED + 1, offset=offset)
     return visit.page(
         "chat.html",
         conversation=conversation,
         turns=turns,
-        editing=next((turn for turn in turns if turn.id == edited), None),
+        editing=editing,
         headings=headings[:LISTED],
         newer=max(0, offset - LISTED) if offset else None,
         older=offset + LISTED if len(headings) > LISTED else None,
         words=words,
         models=visit.desk.engines.models(),
-        model=turns[-1].model if turns else preferred_model(visit.desk.engines.workers()),
+        model=like.model if like else preferred_model(visit.desk.engines.workers()),
         only_bundled=only_bundled(visit.desk.engines.workers()),
         asked=visit.word("ask")[:2000],
-        documents=await library(visit),
-        chosen=visit.request.query_params.getlist("document"),
-        mode=visit.word("mode") or (turns[-1].mode if turns else ""),
+        documents=found,
+        choices=await choices(visit, found, picked=picked),
+        mode=visit.word("mode") or (like.mode if like else ""),
     )
+
+
+async def choose(visit: Visit) -> Response:
+    """Show the documents of a name, beside those that are picked already."""
+    found = await library(visit, words=visit.word("find")[:200])
+    offered = await choices(visit, found, picked=visit.request.query_params.getlist("document"))
+    return visit.page("choices.html", choices=offered)
 
 
 async def ask(visit: Visit) -> Response:

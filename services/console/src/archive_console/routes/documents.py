@@ -1,7 +1,7 @@
 """Documents: dropping files, watching them become searchable, looking at them."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
@@ -17,6 +17,7 @@ from archive_console.routes.events import streamed, watched
 from archive_console.routes.jobs import end
 from archive_console.routes.sending import KEPT, sent, unchanged
 from archive_console.routes.visit import Visit
+from archive_contracts.agents import Source
 from archive_contracts.documents import (
     DeleteDocument,
     DocumentDeleted,
@@ -144,7 +145,8 @@ async def show_source(visit: Visit) -> Response:
     info = await document(visit)
     page = max(1, min(visit.number("page", 1), max(1, info.pages)))
     found = await passages(visit, info.id, first=page, last=page if info.format == "pdf" else None)
-    sentence = await _sentence(visit)
+    answered = await visit.desk.conversations.turn(visit.tenant, visit.word("turn")) if visit.word("turn") else None
+    sentence = _sentence(visit, answered[1].sources if answered else ())
     size, boxes = (0.0, 0.0), ()
     if info.format == "pdf" and info.status in {"ready", "partial"}:
         size, boxes = await visit.desk.pages.boxes(info.blob, page, sentence)
@@ -153,22 +155,19 @@ async def show_source(visit: Visit) -> Response:
         document=info,
         shown=page,
         sentence=sentence,
-        source=visit.request.path_params.get("chunk", ""),
         text=joined(found.chunks),
         size=size,
         boxes=boxes,
         widths=WIDTHS,
-        turn=visit.word("turn"),
+        back=f"/chat/{answered[0]}#turn-{answered[1].id}" if answered else "",
     )
 
 
-async def _sentence(visit: Visit) -> str:
+def _sentence(visit: Visit, sources: Sequence[Source]) -> str:
     """Return the sentence that an answer's source points to."""
     chunk = visit.request.path_params.get("chunk", "")
     if not chunk:
         return visit.word("mark")[:2000]
-    found = await visit.desk.conversations.turn(visit.tenant, visit.word("turn")) if visit.word("turn") else None
-    sources = found[1].sources if found else ()
     return next((source.sentence for source in sources if source.chunk_id == chunk), "")
 
 

@@ -61,8 +61,6 @@ function ready(root) {
   if (window.htmx && root !== document) window.htmx.process(root);
 }
 
-for (const [element, source] of open) if (!element.isConnected) { source.close(); open.delete(element); }
-
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -77,7 +75,8 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("keydown", (event) => {
   const box = event.target;
-  if (box.id === "text" && event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+  if (box.id === "find-document" && event.key === "Enter") event.preventDefault();
+  else if (box.id === "text" && event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     if (box.value.trim()) box.form.requestSubmit();
   } else if (event.key === "/" && !event.target.matches("input, textarea, select")) {
@@ -94,7 +93,18 @@ document.addEventListener("htmx:afterRequest", (event) => {
     document.querySelector(".welcome")?.remove();
   }
 });
-document.addEventListener("htmx:afterSwap", () => { ready(document); window.scrollTo({ top: document.body.scrollHeight }); });
+document.addEventListener("htmx:afterSwap", (event) => {
+  ready(document);
+  if (event.target.id === "thread") window.scrollTo({ top: document.body.scrollHeight });
+});
+
+// Documents that are picked count in the one way of answering that looks at them.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("#choices input")) return;
+  const picked = document.querySelectorAll("#choices :checked").length;
+  document.getElementById("picked").textContent = picked ? `only ${picked} document${picked === 1 ? "" : "s"}` : "";
+  if (picked) document.querySelector("[name=mode][value=documents]").checked = true;
+});
 document.addEventListener("htmx:sendError", () => notice("The console does not answer.", "See whether it runs, then try again."));
 
 function notice(message, next) {
