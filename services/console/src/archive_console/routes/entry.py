@@ -129,7 +129,7 @@ def problem_of(error: Exception) -> Problem:
         return Problem(
             code="not_found",
             message="There is no such page.",
-            next_step="Go back to the start.",
+            next_step="Its address may be mistyped, or what it showed was deleted.",
             status=error.status_code,
         )
     return Problem(

@@ -102,7 +102,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 document.addEventListener("change", (event) => {
   if (!event.target.matches("#choices input")) return;
   const picked = document.querySelectorAll("#choices :checked").length;
-  document.getElementById("picked").textContent = picked ? `only ${picked} document${picked === 1 ? "" : "s"}` : "";
+  document.getElementById("picked").textContent = picked ? `· only ${picked} document${picked === 1 ? "" : "s"}` : "";
   if (picked) document.querySelector("[name=mode][value=documents]").checked = true;
 });
 document.addEventListener("htmx:sendError", () => notice("The console does not answer.", "See whether it runs, then try again."));
