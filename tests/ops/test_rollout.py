@@ -73,18 +73,12 @@ class Traffic:
         for number in itertools.count():
             if self._stop.is_set():
                 return
-            self._rollout.note(kind, self._persist(ask, number))
-
-    def _persist(self, ask: Callable[[httpx.Client, int], str], number: int) -> str:
-        """Ask as official clients do: twice more when the connection breaks, which a closing listener may do to it."""
-        error = ""
-        for _ in range(3):
             try:
                 with httpx.Client(base_url=self._url, timeout=120) as http:
-                    return ask(http, number)
-            except httpx.TransportError as broken:
-                error = repr(broken)
-        return error
+                    answer = ask(http, number)
+            except httpx.TransportError as error:
+                answer = repr(error)
+            self._rollout.note(kind, answer)
 
 
 def _chat(http: httpx.Client, number: int) -> str:

@@ -1,6 +1,8 @@
 """The server, and the bounds on what clients send it."""
 
 import asyncio
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from archive_telemetry import SettingError
-from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, bounded
+from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, _server, bounded
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,6 +53,49 @@ async def test_whole_request_is_answered() -> None:
         sent = b"POST / HTTP/1.1\r\nhost: l\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc"
         assert (await exchange(serving.url, sent)).endswith(b"\r\n\r\n3")
     assert serving.url == ""
+
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: l\r\n\r\n"
+
+
+async def test_connection_in_the_queue_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    late: list[socket.socket] = []
+    queued = _server._queued  # pyright: ignore[reportPrivateUsage] - connects at the worst moment
+
+    def connecting_first(listening: socket.socket) -> Iterator[socket.socket]:
+        late.append(socket.create_connection(listening.getsockname()))
+        late[0].sendall(REQUEST)
+        return queued(listening)
+
+    monkeypatch.setattr(_server, "_queued", connecting_first)
+    async with server().serving():
+        pass
+    answer = late[0].recv(4096)
+    late[0].close()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer
+
+
+async def test_leaving_server_sends_clients_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server, "LINGER_S", 60.0)
+    serving = server()
+    async with serving.serving():
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        writer.write(REQUEST)
+        first = await reader.readuntil(b"\r\n\r\n0")
+        asyncio.get_running_loop().call_later(0.2, writer.write, REQUEST)
+    assert b"connection: close" not in first
+    assert b"connection: close" in await reader.read()
+    writer.close()
+
+
+async def test_silent_client_keeps_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server, "LINGER_S", 0.2)
+    serving = server()
+    async with serving.serving():
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+    assert await reader.read() == b""
+    writer.close()
 
 
 async def test_unusable_address_names_settings() -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from archive_telemetry import SettingError
 
@@ -16,15 +17,25 @@ KEEP_ALIVE_S = 75
 BACKLOG = 2048
 HEAD_S = 10.0
 """For how long the head of a request may come in pieces, or a new connection stay silent."""
+LINGER_S = 0.5
+"""For how long a server that ends waits for clients to leave, and for requests of those that have just come."""
+
+
+class _State(ServerState):
+    """What all connections know; ``leaving`` is set when the server is about to end."""
+
+    leaving = False
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with a limit on how long the head of a request may take to come.
+    """uvicorn's protocol with a limit on how long the head of a request may take to come, and a better farewell.
 
     A connection costs its client nothing; without the limit a few thousand of them that never finish a line would use
-    up every descriptor of the process.
+    up every descriptor of the process. And whose request may be on its way when the server ends gets an answer, the
+    last one of the connection.
     """
 
+    server_state: _State
     _head: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -38,6 +49,15 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
+        if self.server_state.leaving:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        if self._head is None:
+            super().shutdown()
+        else:
+            self._head.cancel()
+            self._head = self.loop.call_later(LINGER_S, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
@@ -58,11 +78,34 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self.server_state: _State = _State()
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def linger(self) -> None:
+        """Answer on, and let every answer be the last of its connection, so that clients go elsewhere by themselves."""
+        self.server_state.leaving = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self.server_state.connections:  # noqa: ASYNC110 - a set of uvicorn's, which sets no event
+                    await asyncio.sleep(0.02)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.server_state.leaving = True
+        # Without a pause between the two: a closed listener resets what it has in its queue.
+        late = [connection for listening in sockets or () for connection in _queued(listening)]
+        for server in self.servers:
+            server.close()
+        for connection in late:
+            with contextlib.suppress(OSError):  # its client has left
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> _Protocol:
+        return _Protocol(self.config, self.server_state, self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -99,7 +142,7 @@ class HttpServer:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[None, None]:
-        """Listen; on leaving accept nothing more and let what runs finish.
+        """Listen; on leaving send clients elsewhere, then accept nothing more, and let what was accepted finish.
 
         Raises:
             SettingError: the address cannot be used.
@@ -112,6 +155,7 @@ class HttpServer:
                 await self._server.listening.wait()
                 try:
                     yield
+                    await self._server.linger()
                 finally:
                     self._server.should_exit = True
         finally:
@@ -142,6 +186,17 @@ class HttpServer:
             ) from error
         bound.setblocking(False)
         return bound
+
+
+def _queued(listening: socket.socket) -> Iterator[socket.socket]:
+    """Yield connections that are made and that nobody has accepted yet."""
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        yield connection
 
 
 def _url(listening: socket.socket) -> str:
