@@ -72,7 +72,7 @@ check-manifests: .tools/.installed ## Judge manifests and compose files by kuber
 sbom: dev ## Write sbom.json (CycloneDX) of every locked package
 	@$(UV) tool run --quiet --from 'cyclonedx-bom>=7' cyclonedx-py requirements requirements.lock --of JSON -o sbom.json
 
-new-service: dev ## Write the rooms of a new service and enter it with the linters (NAME=ocr)
+new-service: dev ## Write a new service, enter it with the linters, and into compose and k8s (NAME=ocr)
 	@$(BIN)/python -m archive_testkit.new_service $(NAME)
 
 lock: | $(UV) ## Resolve anew and write requirements.lock: every package, version and hash, no address

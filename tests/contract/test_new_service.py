@@ -1,4 +1,4 @@
-"""A service made from the template passes the linters and handles its first message; no other service changes."""
+"""A service made from the template passes the linters, handles its first message, and is deployed as the others are."""
 
 import json
 import os
@@ -6,11 +6,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from archive_testkit.new_service import CannotCreate, create
+from archive_testkit.policy import RULES, Cluster
 
+Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
@@ -93,6 +97,8 @@ def checkout(tmp_path: Path) -> Path:
     """What of the repository a new service touches or is checked by."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copytree(ROOT / "contracts" / "src", tmp_path / "contracts" / "src")
+    shutil.copytree(ROOT / "compose", tmp_path / "compose", ignore=shutil.ignore_patterns("secrets"))
+    shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
     (tmp_path / "libs").symlink_to(ROOT / "libs")
     return tmp_path
 
@@ -162,6 +168,28 @@ def test_new_service_handles_its_first_message(checkout: Path, redis_url: str) -
     finally:
         service.terminate()
         assert service.wait(timeout=60) == 0
+
+
+def test_new_service_stands_in_compose(checkout: Path) -> None:
+    create(checkout, "page-reader")
+    before: Json = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
+    after: Json = yaml.safe_load((checkout / "compose" / "compose.yaml").read_text())
+    made = after["services"].pop("page-reader")
+    assert after == before
+    assert made["build"]["args"] == {"SERVICE": "page-reader"}
+    url = "redis://page-reader:${PAGE_READER_PASSWORD:?run archive secrets}@bus:6379/0"
+    assert made["environment"]["ARCHIVE_BUS_URL"] == url
+
+
+@pytest.mark.parametrize("overlay", ["dev", "prod-gpu"])
+def test_new_service_keeps_the_rules_of_manifests(checkout: Path, overlay: str) -> None:
+    if (kubectl := shutil.which("kubectl")) is None:
+        pytest.skip("kubectl is not installed, which renders the overlays")
+    create(checkout, "page-reader")
+    rendered = run(checkout, kubectl, "kustomize", f"k8s/overlays/{overlay}")
+    cluster = Cluster([found for found in yaml.safe_load_all(rendered) if found])
+    assert "page-reader" in {workload.name for workload in cluster.workloads}
+    assert [fault for rule in RULES for fault in rule(cluster)] == []
 
 
 def test_stray_room_fails_the_linters(checkout: Path) -> None:

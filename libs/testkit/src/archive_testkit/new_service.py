@@ -1,7 +1,8 @@
 """Write the rooms of a new service: ``python -m archive_testkit.new_service NAME [ROOT]``.
 
-What comes out installs, starts, and passes the linters. It says nothing yet: its messages are added to the contracts,
-its streams to the map, and a subscription to its ``app``. No other service changes.
+What comes out installs, starts, and passes the linters, and compose and Kubernetes know it. It says nothing yet: its
+messages are added to the contracts, its streams to the map, and a subscription to its ``app``. No other service
+changes.
 """
 
 import re
@@ -16,6 +17,11 @@ LAST = re.compile(r'^    "archive_tool_runner(?P<room>\.\w+)?",\n', re.MULTILINE
 """The lists of the linters, and of coverage, name every service; a new one stands below this one."""
 OWN_IMPORTS = re.compile(r"(^from archive_\S+ import .*\n)+", re.MULTILINE)
 LAYER = " | archive_cli"
+MODEL = "agent"
+"""The service whose place in compose and Kubernetes a new one's is made after: it needs nothing but the two servers."""
+NETWORKS = "\nnetworks:\n"
+LAST_BASE = "  - engine-embed\n"
+LAST_IMAGE = "  - name: archive/cli\n"
 
 
 class CannotCreate(Exception):
@@ -37,7 +43,7 @@ def create(root: Path, name: str) -> list[Path]:
     words = {"name": name, "package": f"archive_{snake}", "prefix": f"{snake.upper()}_"}
     written = list(_write(files("archive_testkit") / "service_template", home, words))
     _enter(root / "pyproject.toml", words["package"])
-    return [*written, root / "pyproject.toml"]
+    return [*written, root / "pyproject.toml", *_deploy(root, name)]
 
 
 def _write(source: Traversable, target: Path, words: dict[str, str]) -> list[Path]:
@@ -64,6 +70,36 @@ def _enter(pyproject: Path, package: str) -> None:
     pyproject.write_text(text.replace(LAYER, f" | {package}{LAYER}", 1))
 
 
+def _deploy(root: Path, name: str) -> list[Path]:
+    """Write the service into compose, and its base and its image into the kustomizations."""
+    compose, base = root / "compose" / "compose.yaml", root / "k8s" / "base"
+    text = compose.read_text()
+    stanza = re.search(rf"^  {MODEL}:\n(?:    .*\n)+", text, re.MULTILINE)
+    if stanza is None:
+        raise CannotCreate(f"{compose} has no service {MODEL}; write the stanza of {name} by hand")
+    compose.write_text(text.replace(NETWORKS, _renamed(stanza[0], name) + NETWORKS, 1))
+    folder = base / name
+    folder.mkdir()
+    for source in sorted((base / MODEL).iterdir()):
+        (folder / _renamed(source.name, name)).write_text(_renamed(source.read_text(), name))
+    _insert(base / "kustomization.yaml", f"  - {name}\n", before=LAST_BASE)
+    overlays = sorted((root / "k8s" / "overlays").glob("*/kustomization.yaml"))
+    for overlay in overlays:
+        image = re.search(rf"^  - name: archive/{MODEL}\n(?:    .*\n)+", overlay.read_text(), re.MULTILINE)
+        if image:
+            _insert(overlay, _renamed(image[0], name), before=LAST_IMAGE)
+    return [compose, *sorted(folder.iterdir()), base / "kustomization.yaml", *overlays]
+
+
+def _renamed(text: str, name: str) -> str:
+    upper = name.upper().replace("-", "_")
+    return re.sub(rf"\b{MODEL}\b", name, text).replace(f"{MODEL.upper()}_", f"{upper}_")
+
+
+def _insert(path: Path, lines: str, *, before: str) -> None:
+    path.write_text(path.read_text().replace(before, lines + before, 1))
+
+
 def main(arguments: list[str]) -> int:
     """Write the service and say what is next. Returns the exit code."""
     if not arguments:
@@ -78,7 +114,7 @@ def main(arguments: list[str]) -> int:
     sys.stdout.writelines(f"{path}\n" for path in written)
     sys.stdout.write(
         "next: add its messages to contracts, its streams and its name to streams.py, a subscription to app.py, "
-        "then make schemas\n"
+        "how much keeps one replica busy to deploy/scaling.py, then make schemas\n"
     )
     return 0
 
