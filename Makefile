@@ -127,7 +127,7 @@ bench-search: dev $(ARCHIVE_HOME)/models/.built ## Measure search over HTTP on 2
 bench-idle: dev $(ARCHIVE_HOME)/models/.built ## Measure the memory of the idle system, as processes and all in one
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/bench/bench_idle.py $(ARGS)
 
-bench-console: dev $(ARCHIVE_HOME)/models/.built ## Measure the page: its weight, a list of 10,000 jobs, 100 open pages
+bench-console: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium ## Measure the page: weight, lists of 10,000, 100 open pages
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/bench/bench_console.py $(ARGS)
 
 ##@ Other

@@ -12,6 +12,19 @@ from archive_testkit.documents import FACTS, pdf
 from archive_testkit.system import ArchiveSystem
 
 WAIT_MS = 60_000
+PAGES = (
+    "/",
+    "/documents",
+    "/system",
+    "/system/streams",
+    "/system/streams/engine.events",
+    "/system/jobs",
+    "/system/dead",
+    "/system/engines",
+    "/system/actions",
+    "/login",
+    "/nothing",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +64,12 @@ def library(system: ArchiveSystem, tmp_path_factory: pytest.TempPathFactory) -> 
     path.write_bytes(pdf(FACTS))
     system.command("ingest", str(path))
     return path.name
+
+
+@pytest.fixture(params=PAGES)
+def path(request: pytest.FixtureRequest) -> str:
+    """Each page that needs nothing to be there."""
+    return str(request.param)
 
 
 @pytest.fixture

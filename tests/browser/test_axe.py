@@ -10,21 +10,6 @@ from archive_testkit.documents import FACTS
 from archive_testkit.system import ArchiveSystem
 
 WAIT_MS = 60_000
-PAGES = (
-    *(
-        "/",
-        "/documents",
-        "/system",
-        "/system/streams",
-        "/system/jobs",
-        "/system/dead",
-        "/system/engines",
-        "/system/actions",
-    ),
-    *("/system/streams/engine.events", "/login", "/nothing"),
-)
-
-
 DEEP = ("answer", "source", "letter", "message", "job")
 
 
@@ -60,7 +45,6 @@ def test_deep_page_has_no_serious_finding(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", PAGES)
 def test_page_has_no_serious_finding(
     chromium: Any, system: ArchiveSystem, library: str, path: str, scheme: str
 ) -> None:

@@ -1,16 +1,25 @@
 """What people do on the page, in a real Chromium."""
 
+import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from archive_bus import BusOptions, connect
+from archive_contracts.agents import Source, Step
+from archive_contracts.base import Message, Problem
+from archive_contracts.conversations import ConversationSaved, RecordAnswer, RecordQuestion
+from archive_contracts.streams import CONVERSATION_COMMANDS
 from archive_testkit.documents import FACTS, pdf
 from archive_testkit.system import ArchiveSystem
 
 FACT = FACTS[0]
 HOSTILE = '"><img src=x onerror=document.title="owned">.txt'
+OWN = "window.owned=1"
+EVIL = f"<img src=x onerror={OWN}><script>{OWN}</script><svg onload={OWN}>"
 
 
 def ask(page: Any, question: str, mode: str) -> None:
@@ -144,28 +153,108 @@ def test_hostile_names_and_words_do_nothing(page: Any, tmp_path: Path) -> None:
     assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
 
 
-def test_keyboard_reaches_everything(page: Any) -> None:
+def test_hostile_answer_does_nothing(page: Any, system: ArchiveSystem) -> None:
+    words = f"{EVIL} [x](javascript:{OWN}) ![y](https://evil.example/z.png) [Source 1]"
+    source = Source(number=1, type="library", text=EVIL, sentence=EVIL, filename=EVIL, document_id="../x", cited=True)
+    step = Step(step_number=1, thought=EVIL, action=EVIL, action_input=EVIL, observation=EVIL)
+    asked = RecordQuestion(conversation_id="evil", turn_id="evil", mode="agent", text=EVIL, asked_at=1.0)
+    problem = Problem(code="c", message=EVIL, next_step=EVIL)
+    said = RecordAnswer(
+        conversation_id="evil",
+        turn_id="evil",
+        status="failed",
+        text=words,
+        engine=EVIL,
+        sources=(source,),
+        steps=(step,),
+        error=problem,
+        ended_at=2.0,
+    )
+    kept(system, asked, said)
+    page.goto("/chat/evil")
+    page.locator(".steps summary").click()
+    for link in page.locator(".answer a").all():
+        assert not str(link.get_attribute("href")).startswith(("javascript:", "data:"))
+    page.get_by_text("owned").first.wait_for()
+    assert page.evaluate("document.querySelectorAll('main img, main script, main svg').length") == 0
+    assert page.evaluate("window.owned") is None
+
+
+def kept(system: ArchiveSystem, *changes: Message) -> None:
+    """Have changes to conversations made durable."""
+
+    async def send() -> None:
+        urls = system.run_info["bus_url"], system.run_info["state_url"]
+        async with connect(*urls, BusOptions(service="console", grace_s=0.5)) as bus:
+            for change in changes:
+                await bus.request(change, ConversationSaved, to=CONVERSATION_COMMANDS, timeout=60.0)
+
+    # Playwright keeps a loop of its own in this thread.
+    with ThreadPoolExecutor(1) as other:
+        other.submit(lambda: asyncio.run(send())).result()
+
+
+def test_question_is_edited_and_kept_to_its_document(page: Any, library: str, tmp_path: Path) -> None:
+    page.goto("/documents")
+    other = {"name": "quolls.txt", "mimeType": "text/plain", "buffer": b"The quoll of Ardmore sleeps 14 hours a day."}
+    page.locator("#file").set_input_files([other])
+    page.get_by_role("button", name="Add", exact=True).click()
+    ready(page, "quolls.txt")
+    page.goto("/")
+    page.locator(".options summary").click()
+    page.get_by_label("quolls.txt", exact=True).check()
+    page.get_by_text("only 1 document").wait_for()
+    page.keyboard.press("Escape")
+    ask(page, FACT.question, "Ask documents")
+    ended(page).wait_for()
+    assert page.locator(".answer", has_text=library).count() == 0
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_text("Editing your question.").wait_for()
+    ask(page, "How long does the quoll sleep?", "Ask documents")
+    page.locator(".question", has_text="How long").wait_for()
+    ended(page).wait_for()
+    assert (page.locator(".turn").count(), page.get_by_text("only 1 document").count()) == (1, 2)
+    page.locator(".sources a", has_text="quolls.txt").first.click()
+    page.locator("mark", has_text="14 hours").wait_for()
+    page.get_by_role("link", name="Back to the answer").click()
+    page.locator(".question", has_text="How long").wait_for()
+
+
+def tabbed(page: Any, target: Any) -> None:
+    """Walk by the tabulator alone until this is in focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if target.evaluate("element => element === document.activeElement"):
+            return
+    raise AssertionError(f"the tabulator does not reach {target}")
+
+
+def test_keyboard_alone_asks_and_opens_a_source(page: Any, library: str) -> None:
     page.goto("/documents")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.goto("/")
     assert page.evaluate("document.activeElement.id") == "text"
+    options = page.locator(".options summary")
+    tabbed(page, options)
+    page.keyboard.press("Enter")
+    tabbed(page, page.get_by_label(library, exact=True))
+    page.keyboard.press("Space")
+    page.keyboard.press("Escape")
+    assert options.evaluate("element => element === document.activeElement")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.type(FACT.question)
+    page.keyboard.press("Enter")
+    ended(page).wait_for()
+    source = page.locator(".sources a").first
+    page.locator("#thread").evaluate("element => { element.tabIndex = -1; element.focus(); }")
+    tabbed(page, source)
+    page.keyboard.press("Enter")
+    page.locator(".paper image").wait_for()
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/documents",
-        "/system",
-        "/system/streams",
-        "/system/jobs",
-        "/system/dead",
-        "/system/engines",
-        "/system/actions",
-    ],
-)
 def test_nothing_scrolls_sideways(page: Any, library: str, width: int, path: str) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     page.goto(path)

@@ -83,7 +83,11 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     document.getElementById("text")?.focus();
   } else if (event.key === "Escape") {
-    document.querySelectorAll(".menu[open]").forEach((menu) => { menu.open = false; });
+    // Who was inside goes on from where it opened.
+    document.querySelectorAll(".menu[open]").forEach((menu) => {
+      if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+      menu.open = false;
+    });
   }
 });
 
