@@ -67,22 +67,32 @@ class Share(Gate):
 
     async def enter(self) -> None:
         """Wait for a place and take it."""
+        if not self.try_enter():
+            self._wants += 1
+            try:
+                await self._gate.until(self.try_enter)
+            finally:
+                self._wants -= 1
+                self._gate.wake()
+
+    def try_enter(self) -> bool:
+        """Take a place if there is one and it is this lane's turn."""
         if not self.contends:
             self.spent = max(self.spent, self._fair.now)
         self._found = True
         self._reading_until = 0.0
-        self._wants += 1
-        try:
-            await self._gate.until(lambda: self.room)
-            self._gate.take()
-            self._fair.now = self.spent
-            self.spent += self._cost
-        finally:
-            self._wants -= 1
-            self._gate.wake()
+        if not self.room:
+            return False
+        self._gate.take()
+        self._fair.now = self.spent
+        self.spent += self._cost
+        self._gate.wake()
+        return True
 
     async def admit(self) -> bool:
         """Enter. False: the places are taken, by other lanes perhaps, and may be for long."""
+        if self.try_enter():
+            return True
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self.enter()

@@ -49,8 +49,12 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 @contextmanager
 def log_context(**fields: str) -> Generator[None]:
     """Add fields (`correlation`, `message_id`, `tenant`) to every line logged inside, in this task and its children."""
-    with structlog.contextvars.bound_contextvars(**fields):
+    # structlog's own bound_contextvars copies and searches the whole context, for each message that is handled.
+    before = structlog.contextvars.bind_contextvars(**fields)
+    try:
         yield
+    finally:
+        structlog.contextvars.reset_contextvars(**before)
 
 
 def configure_logs(settings: EdgeSettings, redactor: Redactor, *, stream: TextIO | None = None) -> None:

@@ -37,6 +37,7 @@ _PATHS: Final[Mapping[Kind, str]] = {
     "completion": "completions",
     "rerank": "rerank",
 }
+_EMBEDDINGS: Final = "embeddings"
 _STALE_S: Final = 0.5
 _PROBE_S: Final = 5.0
 
@@ -80,9 +81,12 @@ class OpenAIBackend:
         notice a closed connection until they write to it.
         """
         self._root, self._api = _addresses(base_url)
+        # Joining and checking an address takes longer than a look into a table, and each request needs one.
+        self._urls = {path: self._api / path for path in (*_PATHS.values(), _EMBEDDINGS)}
         self._session = session
         self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeouts = timeouts or Timeouts()
+        self._connect_only = ClientTimeout(total=None, sock_connect=self._timeouts.connect_s)
         self._stream_upstream = stream_upstream
 
     def call(
@@ -112,7 +116,7 @@ class OpenAIBackend:
         Raises:
             UpstreamError: every kind of it.
         """
-        async with self._reply("embeddings", body, shape="opaque", headers=headers) as reply:
+        async with self._reply(_EMBEDDINGS, body, shape="opaque", headers=headers) as reply:
             return (await anext(reply)).data
 
     async def models(self) -> tuple[str, ...]:
@@ -165,7 +169,7 @@ class OpenAIBackend:
         sent = {"content-type": "application/json", **(headers or {}), **self._headers}
 
         async def connect() -> ClientResponse:
-            return await self._post(self._api / path, data, sent)
+            return await self._post(self._urls[path], data, sent)
 
         return UpstreamReply(connect, shape=shape, timeouts=self._timeouts)
 
@@ -187,12 +191,11 @@ class OpenAIBackend:
     async def _request(
         self, method: str, url: URL, data: bytes | None, headers: Mapping[str, str], limit_s: float
     ) -> ClientResponse:
-        connect_only = ClientTimeout(total=None, sock_connect=self._timeouts.connect_s)
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
                 return await self._session.request(
-                    method, url, data=data, headers=headers, timeout=connect_only, allow_redirects=False
+                    method, url, data=data, headers=headers, timeout=self._connect_only, allow_redirects=False
                 )
         except (ClientError, OSError) as error:  # TimeoutError among them
             where = f"{url.host}:{url.port}"

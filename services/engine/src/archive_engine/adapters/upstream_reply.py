@@ -216,6 +216,8 @@ class UpstreamReply:
 
         Comments count as life: a server that sends them while a long prompt is read has not stalled.
         """
+        if response.content.at_eof():
+            return b""
         limit_s = self._timeouts.idle_s if started else self._timeouts.first_token_s
         try:
             async with asyncio.timeout(limit_s):

@@ -9,6 +9,7 @@ from archive_contracts.chat import Usage
 
 CHARS_A_TOKEN = 4
 """What prose takes; for a prompt whose engine did not live to count it."""
+_NONE = Usage()
 
 
 class Answer:
@@ -19,7 +20,7 @@ class Answer:
         self._parts = 0
         self._counted = False
         self.finish_reason = "stop"
-        self.usage = Usage()
+        self.usage = _NONE
         self.model = ""
 
     @property
