@@ -76,7 +76,7 @@ class Bus(Asking, Listening):
         self._follower = Follower(transport, self._payloads)
         self._answers = Answers(transport, self._payloads)
         self._callers = Callers(transport)
-        self._cancels = Cancels(transport)
+        self._cancels = Cancels(transport, self._follower.receive)
         self._consumers: list[Consumer | Partitions] = []
         self._working = Working(
             bus=self, options=options, tracer=self._tracer, answers=self._answers, payloads=self._payloads
@@ -97,7 +97,7 @@ class Bus(Asking, Listening):
             self._tasks.create_task(self._trimmer.run()),
         ]
         if self.service in CONTROL.followers:
-            self._background.append(self._tasks.create_task(self._cancels.obey(self.follow(CONTROL))))
+            self._background.append(self._tasks.create_task(self._cancels.obey()))
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -37,7 +37,7 @@ class Follower:
         """Return the journal of an entity, after an entry's id."""
         key = stream.physical(entity)
         entries = await self._transport.read(key, server=stream.server, after=after, count=WHOLE_JOURNAL)
-        return [received for entry in entries if (received := await self._receive(entry))]
+        return [received for entry in entries if (received := await self.receive(entry))]
 
     async def from_id(self, key: str, server: Server, after: str) -> AsyncIterator[Received[Message] | None]:
         """Yield messages after an entry's id; None about once a second when none come. Outlives outages."""
@@ -47,7 +47,7 @@ class Follower:
                     if not batch:
                         yield None
                     for entry in batch:
-                        received = await self._receive(entry)
+                        received = await self.receive(entry)
                         after = entry.id
                         if received:
                             yield received
@@ -55,7 +55,8 @@ class Follower:
                 yield None
                 await asyncio.sleep(PAUSE_S)
 
-    async def _receive(self, entry: Entry) -> Received[Message] | None:
+    async def receive(self, entry: Entry) -> Received[Message] | None:
+        """Return an entry with its message, None when it cannot be read."""
         try:
             envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
             message = await self._payloads.message(envelope)

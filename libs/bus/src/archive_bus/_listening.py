@@ -71,7 +71,7 @@ class Listening(Publishing):
     def cancellable(self, *targets: str) -> AbstractContextManager[anyio.CancelScope]:
         """Run a block that ends when one of the targets is cancelled; see ``scope.cancelled_caught``.
 
-        Check ``cancelled`` first: the request may be older than the block.
+        Check ``cancelled`` inside the block: the request may be older, or come while it is looked for.
         """
         return self._cancels.scope(*targets)
 
