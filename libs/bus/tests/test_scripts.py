@@ -1,6 +1,7 @@
 """Each script, by itself, on each server."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -70,9 +71,20 @@ async def test_backlog_counts_lag_and_pending(client: Any) -> None:
     (row,) = await run(client, "backlog", [STREAM], "-")
     assert row[:4] == [b"g", 1, 2, one.encode()]
     assert 0 <= row[4] < 60_000
-    assert row[5:] == [1, 0]
+    assert row[5:7] == [1, 0]
     await client.xgroup_create(STREAM, "new", id="0")
-    assert (await run(client, "backlog", [STREAM], "-"))[1] == [b"new", 3, 0, one.encode(), -1, 0, 0]
+    assert (await run(client, "backlog", [STREAM], "-"))[1] == [b"new", 3, 0, one.encode(), -1, 0, 0, 0]
+
+
+async def test_backlog_counts_who_asks(client: Any) -> None:
+    await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
+    until, awake = time.monotonic() + 60, 0
+    while awake != 2:
+        assert time.monotonic() < until
+        for consumer in ("one", "other"):
+            await client.xadd(STREAM, {"n": 1})
+            await client.xreadgroup("g", consumer, {STREAM: ">"})
+        ((*_, awake),) = await run(client, "backlog", [STREAM], "-")
 
 
 async def test_replay_moves_once(client: Any) -> None:

@@ -11,7 +11,7 @@ from archive_bus import GroupReport, ServerSurvey, StreamReport, UserSurvey
 from archive_cli.__main__ import main
 from archive_cli.doctor import machine, servers, streams
 from archive_cli.doctor.finding import Finding, Level, ok, warning, worst
-from archive_contracts.streams import CHAT_REQUESTS
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
 from archive_testkit.servers import RedisServer, free_port
 
 if TYPE_CHECKING:
@@ -100,6 +100,15 @@ def test_user_fault_is_named(user: UserSurvey, level: Level) -> None:
 def test_stream_fault_is_named(change: dict[str, Any], check: str, level: Level) -> None:
     (finding,) = bad(streams.judge_streams([report(**change)], []))
     assert (finding.check, finding.level) == (check, level)
+
+
+@pytest.mark.parametrize("awake", [0, 1, 2])
+def test_two_owners_are_named(awake: int) -> None:
+    group = replace(QUIET, name="memory", consumers=3, awake=awake)
+    told = StreamReport(CHAT_EVENTS.physical(), "chat.events", "0", length=1, oldest_s=None, groups=(group,))
+    found = bad(streams.judge_streams([told], []))
+    assert [(finding.check, finding.level) for finding in found] == [("owners", Level.FAILURE)] * (awake > 1)
+    assert all("replicas=1" in finding.next_step for finding in found)
 
 
 def test_missing_group_is_named() -> None:

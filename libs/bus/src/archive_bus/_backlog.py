@@ -13,7 +13,8 @@ class Backlog:
 
     ``lag`` is what no consumer has read, None when the server cannot tell; ``pending`` what was read and is not
     settled; ``oldest_ms`` when the oldest of both was published, by the server's clock, 0 when there is none;
-    ``silent_s`` how long ago a consumer of the group asked for more, None when there never was one.
+    ``silent_s`` how long ago a consumer of the group asked for more, None when there never was one; ``awake`` how many
+    of its ``consumers`` asked within the last seconds. Redis 7.0 notes only that a consumer was given something.
     """
 
     group: str
@@ -23,11 +24,12 @@ class Backlog:
     silent_s: float | None
     consumers: int
     dead: int
+    awake: int = 0
 
 
 def backlog_of(row: Any) -> Backlog:
     """Return a row of the backlog script."""
-    name, lag, pending, oldest, silent, consumers, dead = row
+    name, lag, pending, oldest, silent, consumers, dead, awake = row
     return Backlog(
         group=name.decode(),
         lag=None if lag < 0 else lag,
@@ -36,6 +38,7 @@ def backlog_of(row: Any) -> Backlog:
         silent_s=None if silent < 0 else silent / 1000,
         consumers=consumers,
         dead=dead,
+        awake=awake,
     )
 
 

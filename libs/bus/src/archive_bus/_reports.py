@@ -30,8 +30,9 @@ class GroupReport:
     """One consumer group of a stream.
 
     ``lag`` is None when the server cannot tell; ``oldest_s`` the age of the oldest message it has not settled, read or
-    unread; ``seen_s`` how long ago one of its consumers last spoke, None when there never was one. It is ``stale`` when
-    messages have waited for long and nobody asks for them: they fill the server until somebody does or drops the group.
+    unread; ``seen_s`` how long ago one of its consumers last spoke, None when there never was one; ``awake`` how many
+    of them spoke within the last seconds. It is ``stale`` when messages have waited for long and nobody asks for them:
+    they fill the server until somebody does or drops the group.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GroupReport:
     dead: int
     oldest_s: float | None
     seen_s: float | None
+    awake: int = 0
 
     @property
     def stale(self) -> bool:
@@ -109,6 +111,7 @@ def group_report(backlog: Backlog) -> GroupReport:
         dead=backlog.dead,
         oldest_s=max(0.0, time.time() - backlog.oldest_ms / 1000) if backlog.oldest_ms else None,
         seen_s=backlog.silent_s,
+        awake=backlog.awake,
     )
 
 

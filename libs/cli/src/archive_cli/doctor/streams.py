@@ -9,6 +9,8 @@ from archive_contracts.streams import at
 
 BEHIND, BEHIND_S = 1000, 300.0
 SILENT_S = 120.0
+ALONE = frozenset({"memory"})
+"""Services that keep what they are told in a volume of their own: one process owns all of a group's messages."""
 Found = tuple[StreamReport, GroupReport]
 
 
@@ -33,8 +35,26 @@ def judge_streams(reports: Sequence[StreamReport], expected: Collection[tuple[st
                 f"{report.key} {group.name}: the map names no such group, and it holds back what it has not handled",
                 f"`archive groups drop {report.stream} {group.name}`",
             )
+    yield from _owners(found)
     yield from _lag([(report, group) for report, group in found if _served(report, group)])
     yield from _dead([group for _, group in found])
+
+
+def _owners(found: Sequence[Found]) -> Iterator[Finding]:
+    """Two processes on one volume stop each other; on volumes of their own each gets a part, and nothing says so."""
+    for service in sorted(ALONE):
+        at_once = {report.key: group.awake for report, group in found if group.name == service}
+        most = max(at_once.values(), default=0)
+        if most > 1:
+            keys = ", ".join(key for key, awake in at_once.items() if awake == most)
+            yield failure(
+                "owners",
+                f"{most} processes own {service}'s partition (they read {keys}): each knows only what it was given",
+                f"end all but the one whose volume is to stay (`kubectl scale statefulset {service} --replicas=1`) and "
+                "upload again what the others took; if one has just died, look again in a few seconds",
+            )
+        elif most:
+            yield ok("owners", f"one process owns {service}'s partition")
 
 
 def _served(report: StreamReport, group: GroupReport) -> bool:
