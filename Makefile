@@ -94,12 +94,17 @@ screenshots: $(VENV)/.installed-browser $(ARCHIVE_HOME)/models/.built chromium #
 	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python tests/browser/screenshots.py .bench/screenshots
 
 ##@ Prove
-.PHONY: chaos guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway bench-cancel bench-console
+.PHONY: chaos chaos-gateway guarantees bench-scale bench-bus bench-backlog bench-search bench-idle bench-gateway bench-cancel bench-console
 MINUTES ?= 10
 SERVER ?= valkey
 chaos: dev ## Kill, freeze and cut everything the bus stands on (MINUTES=10 SEED=n SERVER=redis) and check what it promised
 	@$(BIN)/python -m archive_testkit.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --server $(SERVER) \
 		--out .bench/chaos.jsonl $(ARGS)
+
+ANSWERS ?= 300
+chaos-gateway: dev $(ARCHIVE_HOME)/models/.built ## Kill all that answers pass through while they stream (ANSWERS=300)
+	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m archive_testkit.answers --answers $(ANSWERS) --bundled \
+		--out .bench/answers.jsonl $(ARGS)
 
 guarantees: dev ## Run the tests that prove the bus's guarantees and write their table into its README
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m guarantee --record-guarantees .bench/guarantees.json \

@@ -1,0 +1,145 @@
+"""One run: start a system, ask and strike, judge."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from aiohttp import ClientError, ClientSession, TCPConnector
+
+from archive_testkit.answers.client import Client, Wish
+from archive_testkit.answers.paced_engine import MODEL, words
+from archive_testkit.answers.strikes import Engines, Strikes
+from archive_testkit.answers.told import Log, Told, broken
+from archive_testkit.system import ArchiveSystem
+
+ENGINES = 3
+SERVED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """``answers`` of ``words`` pieces, ``at_once`` of them, a strike ``every_s`` while they run.
+
+    ``bundled`` adds three workers of the bundled model, which is then asked every fifth time.
+    """
+
+    folder: Path
+    answers: int = 50
+    words: int = 120
+    at_once: int = 10
+    every_s: float = 1.5
+    bundled: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """How the system is started."""
+        engines = ("engine=3",) if self.bundled else ()
+        return ("--scale", "gateway=2", "router=2", *engines, *(() if self.bundled else ("--no-model",)))
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """What became of the answers, what was struck (seconds since the first question), what was wrong."""
+
+    told: Sequence[Told]
+    struck: Sequence[tuple[float, str]]
+    wrong: Mapping[int, Sequence[str]]
+    logs_gone: int = 0
+    took_s: float = 0.0
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Counts, for a table."""
+        ends = Counter(each.end or "silent" for each in self.told)
+        return {
+            "answers": len(self.told),
+            "complete": ends["done"],
+            "in_band_errors": ends["error"],
+            "refused": ends["refused"],
+            "silent": ends["silent"],
+            "wrong": len(self.wrong),
+            "resumed": sum(bool(each.resumed) for each in self.told),
+            "resumptions": sum(each.resumed for each in self.told),
+            "asked_again": sum(each.again for each in self.told),
+            "logs_gone": self.logs_gone,
+            "strikes": len(self.struck),
+            "took_s": round(self.took_s, 1),
+        }
+
+
+async def run(plan: Plan) -> Verdict:
+    """Run it. The system's folder is left where it is."""
+    engines = Engines(ENGINES)
+    home = plan.folder / "home"
+    home.mkdir(parents=True)
+    home.chmod(0o700)
+    (home / "engines.yaml").write_text(engines.listing(MODEL))
+    system = ArchiveSystem(home, options=plan.options)
+    for index in range(ENGINES):
+        await engines.start(index)
+    try:
+        await asyncio.to_thread(system.start)
+        strikes = Strikes(system, engines, every_s=plan.every_s)
+        async with ClientSession(connector=TCPConnector(limit=0, force_close=True)) as session:
+            await _served(session, system.url)
+            return await _judged(plan, Client(session, system.url), strikes, system)
+    finally:
+        await asyncio.to_thread(system.stop)
+        await engines.stop()
+
+
+async def _judged(plan: Plan, client: Client, strikes: Strikes, system: ArchiveSystem) -> Verdict:
+    began = time.monotonic()
+    told, logs = await _asked(plan, client, strikes)
+    took_s = time.monotonic() - began
+    await strikes.wait_ready([str(each["name"]) for each in system.run_info["processes"]])
+    wrong: dict[int, list[str]] = {}
+    gone = 0
+    for each in told:
+        log = logs[each.number]
+        gone += bool(each.stream) and log is None
+        paced = not (plan.bundled and each.number % 5 == 0)
+        if found := broken(each, log, words(each.wanted) if paced else None):
+            wrong[each.number] = found
+            (plan.folder / f"answer-{each.number}.json").write_text(json.dumps([asdict(each), log], indent=1))
+    struck = [(at - began, name) for at, name in strikes.done]
+    return Verdict(told=told, struck=struck, wrong=wrong, logs_gone=gone, took_s=took_s)
+
+
+async def _asked(plan: Plan, client: Client, strikes: Strikes) -> tuple[list[Told], dict[int, Log]]:
+    places = asyncio.Semaphore(plan.at_once)
+    logs: dict[int, Log] = {}
+
+    async def one(number: int) -> Told:
+        model = "auto" if plan.bundled and number % 5 == 0 else MODEL
+        wish = Wish(number=number, words=plan.words, model=model, stays=number % 2 == 0, goes_on=number % 4 < 2)
+        async with places:
+            asked = time.monotonic()
+            told = await client.ask(wish)
+            told.asked_at, told.ended_at = asked, time.monotonic()
+            # Now, for the next strike may take the log with it.
+            logs[number] = await client.log(told.stream) if told.stream else None
+            return told
+
+    async with asyncio.TaskGroup() as tasks:
+        striking = tasks.create_task(strikes.run(plan.answers * 10))
+        told = await asyncio.gather(*(one(number) for number in range(plan.answers)))
+        striking.cancel()
+    return told, logs
+
+
+async def _served(session: ClientSession, url: str) -> None:
+    """Wait until every engine has a healthy worker. Raises TimeoutError."""
+    async with asyncio.timeout(SERVED_S):
+        while True:
+            with suppress(ClientError):
+                async with session.get(f"{url}/v1/engines") as reply:
+                    listed = (await reply.json()).get("engines", [])
+                    if sum(each["pool"] == MODEL and each["healthy"] for each in listed) == ENGINES:
+                        return
+            await asyncio.sleep(0.2)
