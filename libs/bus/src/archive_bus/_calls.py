@@ -79,6 +79,11 @@ class Calls:
     def __init__(self) -> None:
         self._open: dict[str, Call] = {}
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody waits for a reply."""
+        return bool(self._open)
+
     def add(self, call: Call) -> None:
         """Route replies for the call to it."""
         self._open[call.id] = call

@@ -71,7 +71,9 @@ class ReplyReader:
         async for batch in self._transport.tail(key, server=Server.STATE, after=after):
             yield batch
             read += len(batch)
-            if read >= RENEW_AFTER or time.monotonic() - renewed > RENEW_S:
+            # A server that came back empty between two reads does not say so: the stream is gone, and stays silent.
+            unsure = not batch and self._calls.waiting
+            if unsure or read >= RENEW_AFTER or time.monotonic() - renewed > RENEW_S:
                 return
 
     async def _deliver(self, entry: Entry) -> None:
