@@ -44,6 +44,7 @@ class Problem(Model):
     status: Annotated[int, Field(description="The HTTP status that says the same.", ge=400, le=599)] = 500
     param: Annotated[str | None, Field(description="The request field at fault.")] = None
     retry_after_s: Annotated[float | None, Field(ge=0)] = None
+    engine: Annotated[str, Field(description="The engine that failed, for people; empty when none was asked.")] = ""
     spent: Annotated[Spent | None, Field(description="Tokens of the part that was delivered before it failed.")] = None
 
 

@@ -83,6 +83,8 @@ class Embedded(Message):
     counts: Annotated[tuple[int, ...], Field(description="Vectors of each text; 1 unless windowed.")]
     tokens: int = 0
     engine: str = ""
+    upstream_ms: Annotated[float, Field(description="Time spent in the engine.", ge=0)] = 0.0
+    headers: Annotated[tuple[tuple[str, str], ...], Field(description="The engine's own, for the caller.")] = ()
 
 
 class ModelCard(Model):

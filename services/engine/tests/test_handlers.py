@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archive_bus import Bus, BusOptions, Delivery, RequestFailed, connect
+from archive_bus import Bus, BusOptions, Delivery, Origin, RequestFailed, connect
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import (
     Embedded,
@@ -276,3 +276,29 @@ async def test_embeddings_of_a_server_are_normal_vectors(
     vectors = np.frombuffer(base64.b64decode(reply.vectors), dtype="<f4").reshape(-1, reply.dim)
     assert vectors.tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert (reply.counts, reply.tokens) == ((1, 1), 4)
+
+
+@pytest.mark.parametrize(("status", "asked"), [(400, 1), (429, 1), (500, 3)])
+async def test_refused_embedding_is_told_as_it_is(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path, status: int, asked: int
+) -> None:
+    engine.refuses(status, retry_after_s=7)
+    async with worker(redis_url, engine, tmp_path):
+        with pytest.raises(RequestFailed) as caught:
+            await caller.request(EmbedRequested(texts=("a",)), Embedded, to=ENGINE_JOBS, partition="small", timeout=60)
+    problem = caught.value.problem()
+    assert (problem.status, problem.engine, problem.retry_after_s) == (status, "fake", 7.0)
+    assert sum(path == "/v1/embeddings" for path, _ in engine.received) == asked
+
+
+async def test_embedding_for_nobody_ends(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:
+    engine.stalls()
+    async with worker(redis_url, engine, tmp_path):
+        request, sent = EmbedRequested(texts=("a",)), Origin(causation="asked-by-client")
+        async with caller.open(request, to=ENGINE_JOBS, partition="small", origin=sent, timeout=60):
+            async with asyncio.timeout(30):
+                while not any(path == "/v1/embeddings" for path, _ in engine.received):
+                    await asyncio.sleep(0.01)
+            await caller.cancel("asked-by-client")
+            async with asyncio.timeout(30):
+                await engine.left.wait()

@@ -228,7 +228,7 @@ async def test_cut_assembly_hides_tokens(engine: FaultEngine, session: ClientSes
 
 async def test_embeddings_pass_verbatim(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.headers, engine.pieces = JSON, [b'{"data" : [1.50]}']
-    assert await backend.embeddings('{"input":"x"}') == '{"data" : [1.50]}'
+    assert (await backend.embeddings('{"input":"x"}'))[0] == '{"data" : [1.50]}'
     assert engine.received == [("/v1/embeddings", '{"input":"x"}')]
 
 

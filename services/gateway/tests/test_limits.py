@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from archive_bus import Delivery
+from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested, Usage
 from archive_contracts.keys import KeyLimits
 from archive_contracts.streams import CHAT_REQUESTS
@@ -73,8 +74,23 @@ async def test_requests_are_limited_and_told(closed: Any, engine: Any) -> None:
     assert first.headers["x-ratelimit-remaining-requests"] == "1"
     assert third.headers["x-ratelimit-remaining-requests"] == "0"
     assert 1 <= int(third.headers["retry-after"]) <= 30
+    assert third.headers.get_list("x-ratelimit-limit-requests") == ["2"]
     assert "requests_per_minute" in third.json()["error"]["message"]
     assert third.json()["error"]["type"] == "rate_limit_error"
+
+
+@pytest.mark.parametrize("status", [404, 429, 502])
+async def test_failure_tells_engine_and_limits(closed: Any, peer: Any, status: int) -> None:
+    async def fail(delivery: Delivery[ChatRequested]) -> None:
+        await delivery.fail(Problem(code="broken", message="It broke.", status=status, engine="small-1"))
+
+    key = await key_with(closed, requests_per_minute=5)
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: fail}):
+        reply = await ask(closed, key)
+    assert reply.status_code == status
+    assert reply.headers["x-archive-engine"] == "small-1"
+    assert reply.headers.get_list("x-ratelimit-remaining-requests") == ["4"]
+    assert {"x-request-id", "openai-processing-ms"} <= reply.headers.keys()
 
 
 async def test_tokens_are_settled_by_what_was_used(closed: Any, engine: Any) -> None:

@@ -60,6 +60,9 @@ async def test_unknown_model_is_not_found(client: openai.AsyncOpenAI) -> None:
     assert caught.value.code == "model_not_found"
 
 
+ANSWERED: dict[str, Any] = {"engine": "minilm", "upstream_ms": 3_600_000.0, "headers": (("x-model-version", "7"),)}
+
+
 @pytest.fixture
 async def embedder(peer: Any) -> Any:
     seen: list[EmbedRequested] = []
@@ -70,7 +73,7 @@ async def embedder(peer: Any) -> Any:
         raw = b"".join(struct.pack("<3f", index, 0.5, -1) for index in range(len(texts)))
         vectors = base64.b64encode(raw).decode()
         await delivery.reply(
-            Embedded(model="minilm", dim=3, vectors=vectors, counts=(1,) * len(texts), tokens=7, engine="minilm")
+            Embedded(model="minilm", dim=3, vectors=vectors, counts=(1,) * len(texts), tokens=7, **ANSWERED)
         )
 
     async with peer("router", EMBEDDING_REQUESTS, {EmbedRequested: embed}):
@@ -82,6 +85,14 @@ async def test_official_client_embeds(client: openai.AsyncOpenAI, embedder: Any)
     assert [item.embedding for item in found.data] == [[0.0, 0.5, -1.0], [1.0, 0.5, -1.0]]
     assert found.usage.prompt_tokens == 7
     assert embedder[0].dimensions == 3
+
+
+async def test_embeddings_say_who_answered(gateway: Any, embedder: Any) -> None:
+    reply = await gateway.http.post("/v1/embeddings", json={"model": "embed", "input": "a"})
+    assert reply.headers["x-archive-engine"] == "minilm"
+    assert reply.headers["x-archive-overhead-ms"] == "0.00"
+    assert reply.headers["x-model-version"] == "7"
+    assert {"x-request-id", "openai-processing-ms"} <= reply.headers.keys()
 
 
 async def test_floats_come_when_asked(gateway: Any, embedder: Any) -> None:

@@ -110,14 +110,16 @@ class OpenAIBackend:
         """Call `/completions`."""
         return self.call("completion", body, stream=stream, headers=headers)
 
-    async def embeddings(self, body: str | bytes, *, headers: Mapping[str, str] | None = None) -> str:
-        """Call `/embeddings` and return the answer's body as it came.
+    async def embeddings(
+        self, body: str | bytes, *, headers: Mapping[str, str] | None = None
+    ) -> tuple[str, Mapping[str, str]]:
+        """Call `/embeddings` and return the answer's body and headers as they came.
 
         Raises:
             UpstreamError: every kind of it.
         """
         async with self._reply(_EMBEDDINGS, body, shape="opaque", headers=headers) as reply:
-            return (await anext(reply)).data
+            return (await anext(reply)).data, reply.headers
 
     async def models(self) -> tuple[str, ...]:
         """List the ids of the models it serves.

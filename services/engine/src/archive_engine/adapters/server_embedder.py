@@ -1,11 +1,13 @@
 """Vectors of any server with ``/v1/embeddings``."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from archive_contracts.engine import EmbedRequested
 from archive_engine.adapters.openai_http import OpenAIBackend
 from archive_engine.domain.errors import UpstreamMalformed
+from archive_engine.domain.headers import kept
 from archive_engine.domain.ports import Vectors
 
 
@@ -25,7 +27,7 @@ class ServerEmbedder:
 
         model = self._model or request.model
         body: dict[str, Any] = {"model": model, "input": request.tokens or request.texts, "encoding_format": "float"}
-        reply = await self._backend.embeddings(json.dumps(body))
+        reply, headers = await self._backend.embeddings(json.dumps(body))
         try:
             decoded: dict[str, Any] = json.loads(reply)
             rows = sorted(decoded["data"], key=lambda row: row["index"])
@@ -36,4 +38,5 @@ class ServerEmbedder:
             raise UpstreamMalformed(
                 "The engine's answer holds no embeddings.", next_step="Check that it serves /v1/embeddings."
             ) from error
-        return packed(model, matrix, [1] * len(rows), tokens, request.dimensions)
+        vectors = packed(model, matrix, [1] * len(rows), tokens, request.dimensions)
+        return replace(vectors, headers=kept(headers.items()))

@@ -113,8 +113,17 @@ def _passed(job: GenerateRequested, scene: Scene) -> GenerateRequested | None:
     return job.model_copy(update=update)
 
 
+def is_final(error: UpstreamError) -> bool:
+    """Whether the same engine would say the same to the same request now."""
+    return _is_clients_fault(error) or _asks_for_patience(error)
+
+
 def problem_of(error: UpstreamError, engine: str) -> Problem:
     """Return a failed call as it is told to the caller; an engine's own words are kept."""
+    return _told(error, engine).model_copy(update={"engine": engine})
+
+
+def _told(error: UpstreamError, engine: str) -> Problem:
     if isinstance(error, EngineResting):
         return Problem(
             code=error.code,

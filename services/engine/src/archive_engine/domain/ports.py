@@ -80,13 +80,14 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Embeddings of some texts: little-endian float32, shape (sum of counts, dim)."""
+    """Embeddings of some texts: little-endian float32, shape (sum of counts, dim). ``headers`` are the engine's own."""
 
     model: str
     dim: int
     data: bytes
     counts: tuple[int, ...]
     tokens: int
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Embedder(Protocol):

@@ -151,17 +151,12 @@ class LimitReached(GatewayError):
     code = "rate_limit_exceeded"
     status = 429
 
-    def __init__(self, rule: str, *, limit: int, wait_s: float, headers: Headers) -> None:
+    def __init__(self, rule: str, *, limit: int, wait_s: float) -> None:
         super().__init__(
             f"This key has reached its limit {rule} of {limit}.",
             next_step=f"Try again in {wait_s:.1f} s, or ask the operator for a higher limit.",
         )
         self._problem = self._problem.model_copy(update={"retry_after_s": wait_s})
-        self._headers = headers
-
-    def headers(self) -> Headers:
-        """Return what is left of the limits, and when more will be."""
-        return self._headers
 
 
 class WrongMedia(GatewayError):

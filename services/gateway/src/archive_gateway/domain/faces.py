@@ -41,7 +41,7 @@ def platform_error(problem: Problem) -> bytes:
 
 
 def error_headers(problem: Problem) -> list[tuple[bytes, bytes]]:
-    """Return the headers that go with a problem: when to try again, and how to authenticate."""
+    """Return the headers that go with a problem: when to try again, who failed, and how to authenticate."""
     headers: list[tuple[bytes, bytes]] = []
     wait = problem.retry_after_s
     if wait is None and problem.status == 503:
@@ -55,6 +55,8 @@ def error_headers(problem: Problem) -> list[tuple[bytes, bytes]]:
         # Every engine was tried that could be, or the deadline is spent, or a repetition would fail alike; a client
         # that repeats by itself would multiply our retries by its own.
         headers.append((b"x-should-retry", b"false"))
+    if problem.engine:
+        headers.append((b"x-archive-engine", problem.engine.encode("latin-1", "replace")))
     if problem.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers

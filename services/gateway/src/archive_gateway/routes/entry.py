@@ -96,6 +96,7 @@ class Entry:
         headers = error_headers(problem)
         if isinstance(error, GatewayError):
             headers.extend(error.headers())
+        headers.extend(reply.ticket.limits)
         await send_whole(reply, error_body(problem, scope["path"]), status=problem.status, headers=headers)
 
     def _measure(self, scope: Scope, reply: "_Reply", seconds: float) -> None:

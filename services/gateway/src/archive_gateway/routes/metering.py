@@ -155,11 +155,11 @@ class Metering:
             life_s=demand.timeout_s + LONGER_S,
         )
         grant: Grant = await self._quota.reserve(wanted)
-        meter.headers = limit_headers(caller.limits, grant)
+        meter.headers = ticket.limits = limit_headers(caller.limits, grant)
         if grant.rule:
             self.turned_away[grant.rule] += 1
             limit = getattr(caller.limits, grant.rule)
-            raise LimitReached(grant.rule, limit=limit, wait_s=grant.wait_s, headers=meter.headers)
+            raise LimitReached(grant.rule, limit=limit, wait_s=grant.wait_s)
         return wanted
 
 

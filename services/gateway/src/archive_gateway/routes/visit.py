@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope
 
 from archive_bus import Origin
 from archive_gateway.domain.caller import Caller
-from archive_gateway.domain.errors import BadRequest, NotThere
+from archive_gateway.domain.errors import BadRequest, Headers, NotThere
 from archive_gateway.domain.identity import is_id
 from archive_gateway.routes.connection import whole
 
@@ -26,7 +26,7 @@ class Ticket:
     """What the door wrote down about a request. ``began`` is on the clock of ``time.perf_counter``.
 
     ``id`` may be the client's own word; ``mark`` is ours, so that no two requests share it. ``caller`` is known once
-    the guard has let the request in.
+    the guard has let the request in, ``limits`` says what is left to it once the request has been counted.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Ticket:
     caller: Caller = NOBODY
     traceparent: str = ""
     tracestate: str = ""
+    limits: Headers = ()
 
     @property
     def tenant(self) -> str:

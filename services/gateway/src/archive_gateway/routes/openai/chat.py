@@ -1,8 +1,6 @@
 """Chat completions and completions: the way of most requests, kept short."""
 
 import secrets
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,10 +12,11 @@ from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import openai_error
 from archive_gateway.domain.identity import is_id
 from archive_gateway.domain.ports import Patron
-from archive_gateway.routes.answers import PING_S, EventWire, Headers, send_whole
+from archive_gateway.routes.answers import PING_S, EventWire, send_whole
 from archive_gateway.routes.asking import Conversation, Leave
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
+from archive_gateway.routes.headers import answer_headers, answered_by, theirs
 from archive_gateway.routes.metering import ANSWER_TOKENS, Demand, Meter
 from archive_gateway.routes.openai.chat_body import Asked, chat_asked, completion_asked
 from archive_gateway.routes.openai.streams import NOTE_S, Presence, mark_of, resumed
@@ -102,13 +101,7 @@ class ChatAnswer:
         meter.done(reply.model, reply.usage)
         if reply.body is None:
             raise BusError(f"engine {reply.engine} ended a request that did not stream without its response")
-        total_ms = (time.perf_counter() - self._visit.ticket.began) * 1000
-        headers = (
-            _answered_by(reply.engine),
-            (b"x-archive-overhead-ms", b"%.2f" % max(0.0, total_ms - reply.upstream_ms)),
-            *meter.headers,
-            *_theirs(reply.headers, meter.headers),
-        )
+        headers = answer_headers(self._visit, reply, meter.headers)
         await send_whole(send, reply.body.encode(), headers=headers)
 
     async def _stream(self, conversation: Conversation, meter: Meter, send: Send) -> None:
@@ -133,7 +126,7 @@ class ChatAnswer:
             if isinstance(reply, ChatDelta):
                 meter.piece()
                 if reply.engine:
-                    wire.announce(_answered_by(reply.engine), *_theirs(reply.headers, meter.headers))
+                    wire.announce(answered_by(reply.engine), *theirs(reply.headers, meter.headers))
                 if presence:
                     presence.pieces += 1
                 await wire.data(reply.body, entry=f"{prefix}{conversation.seq}")
@@ -146,16 +139,3 @@ class ChatAnswer:
                     await presence.book(reply)
                 await wire.data("[DONE]", entry=f"{prefix}{conversation.seq}")
                 return
-
-
-def _theirs(headers: Sequence[tuple[str, str]], ours: Headers) -> Headers:
-    """Return the engine's own headers, but for those that the limits of the caller's key say better."""
-    if not headers:
-        return ()
-    taken = {name for name, _ in ours}
-    sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return [(name, value) for name, value in sent if name not in taken]
-
-
-def _answered_by(engine: str) -> tuple[bytes, bytes]:
-    return b"x-archive-engine", engine.encode("latin-1", "replace")

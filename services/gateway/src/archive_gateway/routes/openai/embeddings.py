@@ -13,6 +13,7 @@ from archive_gateway.domain.vectors import VectorError, each, rows
 from archive_gateway.routes.answers import Json
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
+from archive_gateway.routes.headers import answer_headers
 from archive_gateway.routes.metering import Demand
 from archive_gateway.routes.visit import Visit
 
@@ -93,8 +94,7 @@ async def create_embedding(desk: Desk, visit: Visit) -> ASGIApp:
         model=found.model,
         usage=EmbeddingUsage(prompt_tokens=found.tokens, total_tokens=found.tokens),
     )
-    named = (b"x-archive-engine", found.engine.encode("latin-1", "replace"))
-    return Json(answer, headers=(named, *meter.headers))
+    return Json(answer, headers=answer_headers(visit, found, meter.headers))
 
 
 async def _texts(desk: Desk, wanted: EmbeddingRequest) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ OPENAI = (
         embeddings.create_embedding,
         body=embeddings.EmbeddingRequest,
         answer=embeddings.EmbeddingList,
+        headers={name: _ENGINE[name] for name in ("x-archive-engine", "x-archive-overhead-ms")},
         errors=_ASKED,
     ),
     _openai.post(
