@@ -10,8 +10,8 @@ from archive_bus._crew import Crew
 async def test_quick_items_share_a_task() -> None:
     ran: list[tuple[int, asyncio.Task[None] | None]] = []
 
-    async def act(item: int) -> None:
-        ran.append((item, asyncio.current_task()))
+    async def act(item: int, task: asyncio.Task[None] | None) -> None:
+        ran.append((item, task))
 
     crew = Crew[int](act)
     async with asyncio.TaskGroup() as tasks:
@@ -25,8 +25,8 @@ async def test_quick_items_share_a_task() -> None:
 async def test_waiting_item_holds_up_nobody() -> None:
     everybody, release = asyncio.Barrier(4), asyncio.Event()
 
-    async def act(item: int) -> None:
-        del item
+    async def act(item: int, task: asyncio.Task[None] | None) -> None:
+        del item, task
         await everybody.wait()
         await release.wait()
 
@@ -43,11 +43,11 @@ async def test_waiting_item_holds_up_nobody() -> None:
 async def test_cancelled_task_takes_nothing_more() -> None:
     ran: list[int] = []
 
-    async def act(item: int) -> None:
+    async def act(item: int, task: asyncio.Task[None] | None) -> None:
         ran.append(item)
         await asyncio.sleep(0)
         if item == 0:
-            task = asyncio.current_task()
+            assert task is asyncio.current_task()
             assert task
             task.cancel()  # as a lease that is lost when its handler has just ended
 

@@ -247,7 +247,7 @@ class Consumer:
         for held in taken:
             self._held[held.entry.id] = held
         for place, held in enumerate(taken):
-            if not await self._gate.admit():
+            if not (self._gate.try_enter() or await self._gate.admit()):
                 await self._let_go(taken[place:])
                 break
             self._crew.put(held)
@@ -260,15 +260,12 @@ class Consumer:
         if ids := [held.entry.id for held in waiting if not (self._draining or held.lost)]:
             await self._hand_back(ids, begun=False)
 
-    async def _begin(self, held: Held) -> None:
+    async def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> None:
         if self._draining or held.lost:
             self.left(held)
-        else:
-            await self._handle(held)
-
-    async def _handle(self, held: Held) -> None:
+            return
         held.begun = True
-        held.task = asyncio.current_task()
+        held.task = task
         try:
             await self._handling.settle(held)
         except asyncio.CancelledError:
@@ -283,6 +280,10 @@ class Consumer:
             held.task = None
             if not held.acking:
                 self.left(held)
+
+    def starts(self, held: Held) -> None:
+        """Have a start counted."""
+        held.starting = self._settlers.start.put(held)
 
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let another one in."""

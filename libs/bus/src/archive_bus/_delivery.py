@@ -53,17 +53,18 @@ class Received(Generic[M_co]):
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """How a message reaches a handler this time.
+    """How a message reaches a handler this time: which attempt it is, and the lease on it.
 
-    ``told`` is how many replies of earlier runs are kept; ``fence`` the token of the partition's owner.
+    ``traceparent`` is what its outputs inherit; ``told`` how many replies of earlier runs are kept; ``fence`` the token
+    of the partition's owner.
     """
 
     attempt: int
     redelivered: bool
-    traceparent: str
+    lease: Lease
+    traceparent: str = ""
     told: int = 0
     fence: int = 0
-    lease: Lease | None = None
 
 
 class Delivery(Generic[M]):

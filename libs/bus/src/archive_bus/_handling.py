@@ -4,12 +4,14 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from archive_bus._apart import Apart
 from archive_bus._coalesce import Coalescer
+from archive_bus._delivery import Run
 from archive_bus._errors import BusError, BusUnavailable, LeaseLost, PayloadError, Reject, Retry, WrongReturn
 from archive_bus._gate import Gate
 from archive_bus._held import Held
@@ -30,27 +32,19 @@ ONLY = b"only"
 """The field of a replayed entry that names the one group it is for."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerRun:
-    """One run of a handler: which attempt it is, whether the message was delivered before, and the lease on it."""
-
-    attempt: int
-    redelivered: bool
-    lease: Lease
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What a consumer does with messages.
 
-    ``refuse`` tells a waiting caller that its request failed; ``bury`` lets the service end what depended on a message
-    that is given up; ``inbox`` is how long the group remembers what it has handled.
+    ``run`` is the handler with what surrounds it, to be run in a context of its own; ``refuse`` tells a waiting caller
+    that its request failed; ``bury`` lets the service end what depended on a message that is given up; ``inbox`` is how
+    long the group remembers what it has handled.
     """
 
     handlers: Mapping[type[Message], Any]
-    run: Callable[[Envelope, Message, HandlerRun], Awaitable[None]]
+    run: Callable[[Envelope, Message, Run], Coroutine[Any, Any, None]]
     refuse: Callable[[Envelope, Problem, Lease], Awaitable[object]]
-    bury: Callable[[Envelope, Message, HandlerRun, Problem], Awaitable[None]]
+    bury: Callable[[Envelope, Message, Run, Problem], Awaitable[None]]
     payloads: Payloads
     inbox: timedelta | None = None
 
@@ -85,7 +79,7 @@ class Handling:
             LeaseLost: another consumer has it.
         """
         entry = held.entry
-        if entry.fields.get(ONLY, self._group) != self._group:
+        if ONLY in entry.fields and entry.fields[ONLY] != self._group:
             await self._acknowledge(held, self._passed)
             return
         if held.until - clock() < self._half_lease_s:
@@ -108,8 +102,12 @@ class Handling:
             self.counts["expired"] += 1
             await self._work.refuse(envelope, EXPIRED, held)
             await self._acknowledge(held, self._passed)
-        else:
+        elif entry.redelivered or self._work.inbox:
             await self._execute(held, envelope, message)
+        else:
+            # Nothing is known of it, and what has ended before it ever had to wait need not be told to begin.
+            held.attempt = 1
+            await self._attempt(held, envelope, message, 1)
 
     async def postpone(self, held: Held) -> None:
         """Run an entry again that an outage cut short; no attempt is charged unless its last one failed."""
@@ -158,7 +156,8 @@ class Handling:
             raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
             held.attempt = self._lane.stream.attempts
-            await self._mourn(envelope, message, HandlerRun(starts.begun, held.entry.redelivered, held), FATAL)
+            run = Run(attempt=starts.begun, redelivered=held.entry.redelivered, lease=held)
+            await self._mourn(envelope, message, run, FATAL)
             await self._bury(held, "attempts_exhausted", _why(starts), envelope)
             return
         held.attempt = starts.begun
@@ -198,14 +197,16 @@ class Handling:
 
     async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
         began = time.monotonic()
-        run = HandlerRun(attempt, held.entry.redelivered, held)
+        run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
         try:
-            await self._work.run(envelope, message, run)
+            await Apart(self._work.run(envelope, message, run), held.begins)
         except Reject as verdict:
+            held.begins()
             await self._mourn(envelope, message, run, verdict.problem)
             await self._bury(held, verdict.problem.code, str(verdict), envelope)
         except WrongReturn as error:
             # What the handler did is done: to run it again would double it.
+            held.begins()
             await self._mourn(envelope, message, run, error.problem())
             await self._bury(held, error.code, str(error), envelope)
         except Retry as verdict:
@@ -222,7 +223,8 @@ class Handling:
         finally:
             self.counts["busy_us"] += int((time.monotonic() - began) * 1e6)
 
-    async def _again(self, held: Held, envelope: Envelope, message: Message, run: HandlerRun, error: Exception) -> None:
+    async def _again(self, held: Held, envelope: Envelope, message: Message, run: Run, error: Exception) -> None:
+        held.begins()
         held.spent = True
         if run.attempt >= self._lane.stream.attempts:
             problem = error.problem() if isinstance(error, BusError) else failure(error)
@@ -237,7 +239,7 @@ class Handling:
         delay_s = backoff(run.attempt) if delay_s is None else delay_s
         await self._transport.park(self._lane, held.entry.id, delay_s=delay_s)
 
-    async def _mourn(self, envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
+    async def _mourn(self, envelope: Envelope, message: Message, run: Run, problem: Problem) -> None:
         """Tell whoever waits that a message is given up, before it goes: afterwards nobody would come back to it."""
         await self._work.refuse(envelope, problem, run.lease)
         try:

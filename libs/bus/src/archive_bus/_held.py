@@ -24,6 +24,10 @@ class Keeper(Protocol):
         """Take note of an output that came too late."""
         ...
 
+    def starts(self, held: "Held") -> None:
+        """Tell the server that a handler runs."""
+        ...
+
     def left(self, held: "Held") -> None:
         """Let go of what is over here."""
         ...
@@ -43,25 +47,22 @@ class Held:
     is the message id under which its effect is noted in the group's inbox.
     """
 
-    __slots__ = (
-        *("_keeper", "acking", "attempt", "begun", "entry", "lost", "once", "over"),
-        *("settled", "spent", "starting", "task", "until"),
-    )
+    # Of the class until they change: one is made for each message, and most of it never does.
+    task: "asyncio.Task[None] | None" = None
+    starting: "asyncio.Future[Starts] | None" = None
+    attempt = 0
+    begun = False
+    settled = False
+    acking = False
+    spent = False
+    once = ""
+    over = False
+    lost = False
 
     def __init__(self, entry: Entry, keeper: Keeper, *, lease_s: float) -> None:
         self._keeper = keeper
         self.entry = entry
         self.until = entry.since + lease_s
-        self.task: asyncio.Task[None] | None = None
-        self.starting: asyncio.Future[Starts] | None = None
-        self.attempt = 0
-        self.begun = False
-        self.settled = False
-        self.acking = False
-        self.spent = False
-        self.once = ""
-        self.over = False
-        self.lost = False
 
     async def confirm(self, *, renew: bool = False) -> None:
         """Renew a lease that is over, with ``renew`` any; raises LeaseLost when another consumer has the entry."""
@@ -70,6 +71,11 @@ class Held:
         if self.lost:
             self._keeper.refused()
             raise LeaseLost("another process has taken the message over")
+
+    def begins(self) -> None:
+        """Have the server told that its handler runs, unless it is or was."""
+        if self.starting is None:
+            self._keeper.starts(self)
 
     def leave(self) -> None:
         """Let go of it: it is over here."""

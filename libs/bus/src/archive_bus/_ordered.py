@@ -137,7 +137,7 @@ class OrderedConsumer(Consumer):
 
     async def _enter(self, held: Held) -> None:
         await self._gate.enter()
-        await self._begin(held)
+        await self._begin(held, asyncio.current_task())
 
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let its line go on if it is settled."""

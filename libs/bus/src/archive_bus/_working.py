@@ -1,6 +1,6 @@
 """From a message to its handler: what surrounds each run."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from archive_bus._answers import Answers
 from archive_bus._apart import Apart
 from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Run
 from archive_bus._errors import WrongReturn
-from archive_bus._handling import HandlerRun, Work
+from archive_bus._handling import Work
 from archive_bus._lease import Lease
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads
@@ -45,32 +45,26 @@ class Working:
         """Return the work on a stream; ``fence`` is the token of the partition's owner."""
         bind, tracer = self.options.bind, self.tracer
 
-        async def within(envelope: Envelope, message: Message, run: HandlerRun, act: Handler[Any]) -> None:
-            told = await self.answers.told(envelope) if run.redelivered else 0
-            facts = Run(
-                attempt=run.attempt,
-                redelivered=run.redelivered,
-                traceparent=envelope.traceparent,
-                told=told,
-                fence=fence,
-                lease=run.lease,
-            )
+        async def within(envelope: Envelope, message: Message, run: Run, act: Handler[Any]) -> None:
+            run.fence, run.traceparent = fence, envelope.traceparent
+            if run.redelivered:
+                run.told = await self.answers.told(envelope)
             bound = bind(
                 correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
             )
             if tracer is None:
                 with bound:
-                    returned: object = await act(Delivery(self.bus, envelope, message, run=facts))
+                    returned: object = await act(Delivery(self.bus, envelope, message, run=run))
             else:
-                with receiving(tracer, stream, envelope) as facts.traceparent, bound:
-                    returned = await act(Delivery(self.bus, envelope, message, run=facts))
+                with receiving(tracer, stream, envelope) as run.traceparent, bound:
+                    returned = await act(Delivery(self.bus, envelope, message, run=run))
             if returned is not None:
                 raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
 
-        def handle(envelope: Envelope, message: Message, run: HandlerRun) -> Awaitable[None]:
-            return Apart(within(envelope, message, run, handlers[type(message)]))
+        def handle(envelope: Envelope, message: Message, run: Run) -> Coroutine[Any, Any, None]:
+            return within(envelope, message, run, handlers[type(message)])
 
-        async def bury(envelope: Envelope, message: Message, run: HandlerRun, problem: Problem) -> None:
+        async def bury(envelope: Envelope, message: Message, run: Run, problem: Problem) -> None:
             if react := on_dead.get(type(message)):
                 await Apart(within(envelope, message, run, lambda delivery: react(delivery, problem)))
 

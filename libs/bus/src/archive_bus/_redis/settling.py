@@ -14,6 +14,7 @@ from archive_contracts.streams import Stream, dead_letters
 SILENCE_S = 60.0
 CLAIM_PAGES = 16
 MOST_HELD = 10_000
+ACKED = {int(each): each for each in Acked}
 
 
 class Settling:
@@ -55,7 +56,7 @@ class Settling:
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge what is still owned."""
         outcome = await self._settle("ack", lane_keys(lane)[:2], (lane.group, lane.consumer, *ids))
-        return [Acked(done) for done in outcome] if outcome is not None else [Acked.TAKEN] * len(ids)
+        return [ACKED[done] for done in outcome] if outcome is not None else [Acked.TAKEN] * len(ids)
 
     async def extend(self, lane: Lane, ids: Sequence[str]) -> Sequence[str]:
         """Renew leases; returns the ids that were lost."""
