@@ -74,8 +74,15 @@ class Envelope:
             raise EnvelopeError(f"a field of the entry cannot be read: {error}") from error
         if b"data" in raw:
             told["data"] = raw[b"data"]
-        # One is read for each message, and the constructor of a frozen class takes longer than all its fields do. What
-        # the entry does not have is the class's own default.
+        return cls.of(told)
+
+    @classmethod
+    def of(cls, told: Mapping[str, object]) -> "Envelope":
+        """Return an envelope of fields whose names and types are known to be right; the rest are the class's defaults.
+
+        One is made for each message that is read or written, and the constructor of a frozen class takes longer than
+        all its fields do.
+        """
         envelope = object.__new__(cls)
         vars(envelope).update(told)
         return envelope

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from hiredis import pack_command
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, DefaultParser
 from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -43,9 +44,18 @@ class _Bundles(DefaultParser):  # pyright: ignore[reportGeneralTypeIssues, repor
     async def read_response(self, disable_decoding: bool = False, push_request: bool = False) -> Any:
         if not self.wanted:
             return await super().read_response(disable_decoding, push_request)
-        while len(self.into) < self.wanted:
-            self.into.append(await super().read_response(disable_decoding, push_request))
-        return self.into
+        if not self._connected:
+            raise RedisConnectionError("the connection was closed")
+        into, reader = self.into, self._reader
+        while len(into) < self.wanted:
+            reply = reader.gets()
+            if reply is NOT_ENOUGH_DATA:
+                await self.read_from_socket()
+            elif isinstance(reply, RedisConnectionError):
+                raise reply
+            else:
+                into.append(reply)
+        return into
 
 
 class Link:

@@ -168,22 +168,24 @@ class Sender:
     def _seal(
         self, message: Message, origin: Origin, message_id: str | None, data: bytes, *, subject: str = ""
     ) -> Envelope:
-        return Envelope(
-            id=message_id or secrets.token_hex(16),
-            type=message.type,
-            source=self._options.service,
-            time=stamp(),
-            subject=subject,
-            traceparent=origin.traceparent or traceparent_of(),
-            tracestate=origin.tracestate,
-            correlation=origin.correlation,
-            causation=origin.causation,
-            deadline=origin.deadline,
-            tenant=origin.tenant,
-            shadow=origin.shadow,
-            reply=origin.reply,
-            log=origin.log,
-            data=data,
+        return Envelope.of(
+            {
+                "id": message_id or secrets.token_hex(16),
+                "type": message.type,
+                "source": self._options.service,
+                "time": stamp(),
+                "subject": subject,
+                "traceparent": origin.traceparent or traceparent_of(),
+                "tracestate": origin.tracestate,
+                "correlation": origin.correlation,
+                "causation": origin.causation,
+                "deadline": origin.deadline,
+                "tenant": origin.tenant,
+                "shadow": origin.shadow,
+                "reply": origin.reply,
+                "log": origin.log,
+                "data": data,
+            }
         )
 
 

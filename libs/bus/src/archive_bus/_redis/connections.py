@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from redis.exceptions import OutOfMemoryError, ResponseError
@@ -120,7 +121,4 @@ async def settled(reply: "asyncio.Future[Any]", *, gone: Any) -> Any:
 
 def flat_fields(envelope: Envelope) -> list[Argument]:
     """Return the fields of an entry as arguments of XADD."""
-    flat: list[Argument] = []
-    for field in envelope.to_fields().items():
-        flat += field
-    return flat
+    return list(chain.from_iterable(envelope.to_fields().items()))

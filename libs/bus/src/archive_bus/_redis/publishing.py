@@ -22,6 +22,7 @@ from archive_contracts.streams import REPLIES, Stream
 log = logging.getLogger(__name__)
 
 DEDUP_WINDOW = timedelta(hours=1)
+WINDOW_MS = int(DEDUP_WINDOW.total_seconds() * 1000)
 CONFLICT = -2
 REFUSED = -2
 
@@ -45,16 +46,13 @@ class Publishing:
             return await self._broadcast(stream, key, envelope, timeout)
         if lease is None:
             self._memory.admit()
-        fields = flat_fields(envelope)
-        keys = [key, f"{key}:seen:{envelope.id}"]
+        args = (WINDOW_MS, self._limits.depth, *flat_fields(envelope))
+        keys = (key, f"{key}:seen:{envelope.id}")
         for _ in range(3):
             if key not in self._grouped:
                 await self.ensure(self._connections.publisher, stream, key, timeout)
-            window = int(DEDUP_WINDOW.total_seconds() * 1000)
             ends = lease.until if lease else None
-            sent = self._connections.publisher.fenced(
-                "publish", keys, [window, self._limits.depth, *fields], until=ends
-            )
+            sent = self._connections.publisher.fenced("publish", keys, args, until=ends)
             reply = await accepted(sent, max(0.0, until - time.monotonic()))
             if reply is not None:
                 return _admitted(key, in_time(reply))
@@ -103,7 +101,7 @@ class Publishing:
         key = stream.physical(entity)
         life = int(stream.retention.total_seconds() * 1000)
         args: list[Argument] = [
-            int(DEDUP_WINDOW.total_seconds() * 1000),
+            WINDOW_MS,
             life,
             -1 if expected is None else expected,
             *flat_fields(envelope),

@@ -5,12 +5,10 @@ import time
 from archive_bus._errors import BusUnavailable
 from archive_bus._lease import Lease
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, accepted, flat_fields, in_time
-from archive_bus._redis.publishing import DEDUP_WINDOW, Publishing
+from archive_bus._redis.publishing import WINDOW_MS, Publishing
 from archive_bus._transport_parts import Due, Moved
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Stream
-
-WINDOW_MS = int(DEDUP_WINDOW.total_seconds() * 1000)
 
 
 class RedisTimers:
