@@ -72,6 +72,19 @@ def drop(page: Any, files: list[Path]) -> None:
         browser.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 400, "data": data})
 
 
+def test_hidden_tab_holds_no_connection(page: Any) -> None:
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with page.expect_response("**/documents/events*"):
+        page.goto("/documents")
+    with page.expect_event("requestfailed", lambda request: "/documents/events" in request.url):
+        page.evaluate(hide, True)
+    with page.expect_response("**/documents/events*"):
+        page.evaluate(hide, False)
+
+
 def test_pasted_address_is_offered_and_guarded(page: Any) -> None:
     page.goto("/")
     paste = """text => {

@@ -237,22 +237,31 @@ def _search(connection: sqlite3.Connection, tenant: str, words: str, limit: int,
     # In quotes nothing is an operator of the query language.
     phrase = " ".join(f'"{word}"' for word in words.replace('"', " ").split()[:16]) or '""'
     title = re.sub(r"([%_\\])", r"\\\1", words)
+    # CROSS: words first. The planner would look each turn up in the index of words, thousands of times.
     sql = r"""
         SELECT id, title, updated_at FROM conversations
         WHERE tenant = ? AND (title LIKE ? ESCAPE '\' OR id IN (
-            SELECT t.conversation FROM words JOIN turns t ON t.seq = words.rowid WHERE words MATCH ? AND t.tenant = ?))
+            SELECT t.conversation FROM words CROSS JOIN turns t ON t.seq = words.rowid
+            WHERE words MATCH ? AND t.tenant = ?))
         ORDER BY updated_at DESC, id LIMIT ? OFFSET ?
     """
     rows = connection.execute(sql, (tenant, f"%{title}%", phrase, tenant, limit, offset)).fetchall()
+    excerpts = _excerpts(connection, tenant, phrase, [row[0] for row in rows])
+    return [Heading(id=row[0], title=row[1], updated_at=row[2], excerpt=excerpts.get(row[0], "")) for row in rows]
+
+
+def _excerpts(connection: sqlite3.Connection, tenant: str, phrase: str, found: Sequence[str]) -> dict[str, str]:
+    """Return words around the first hit of each conversation: one search for all, then a seek for each."""
     sql = """
-        SELECT snippet(words, -1, '', '', '…', 12) FROM words JOIN turns t ON t.seq = words.rowid
-        WHERE words MATCH ? AND t.tenant = ? AND t.conversation = ? LIMIT 1
+        SELECT t.conversation, min(t.seq) FROM words CROSS JOIN turns t ON t.seq = words.rowid
+        WHERE words MATCH ? AND t.tenant = ? AND t.conversation IN (SELECT value FROM json_each(?))
+        GROUP BY t.conversation
     """
-    excerpts = [connection.execute(sql, (phrase, tenant, row[0])).fetchone() or ("",) for row in rows]
-    return [
-        Heading(id=row[0], title=row[1], updated_at=row[2], excerpt=excerpt[0])
-        for row, excerpt in zip(rows, excerpts, strict=True)
-    ]
+    hits = connection.execute(sql, (phrase, tenant, json.dumps(found))).fetchall()
+    sql = "SELECT snippet(words, -1, '', '', '…', 12) FROM words WHERE words MATCH ? AND rowid = ?"
+    # What was deleted this very moment has no words any more.
+    told = ((conversation, connection.execute(sql, (phrase, seq)).fetchone()) for conversation, seq in hits)
+    return {conversation: row[0] for conversation, row in told if row}
 
 
 def _turn(row: tuple[Any, ...]) -> Turn:

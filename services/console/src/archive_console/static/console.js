@@ -53,6 +53,13 @@ function follow(element) {
   source.addEventListener("done", (event) => { source.close(); open.delete(element); place(event.data); });
 }
 
+// A browser keeps six connections to one host: tabs that nobody looks at must not hold them.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) { ready(document); return; }
+  for (const source of open.values()) source.close();
+  open.clear();
+});
+
 function ready(root) {
   const all = (selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
   all("[data-stream]").forEach(follow);
