@@ -15,15 +15,16 @@ from typing import Any
 import pytest
 import yaml
 
+from archive_cli.__main__ import build_parser
 from archive_contracts.deploy.__main__ import generated
 from archive_contracts.streams import SERVICES, STREAMS, Server
 from archive_testkit import policy
 from archive_testkit.policy import RULES, Cluster, Json, Rule
 
 ROOT = Path(__file__).parents[2]
-OVERLAYS = ("dev", "prod", "prod-gpu", "external")
-EXTERNAL = ("redis-external", "gpu-dra", "gvisor", "s3-blobs")
-"""Components that no committed overlay takes: rendered in place of prod-gpu's servers, and after its others."""
+OTHERS = {"external": ("redis-external", "gpu-dra", "gvisor", "s3-blobs"), "sentinel": ("redis-sentinel",)}
+"""Components that no committed overlay takes: the first in place of prod-gpu's servers, the rest after its others."""
+OVERLAYS = ("dev", "prod", "prod-gpu", *OTHERS)
 Mutation = Callable[[list[Json]], Any]
 
 
@@ -32,23 +33,23 @@ def rendered(overlay: str) -> list[Json]:
     if (kubectl := shutil.which("kubectl")) is None:
         pytest.skip("kubectl is not installed, which renders the overlays")
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made) if overlay == "external" else ROOT / "k8s" / "overlays" / overlay
-        if overlay == "external":
-            write_external(folder)
+        folder = Path(made) if overlay in OTHERS else ROOT / "k8s" / "overlays" / overlay
+        if overlay in OTHERS:
+            write_other(folder, *OTHERS[overlay])
         done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [found for found in yaml.safe_load_all(done.stdout) if found]
 
 
-def write_external(folder: Path) -> None:
-    """Write an overlay as an operator with servers of his own would."""
+def write_other(folder: Path, servers: str, *more: str) -> None:
+    """Write an overlay as an operator with other servers would."""
     gpu = ROOT / "k8s" / "overlays" / "prod-gpu"
     told: Json = yaml.safe_load((gpu / "kustomization.yaml").read_text())
     names = [Path(name).name for name in told["components"] if Path(name).name != "redis"]
     # kustomize compares real paths, and refuses absolute ones.
     base = Path(os.path.relpath(ROOT / "k8s", folder.resolve()))
     told["resources"] = [str(base / "base")]
-    told["components"] = [str(base / "components" / name) for name in (EXTERNAL[0], *names, *EXTERNAL[1:])]
+    told["components"] = [str(base / "components" / name) for name in (servers, *names, *more)]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(told))
 
 
@@ -187,6 +188,18 @@ def test_rule_finds_its_mutant(name: str) -> None:
     objects = copy.deepcopy(rendered("prod-gpu"))
     mutate(objects)
     assert list(rule(Cluster(objects)))
+
+
+def test_settings_of_watched_servers_are_written_as_the_command_takes_them() -> None:
+    words = {
+        container["name"]: container["command"]
+        for kind in ("redis-bus", "redis-sentinel")
+        for container in the(rendered("sentinel"), "StatefulSet", kind)["spec"]["template"]["spec"]["initContainers"]
+    }
+    for name in ("place", "settings"):
+        read = build_parser().parse_args(words[name][1:])
+        assert read.first == "redis-bus-0.redis-bus.archive.svc.cluster.local"
+        assert [place.partition(".")[0] for place in read.sentinels] == [f"redis-sentinel-{n}" for n in range(3)]
 
 
 def test_every_rule_has_a_mutant() -> None:

@@ -16,9 +16,10 @@ from enum import StrEnum
 from archive_contracts.streams import CONTROL, REPLIES, SERVICES, STREAMS, Kind, Server, Stream, dead_letters
 
 OPERATOR, KEDA, EXPORTER = "operator", "keda", "exporter"
+SENTINEL, REPLICA = "sentinel", "replica"
 EXTERNAL = "external"
 _PUBLISHER = "ingress-"
-USERS = (*SERVICES, OPERATOR, KEDA, EXPORTER)
+USERS = (*SERVICES, OPERATOR, KEDA, EXPORTER, SENTINEL, REPLICA)
 """Every user of an installation beside the server's administrator and foreign publishers."""
 
 BOTH: frozenset[Server] = frozenset(Server)
@@ -38,7 +39,7 @@ NEWER = frozenset({"client|setinfo", "waitaof"})
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Commands allowed on keys. Without keys they are root permissions."""
+    """Commands allowed on keys, and channels (``&``). Without keys they are root permissions."""
 
     commands: tuple[str, ...]
     keys: tuple[str, ...] = ()
@@ -46,7 +47,7 @@ class Selector:
     def words(self, flavour: Flavour) -> str:
         """Return it as a part of an ACL line."""
         known = (word for word in self.commands if flavour is Flavour.VALKEY_9 or word.lstrip("+-") not in NEWER)
-        body = " ".join([*self.keys, *(word if word[0] in "+-" else f"+{word}" for word in known)])
+        body = " ".join([*self.keys, *(word if word[0] in "+-&" else f"+{word}" for word in known)])
         return f"({body})" if self.keys else body
 
 
@@ -83,6 +84,12 @@ _OWN = (
 )
 _SCALE = "xlen xpending xinfo|groups xinfo|stream exists"
 _EXPORT = "info scan slowlog|len slowlog|get latency|latest dbsize"
+# What Sentinel's own documentation asks for, on the channel where sentinels find each other.
+_WATCH = (
+    "multi exec ping info role publish subscribe slaveof replicaof failover config|rewrite client|kill script|kill "
+    "&__sentinel__:hello"
+)
+_COPY = "psync replconf ping"
 _OPERATE = (
     "+@all -@admin -@dangerous -script|flush -script|kill -function +info +config|get +acl|dryrun +acl|getuser "
     "+acl|list +acl|users +acl|log +client|list +slowlog|get +slowlog|len +latency|latest +restore"
@@ -118,6 +125,8 @@ def selectors(user: str, servers: Collection[Server] = BOTH) -> list[Selector]:
     if user == EXPORTER:
         root = Selector((*GREETING, *_EXPORT.split()))
         return [root, Selector((*_SCALE.split(), "type"), ("%R~{*}", "%R~{*}:*:dead"))]
+    if user in {SENTINEL, REPLICA}:
+        return [Selector((*GREETING, *(_WATCH if user == SENTINEL else _COPY).split()))]
     if user.startswith(_PUBLISHER) and Server.BUS in servers:
         return publisher_selectors(user.removeprefix(_PUBLISHER))
     if user not in SERVICES:

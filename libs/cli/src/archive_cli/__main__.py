@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from archive_cli import __version__
-from archive_cli.commands import backup, bus, doctor, engines, ingress, keys, library, life, setup, talk
+from archive_cli.commands import backup, bus, doctor, engines, ingress, keys, library, life, setup, talk, watched
 from archive_cli.console import Console
 from archive_cli.errors import EXIT_CODES, INTERRUPTED, USAGE, CliError
 
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"archive {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for module in (life, library, talk, engines, keys, ingress, bus, doctor, backup, setup):
+    for module in (life, library, talk, engines, keys, ingress, bus, doctor, backup, setup, watched):
         module.add(verbs)
     return parser
 
