@@ -36,15 +36,14 @@ async def letters(redis_url: str) -> list[str]:
         return [letter.id for letter in await operator.dead_letters()]
 
 
-@pytest.mark.parametrize("part", ["", "/streams", "/dead", "/engines", "/actions"])
+@pytest.mark.parametrize("part", ["", "/streams", "/jobs", "/dead", "/engines", "/actions"])
 async def test_pages_show_and_stream(console: Any, part: str) -> None:
     page = await console.http.get(f"/system{part}")
     assert page.status_code == 200
     assert 'id="live"' in page.text
     async with console.http.stream("GET", f"/system{part or '/overview'}/events") as reply:
-        async for line in reply.aiter_lines():
-            if line.startswith("event: fragment"):
-                break
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        assert await anext(reply.aiter_lines()) == "event: fragment"
 
 
 async def test_overview_counts_groups(console: Any, dead: list[str]) -> None:

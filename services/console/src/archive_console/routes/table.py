@@ -30,10 +30,11 @@ _GET: tuple[tuple[str, Handler], ...] = (
     ("/documents/{document}/pages/{page:int}.png", documents.draw_page),
     ("/documents/{document}/file", documents.download),
     ("/system", system.show),
-    ("/system/streams/{stream}", system.show_stream),
-    ("/system/streams/{stream}/messages/{entry}", system.show_message),
+    # Before addresses that name one thing, such as a stream: nothing is called "events".
     ("/system/offers/events", engines.watch_offers),
     ("/system/{part}/events", system.watch),
+    ("/system/streams/{stream}", system.show_stream),
+    ("/system/streams/{stream}/messages/{entry}", system.show_message),
     ("/system/jobs/{job}", jobs.show_job),
     ("/system/jobs/{job}/events", jobs.watch_job),
     ("/system/dead/{letter}", system.show_letter),
