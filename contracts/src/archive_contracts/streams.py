@@ -266,6 +266,15 @@ JOBS_JOURNAL = Stream(
     kind=Kind.JOURNAL,
     retention=timedelta(days=7),
 )
+JOBS_QUEUED = Stream(
+    name="jobs.queued",
+    about="Each job as it was accepted: journals cannot be listed, and people ask what there is.",
+    messages=(jobs.JobQueued,),
+    producers=("gateway", "librarian", "console"),
+    followers=("gateway",),
+    kind=Kind.BROADCAST,
+    max_length=10_000,
+)
 KEYS_JOURNAL = Stream(
     name="keys.journal",
     about="API keys: created, rotated, revoked; their digests only. Each door folds it.",
@@ -411,6 +420,7 @@ STREAMS: Mapping[str, Stream] = {
         AGENT_COMMANDS,
         RUNS_JOURNAL,
         JOBS_JOURNAL,
+        JOBS_QUEUED,
         KEYS_JOURNAL,
         OPERATOR_ACTIONS,
         TOOL_COMMANDS,

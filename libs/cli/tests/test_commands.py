@@ -210,6 +210,25 @@ def test_documents_are_listed(fake_gateway: "FakeGateway", capsys: pytest.Captur
     assert capsys.readouterr().out.splitlines()[1].split() == ["d1", "a.pdf", "ready", "2", "3", "2", "KB"]
 
 
+def test_jobs_are_listed(fake_gateway: "FakeGateway", capsys: pytest.CaptureFixture[str]) -> None:
+    job = {
+        "id": "j1",
+        "kind": "ingest",
+        "filename": "a.pdf",
+        "status": "running",
+        "phase": "embedding",
+        "progress": 0.5,
+    }
+    fake_gateway.answer("GET", "/v1/jobs", {"jobs": [job], "total": 3})
+    assert main(["jobs", "list", "--limit", "1"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1].split() == ["j1", "ingest", "a.pdf", "running", "embedding", "50%"]
+    assert out[2].startswith("1 of 3")
+    fake_gateway.answer("GET", "/v1/jobs", {"jobs": [], "total": 0})
+    assert main(["jobs", "list"]) == 0
+    assert "There are no jobs" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [["documents", "show", "x"], ["documents", "delete", "x"], ["jobs", "show", "x"]])
 def test_unknown_id_is_refused(
     fake_gateway: "FakeGateway", words: list[str], capsys: pytest.CaptureFixture[str]

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from archive_bus import Bus
+from archive_bus import Bus, Origin
 from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
-from archive_contracts.streams import JOBS_JOURNAL
+from archive_contracts.streams import JOBS_JOURNAL, JOBS_QUEUED
+from archive_gateway.domain.job_list import JobList
 
 QUEUED = JobQueued(job_id="j1", kind="ingest", document_id="d1", filename="a.txt")
 READING = JobProgressed(job_id="j1", phase="extracting", pages_done=1, pages_total=2)
@@ -79,3 +80,51 @@ async def test_ended_job_cannot_be_cancelled(gateway: Any, journal: Bus) -> None
     await write(journal, QUEUED, DONE)
     assert (await gateway.http.delete("/v1/jobs/j1")).json()["status"] == "done"
     assert not await journal.cancelled("j1")
+
+
+async def test_jobs_are_listed_newest_first(gateway: Any, until: Any) -> None:
+    made = [
+        (await gateway.http.post("/v1/documents", files={"file": (f"{name}.txt", name.encode())})).json()["job_id"]
+        for name in ("one", "two", "three")
+    ]
+
+    async def listed(**page: int) -> dict[str, Any]:
+        return (await gateway.http.get("/v1/jobs", params=page)).json()
+
+    async def known() -> bool:
+        return (await listed())["total"] == 3
+
+    await until(known)
+    assert [job["id"] for job in (await listed())["jobs"]] == made[::-1]
+    (middle,) = (await listed(limit=1, offset=1))["jobs"]
+    assert (middle["id"], middle["status"], middle["filename"]) == (made[1], "queued", "two.txt")
+    assert (await listed(offset=3))["jobs"] == []
+
+
+async def test_jobs_are_listed_for_their_tenant(gateway: Any, journal: Bus, until: Any) -> None:
+    for job, tenant in (("j1", "default"), ("j2", "other")):
+        queued = QUEUED.model_copy(update={"job_id": job})
+        await journal.append(queued, to=JOBS_JOURNAL, entity=job, origin=Origin(tenant=tenant))
+        await journal.publish(queued, to=JOBS_QUEUED, origin=Origin(tenant=tenant))
+        await journal.publish(queued, to=JOBS_QUEUED, origin=Origin(tenant=tenant))
+    await write(journal, DONE)
+
+    async def told() -> list[tuple[str, str]]:
+        return [(job["id"], job["status"]) for job in (await gateway.http.get("/v1/jobs")).json()["jobs"]]
+
+    await until(told)
+    assert await told() == [("j1", "done")]
+
+
+@pytest.mark.parametrize("page", ["limit=0", "limit=101", "offset=-1"])
+async def test_bad_part_of_list_is_refused(gateway: Any, page: str) -> None:
+    assert (await gateway.http.get(f"/v1/jobs?{page}")).status_code == 400
+
+
+def test_oldest_jobs_are_forgotten() -> None:
+    jobs = JobList(most=2)
+    for number, tenant in ((1, "a"), (2, "b"), (1, "a"), (3, "a")):
+        jobs.hear(QUEUED.model_copy(update={"job_id": f"j{number}"}), tenant=tenant)
+    assert jobs.page("a", limit=9, offset=0) == (["j3"], 1)
+    assert jobs.page("b", limit=9, offset=0) == (["j2"], 1)
+    assert jobs.page("nobody", limit=9, offset=0) == ([], 0)

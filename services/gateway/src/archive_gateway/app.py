@@ -18,6 +18,7 @@ from archive_gateway.adapters.attendance import StreamAttendance
 from archive_gateway.adapters.cancels import Canceller
 from archive_gateway.adapters.engines import EngineFollower
 from archive_gateway.adapters.ingresses import IngressFollower
+from archive_gateway.adapters.jobs import JobFollower
 from archive_gateway.adapters.keys import KeyFollower
 from archive_gateway.adapters.machine import MachineFigures
 from archive_gateway.adapters.outages import ServerWatch
@@ -51,6 +52,7 @@ class _Parts:
 
     cancels: Canceller
     engines: EngineFollower
+    jobs: JobFollower
     keys: KeyFollower
     quota: SharedQuota
     usage: UsageLedger
@@ -60,7 +62,7 @@ class _Parts:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Follow and settle while the block runs, then write down what is left."""
-        work = (self.engines.follow, self.keys.follow, self.quota.run, self.usage.run)
+        work = (self.engines.follow, self.jobs.follow, self.keys.follow, self.quota.run, self.usage.run)
         async with asyncio.TaskGroup() as tasks:
             self.cancels.use(tasks)
             background = [tasks.create_task(begin()) for begin in work]
@@ -122,6 +124,7 @@ def _parts(settings: Settings, bus: Bus, sheet: UsageSheet) -> _Parts:
     return _Parts(
         cancels=Canceller(bus),
         engines=EngineFollower(bus, clock=time.monotonic),
+        jobs=JobFollower(bus),
         keys=KeyFollower(bus),
         quota=SharedQuota(settings.state_url, clock=time.monotonic),
         usage=UsageLedger(settings.bus_url, sheet),
@@ -145,6 +148,7 @@ def _desk(settings: Settings, bus: Bus, blobs: Blobs, *, parts: _Parts, sheet: U
             run_s=settings.run_timeout_s,
         ),
         metering=Metering(guardrails=_guardrails(settings), quota=parts.quota, sheet=sheet),
+        jobs=parts.jobs,
         keys=parts.keys,
         usage=parts.usage,
         attendance=parts.attendance,

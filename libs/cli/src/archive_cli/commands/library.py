@@ -44,7 +44,10 @@ def _add_documents(verbs: Verbs, options: list[argparse.ArgumentParser]) -> None
 
 
 def _add_jobs(verbs: Verbs, options: list[argparse.ArgumentParser]) -> None:
-    jobs = group(verbs, "jobs", about="Show, cancel and follow jobs.")
+    jobs = group(verbs, "jobs", about="List, show, cancel and follow jobs.")
+    listed = verb(jobs, "list", run_jobs, about="List jobs, newest first.", options=options)
+    listed.add_argument("--limit", type=int, default=50, help="how many (default 50)")
+    listed.add_argument("--offset", type=int, default=0, help="how many to skip")
     for name, run, about in (
         ("show", run_job, "Show one job."),
         ("cancel", run_cancel, "Cancel a job."),
@@ -166,6 +169,34 @@ def run_delete(args: argparse.Namespace, console: Console) -> int:
         told = door.delete(f"/v1/documents/{args.id}")
     console.json(told or {"id": args.id, "status": "deleted"})
     console.text(f"Deleted {args.id}.")
+    return 0
+
+
+def run_jobs(args: argparse.Namespace, console: Console) -> int:
+    """List jobs."""
+    with gateway(args) as door:
+        found = door.get("/v1/jobs", limit=args.limit, offset=args.offset)
+    console.json(found)
+    listed: list[Any] = list(found.get("jobs", []))
+    if not listed:
+        console.text("There are no jobs. `archive ingest FILE` starts one.")
+        return 0
+    console.table(
+        ("id", "kind", "file", "status", "phase", "progress"),
+        (
+            (
+                item.get("id"),
+                item.get("kind"),
+                item.get("filename") or "-",
+                item.get("status"),
+                item.get("phase"),
+                f"{float(item.get('progress') or 0):.0%}",
+            )
+            for item in listed
+        ),
+    )
+    if len(listed) < int(found.get("total") or 0):
+        console.text(f"{len(listed)} of {found['total']}; --limit and --offset show others.")
     return 0
 
 

@@ -136,6 +136,14 @@ class Attendance(Protocol):
         ...
 
 
+class Jobs(Protocol):
+    """Which jobs there are."""
+
+    def page(self, tenant: str, *, limit: int, offset: int) -> tuple[Sequence[str], int]:
+        """Return the ids of a part of a tenant's jobs, newest first, and how many there are in all."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
     """A file of an upload, in the blob store. ``size`` is in bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from archive_bus import Bus
-from archive_gateway.domain.ports import Attendance, Cancels, Engines, Figures, Keys, TokenTexts, Uploads, Usage
+from archive_gateway.domain.ports import Attendance, Cancels, Engines, Figures, Jobs, Keys, TokenTexts, Uploads, Usage
 from archive_gateway.routes.asking import Asking
 from archive_gateway.routes.metering import Metering
 
@@ -37,6 +37,7 @@ class Desk:
     uploads: Uploads
     limits: Limits
     metering: Metering
+    jobs: Jobs
     keys: Keys
     usage: Usage
     attendance: Attendance

@@ -35,6 +35,7 @@ PLATFORM = (
     _documents.delete(
         "/v1/documents/{document}", documents.delete_document, answer=documents.DeletedDocument, errors=(404, 504)
     ),
+    _jobs.get("/v1/jobs", jobs.list_jobs, query=jobs.JobPage, answer=jobs.JobListing),
     _jobs.get("/v1/jobs/{job}", jobs.get_job, answer=Job, errors=(404,)),
     _jobs.delete(
         "/v1/jobs/{job}",

@@ -1,7 +1,10 @@
 """Jobs: their state, their events, their cancellation."""
 
+import asyncio
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import JournalConflict, Received
@@ -17,6 +20,30 @@ from archive_gateway.routes.desk import Desk
 from archive_gateway.routes.visit import Visit
 
 Entries = Sequence[Received[Message]]
+
+
+class JobPage(BaseModel):
+    """Which part of the list."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class JobListing(BaseModel):
+    """A page of jobs, newest first; ``total`` counts those that are remembered, of the last seven days."""
+
+    jobs: list[Job]
+    total: int
+
+
+async def list_jobs(desk: Desk, visit: Visit) -> ASGIApp:
+    """List jobs, newest first."""
+    page = visit.query(JobPage)
+    await desk.asking.demand_servers()
+    ids, total = desk.jobs.page(visit.ticket.tenant, limit=page.limit, offset=page.offset)
+    journals = await soon(asyncio.gather(*(desk.bus.journal(JOBS_JOURNAL, job_id) for job_id in ids)))
+    found = [_folded(job_id, entries) for job_id, entries in zip(ids, journals, strict=True) if entries]
+    return Json(JobListing(jobs=found, total=total))
 
 
 async def get_job(desk: Desk, visit: Visit) -> ASGIApp:
