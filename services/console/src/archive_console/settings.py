@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8090, ge=0, le=65535)
     """0 takes a free one."""
     dir: Path
-    """Where conversations and the secret of the sessions lie."""
+    """Where conversations, notes of running downloads and the secret of the sessions lie."""
     api_key: SecretStr | None = Field(default=None, validation_alias="GATEWAY_API_KEY")
     """The gateway's key opens this door too, and so does every living key that was created.
 
