@@ -31,13 +31,15 @@ class Answer:
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take in a chunk or a whole response; fields of an unexpected shape are passed over."""
         self.model = str(chunk.get("model") or self.model)
-        self._parts += any(_written(choice) for choice in _dicts(chunk.get("choices")))
         if isinstance(usage := chunk.get("usage"), dict):
             self.usage = _usage(cast("dict[str, Any]", usage))
             self._counted = True
+        written = False
         for choice in _dicts(chunk.get("choices")):
+            written = written or _written(choice)
             if choice.get("index", 0) == 0:
                 self._add_choice(choice)
+        self._parts += written
 
     @property
     def completion_tokens(self) -> int:
