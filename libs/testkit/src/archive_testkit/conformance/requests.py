@@ -39,7 +39,7 @@ class Requesting:
     async def test_unanswered_request_times_out(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
             with pytest.raises(RequestTimeout):
-                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=0.2)
+                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=2)
 
     @pytest.mark.guarantee("G13")
     async def test_expired_request_never_starts(self, backend: Backend) -> None:
@@ -50,7 +50,7 @@ class Requesting:
 
         async with backend.bus("gateway") as gateway:
             with pytest.raises(RequestTimeout):
-                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=1)
+                await gateway.request(GetLibraryStats(), LibraryStats, to=MEMORY_QUERIES, timeout=2)
             async with backend.bus("memory") as memory:
                 memory.subscribe(MEMORY_QUERIES, {GetLibraryStats: handle})
                 await eventually(lambda: memory.counters().get(("memory.queries", "expired")) == 1)
