@@ -1,7 +1,9 @@
 """A backlog of a million messages: is the consumer's memory flat, and its rate of draining constant?
 
-The consumer is a process of its own with every guarantee on; it notes twice a second what it holds and what it has
-done. Writes .bench/backlog.json and a plot of both, .bench/backlog.svg.
+The consumer is a process of its own with every guarantee on; it notes twice a second what it holds, what it has done,
+and the CPU that it and the server have used. A rate is also what other users of the machine leave: what would make it
+fall with the length of the stream, in the consumer or in the server, shows in the CPU of a message. Writes
+.bench/backlog.json and a plot, .bench/backlog.svg.
 
 Usage: python tests/bench/bench_backlog.py [--count 1000000]
 """
@@ -40,12 +42,13 @@ WARM_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Seconds since the start, messages done, resident MiB, seconds of CPU so far."""
+    """Seconds since the start, messages done, resident MiB, seconds of CPU so far: the consumer's, the server's."""
 
     at_s: float
     done: int
     rss_mb: float
     cpu_s: float
+    server_cpu_s: float
 
 
 async def fill(url: str, count: int) -> None:
@@ -64,9 +67,9 @@ async def fill(url: str, count: int) -> None:
             await pipe.execute()
 
 
-async def drain(url: str, count: int) -> None:
+async def drain(url: str, count: int, *, server_pid: int) -> None:
     """Consume the backlog and print samples as lines of JSON."""
-    done, process, began = 0, psutil.Process(), time.monotonic()
+    done, process, server, began = 0, psutil.Process(), psutil.Process(server_pid), time.monotonic()
     ended = asyncio.Event()
 
     async def handle(delivery: Delivery[ChatRequested]) -> None:
@@ -78,7 +81,8 @@ async def drain(url: str, count: int) -> None:
 
     async def sample() -> None:
         while not ended.is_set():
-            sampled = Sample(time.monotonic() - began, done, process.memory_info().rss / (1 << 20), time.process_time())
+            rss, served = process.memory_info().rss / (1 << 20), server.cpu_times()
+            sampled = Sample(time.monotonic() - began, done, rss, time.process_time(), served.user + served.system)
             sys.stdout.write(json.dumps(astuple(sampled)) + "\n")
             await asyncio.sleep(SAMPLE_S)
 
@@ -89,37 +93,52 @@ async def drain(url: str, count: int) -> None:
 
 
 def figures(samples: Sequence[Sample], count: int) -> dict[str, float]:
-    """Return how flat and how fast, from the samples after the warm-up.
-
-    The rate is what other users of the machine leave; the CPU a message is the consumer's own.
-    """
+    """Return how flat and how fast, from the samples after the warm-up, a tenth of the time after another."""
     steady = [sample for sample in samples if sample.done >= count * WARM_SHARE]
     tenth = max(1, len(steady) // 10)
     coarse = steady[::tenth]
-    rates = [(later.done - one.done) / (later.at_s - one.at_s) for one, later in pairwise(coarse)]
-    costs = [(later.cpu_s - one.cpu_s) / (later.done - one.done) * 1e6 for one, later in pairwise(coarse)]
+    parts = [(later, one, later.done - one.done) for one, later in pairwise(coarse)]
+    rates = [done / (later.at_s - one.at_s) for later, one, done in parts]
+    costs = [(later.cpu_s - one.cpu_s) / done * 1e6 for later, one, done in parts]
+    served = [(later.server_cpu_s - one.server_cpu_s) / done * 1e6 for later, one, done in parts]
     memory = [sample.rss_mb for sample in steady]
     return {
         "backlog_messages": count,
         "backlog_rss_mb": round(max(memory), 1),
         "backlog_rss_growth_percent": round((max(memory) / memory[0] - 1) * 100, 2),
         "backlog_rate": round(median(rates)),
-        "backlog_rate_spread_percent": round((max(rates) - min(rates)) / median(rates) * 100, 1),
+        "backlog_rate_spread_percent": _spread(rates),
         "backlog_cpu_us": round(median(costs), 1),
-        "backlog_cpu_spread_percent": round((max(costs) - min(costs)) / median(costs) * 100, 1),
+        "backlog_cpu_spread_percent": _spread(costs),
+        "backlog_cpu_drift_percent": _drift(costs),
+        "backlog_server_cpu_us": round(median(served), 1),
+        "backlog_server_cpu_spread_percent": _spread(served),
+        "backlog_server_cpu_drift_percent": _drift(served),
         "backlog_drain_s": round(samples[-1].at_s, 1),
     }
 
 
+def _spread(values: Sequence[float]) -> float:
+    """Return by how much of the median the extremes differ, in per cent."""
+    return round((max(values) - min(values)) / median(values) * 100, 1)
+
+
+def _drift(values: Sequence[float]) -> float:
+    """Return by how much the median of the second half is above that of the first, in per cent."""
+    half = len(values) // 2
+    return round((median(values[-half:]) / median(values[:half]) - 1) * 100, 1)
+
+
 def plotted(samples: Sequence[Sample]) -> str:
-    """Return memory and rate over time as a drawing."""
-    rate = [
-        ((one.at_s + two.at_s) / 2, (two.done - one.done) / (two.at_s - one.at_s)) for one, two in pairwise(samples)
-    ]
+    """Return memory, rate and CPU over time as a drawing."""
+    moved = [(one, two) for one, two in pairwise(samples) if two.done > one.done]
+    rate = [((one.at_s + two.at_s) / 2, (two.done - one.done) / (two.at_s - one.at_s)) for one, two in moved]
+    cost = [((one.at_s + two.at_s) / 2, (two.cpu_s - one.cpu_s) / (two.done - one.done) * 1e6) for one, two in moved]
     return svg(
         [
             Curve("resident memory of the consumer, MiB", [(sample.at_s, sample.rss_mb) for sample in samples]),
             Curve("messages handled a second", rate),
+            Curve("CPU of the consumer a message, us", cost),
         ],
         across="seconds since the start",
     )
@@ -130,7 +149,8 @@ def measure(count: int) -> Sequence[Sample]:
     server = RedisServer().start()
     try:
         asyncio.run(fill(server.url, count))
-        words = [sys.executable, __file__, "--drain", server.url, "--count", str(count)]
+        served = ["--drain", server.url, "--server-pid", str(server.pid)]
+        words = [sys.executable, __file__, *served, "--count", str(count)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
     finally:
         server.stop()
@@ -142,10 +162,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--drain", metavar="URL", help="be the consumer")
+    parser.add_argument("--server-pid", type=int, help="whose CPU the consumer notes beside its own")
     args = parser.parse_args()
     if args.drain:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(drain(args.drain, args.count))
+            runner.run(drain(args.drain, args.count, server_pid=args.server_pid))
         return
     samples = measure(args.count)
     reached = figures(samples, args.count)

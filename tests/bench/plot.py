@@ -1,4 +1,4 @@
-"""Curves over time as a plain SVG: two panels need no plotting library."""
+"""Curves over time as a plain SVG: a few panels need no plotting library."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

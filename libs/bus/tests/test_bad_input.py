@@ -14,6 +14,8 @@ from archive_bus import (
     BusOptions,
     DeadlineExpired,
     Delivery,
+    EvictingServer,
+    NotDurable,
     Operator,
     Origin,
     Oversize,
@@ -147,16 +149,16 @@ async def test_old_server_is_refused(redis_url: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("settings", "query", "told"),
+    ("settings", "query", "told", "kind"),
     [
-        ({"maxmemory-policy": "allkeys-lru"}, "", "maxmemory-policy is allkeys-lru"),
-        ({"appendonly": "no"}, "?durability=aof", "appendonly is off"),
-        ({"appendfsync": "everysec"}, "?durability=aof", "appendfsync is everysec"),
-        ({}, "?durability=replicated", "no replica is connected"),
+        ({"maxmemory-policy": "allkeys-lru"}, "", "maxmemory-policy is allkeys-lru", EvictingServer),
+        ({"appendonly": "no"}, "?durability=aof", "appendonly is off", NotDurable),
+        ({"appendfsync": "everysec"}, "?durability=aof", "appendfsync is everysec", NotDurable),
+        ({}, "?durability=replicated", "no replica is connected", NotDurable),
     ],
 )
 async def test_unsafe_server_is_not_ready(
-    redis_server: RedisServer, settings: dict[str, str], query: str, told: str
+    redis_server: RedisServer, settings: dict[str, str], query: str, told: str, kind: type[BusError]
 ) -> None:
     async with client_of(redis_server.url) as client:
         for name, value in settings.items():
@@ -165,6 +167,7 @@ async def test_unsafe_server_is_not_ready(
         complaint = await gateway.check()
     assert complaint
     assert told in complaint
+    assert kind.next_step in complaint
 
 
 async def test_durable_server_is_ready(redis_server: RedisServer) -> None:

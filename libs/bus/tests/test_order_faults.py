@@ -83,7 +83,7 @@ async def test_lost_owner_inverts_no_key(redis_server: RedisServer, blow: signal
             tasks.create_task(publish_all(publisher))
             await eventually(lambda: len({fence for _, _, fence in told}) >= 2 and len(told) > 200, within=40)
             victim.send_signal(blow)
-        await eventually(lambda: {(key, number) for key, number, _ in told} >= _everything(), within=60)
+        await eventually(lambda: {(key, number) for key, number, _ in told} >= _everything(), within=100)
     inverted = sum(b < a for _, numbers in effects(told) for a, b in pairwise(numbers))
     figure("inversions", inverted)
     figure("run twice", len(told) / (EACH * len(KEYS)) * 100 - 100, "%")
