@@ -120,6 +120,20 @@ async def test_concurrency_of_a_key_is_shared(closed: Any, start: Any, engine: a
                 await asyncio.sleep(0.02)
 
 
+async def test_leavers_give_their_places_back(closed: Any, engine: asyncio.Event, until: Any) -> None:
+    key = await key_with(closed, concurrent=2)
+    engine.clear()
+
+    async def admitted() -> bool:
+        asking = closed.http.stream("POST", "/v1/chat/completions", json=ASKED | {"stream": True}, headers=key)
+        async with asking as reply:
+            return reply.status_code == 200 and bool(await anext(reply.aiter_lines()))
+
+    # Each leaves in the middle of its answer; a place that stayed taken would be missed by the third.
+    for _ in range(5):
+        await until(admitted)
+
+
 async def test_usage_is_kept_by_key_and_model(closed: Any, engine: Any) -> None:
     key = await key_with(closed)
     await ask(closed, key)
