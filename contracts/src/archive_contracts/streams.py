@@ -379,7 +379,7 @@ ANSWERS = Stream(
         agents.AgentCompleted,
     ),
     producers=("router", "engine", "agent"),
-    followers=("gateway", "console"),
+    followers=("gateway", "console", "engine"),
     kind=Kind.LOG,
     server=Server.STATE,
     retention=timedelta(minutes=10),

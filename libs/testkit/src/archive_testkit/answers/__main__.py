@@ -37,7 +37,7 @@ def main() -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with args.out.open("a") as file:
             file.write(json.dumps(verdict.figures) + "\n")
-    if verdict.wrong:
+    if verdict.wrong or verdict.forbidden:
         sys.stdout.write(f"the system's folder: {folder}\n")
         return 1
     shutil.rmtree(folder)
@@ -52,6 +52,7 @@ def tell(verdict: Verdict) -> str:
     reasons = Counter(each.why for each in verdict.told if each.why)
     lines.append(f"  told             {', '.join(f'{why} {count}' for why, count in reasons.most_common()) or '-'}")
     lines += [f"  WRONG answer {number}: {'; '.join(found)}" for number, found in verdict.wrong.items()]
+    lines += [f"  FORBIDDEN {each}" for each in verdict.forbidden]
     return "\n".join(["answers under kill -9", *lines])
 
 

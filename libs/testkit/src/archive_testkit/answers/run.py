@@ -44,11 +44,15 @@ class Plan:
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """What became of the answers, what was struck (seconds since the first question), what was wrong."""
+    """What became of the answers, what was struck (seconds since the first question), what was wrong.
+
+    ``forbidden`` is what a server refused to a service by its access rules: the map then lacks a right.
+    """
 
     told: Sequence[Told]
     struck: Sequence[tuple[float, str]]
     wrong: Mapping[int, Sequence[str]]
+    forbidden: Sequence[str] = ()
     logs_gone: int = 0
     took_s: float = 0.0
 
@@ -63,6 +67,7 @@ class Verdict:
             "refused": ends["refused"],
             "silent": ends["silent"],
             "wrong": len(self.wrong),
+            "forbidden": len(self.forbidden),
             "resumed": sum(bool(each.resumed) for each in self.told),
             "resumptions": sum(each.resumed for each in self.told),
             "asked_again": sum(each.again for each in self.told),
@@ -108,7 +113,8 @@ async def _judged(plan: Plan, client: Client, strikes: Strikes, system: ArchiveS
             wrong[each.number] = found
             (plan.folder / f"answer-{each.number}.json").write_text(json.dumps([asdict(each), log], indent=1))
     struck = [(at - began, name) for at, name in strikes.done]
-    return Verdict(told=told, struck=struck, wrong=wrong, logs_gone=gone, took_s=took_s)
+    forbidden = await asyncio.to_thread(system.refusals)
+    return Verdict(told=told, struck=struck, wrong=wrong, forbidden=forbidden, logs_gone=gone, took_s=took_s)
 
 
 async def _asked(plan: Plan, client: Client, strikes: Strikes) -> tuple[list[Told], dict[int, Log]]:
