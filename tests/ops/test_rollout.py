@@ -8,12 +8,14 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
 import yaml
+from redis import Redis
 
 from archive_testkit.fault_engine import fault_engine
 from archive_testkit.system import ArchiveSystem
@@ -24,20 +26,33 @@ WAVES = (
 )
 """What is ended at once. Of gateways and of engines for a model one always stays; work for others waits on the bus."""
 BACK_S = 90.0
+COUNTED: dict[str, str] = {
+    "{embeddings.requests:0}": "embedding",
+    "{chat.events:0}": "chat",
+    "{documents.commands:0}": "document",
+    "{documents.chunks:0}": "document",
+    "{documents.events:0}": "document",
+}
+"""What each request adds once: the gateway's commands, what engines answered, what librarian cut and memory took in."""
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.xdist_group("rollout")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.xdist_group("rollout")]
 
 
 @dataclass
 class Rollout:
-    """What callers got, by kind of request, and how processes ended."""
+    """What callers got, by kind of request, what streams were given meanwhile, and how processes ended."""
 
     answers: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
     log: str = ""
+    added: dict[str, int] = field(default_factory=dict[str, int])
 
     def note(self, kind: str, answer: str) -> None:
         """Count one answer."""
         self.answers.setdefault(kind, Counter())[answer] += 1
+
+    def asked(self, kind: str) -> int:
+        """Return how many requests of a kind were answered."""
+        return sum(self.answers[kind].values())
 
 
 class Traffic:
@@ -150,6 +165,8 @@ def rollout(tmp_path_factory: pytest.TempPathFactory, mock_engine: str) -> Itera
     seen = Rollout()
     try:
         wait_for(lambda: {"engine-mock-a", "engine-mock-b"} <= ready(system).keys() and _chat_works(system.url))
+        wait_for(lambda: added(system).get("{chat.events:0}", 0) >= 1)
+        before = added(system)
         with Traffic(system.url, seen) as traffic:
             wait_for(lambda: traffic.count() >= 1)
             for wave in WAVES:
@@ -157,6 +174,7 @@ def rollout(tmp_path_factory: pytest.TempPathFactory, mock_engine: str) -> Itera
                 at = {kind: sum(told.values()) for kind, told in seen.answers.items()}
                 wait_for(lambda at=at: all(sum(seen.answers[kind].values()) > before for kind, before in at.items()))
         seen.log = (home / "logs" / "supervisor.log").read_text()
+        seen.added = settled(system, seen, before)
         yield seen
     finally:
         system.stop()
@@ -170,6 +188,25 @@ def _chat_works(url: str) -> bool:
 def ready(system: ArchiveSystem) -> dict[str, int]:
     """Return the process ids of what is ready, by name."""
     return {found["name"]: found["pid"] for found in system.run_info["processes"] if found["state"] == "ready"}
+
+
+def settled(system: ArchiveSystem, seen: Rollout, before: Mapping[str, int]) -> dict[str, int]:
+    """Return what streams were given since; what follows an answer may take a moment longer than the answer."""
+    until = time.monotonic() + BACK_S
+    while True:
+        given = {key: count - before.get(key, 0) for key, count in added(system).items()}
+        if time.monotonic() > until or all(given.get(key, 0) >= seen.asked(kind) for key, kind in COUNTED.items()):
+            return given
+        time.sleep(0.2)
+
+
+def added(system: ArchiveSystem) -> dict[str, int]:
+    """Return how many entries each stream of the bus was ever given, those that are trimmed included."""
+    url = system.run_info["bus_url"]
+    server: Any = Redis.from_url(url, decode_responses=True)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+    with server as client:
+        keys = list(client.scan_iter(match="{*", _type="stream"))
+        return {key: int(client.xinfo_stream(key)["entries-added"]) for key in keys}
 
 
 def restart(system: ArchiveSystem, names: tuple[str, ...]) -> None:
@@ -195,6 +232,15 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("kind", ["chat", "embedding", "search", "document"])
 def test_no_request_fails(rollout: Rollout, kind: str) -> None:
     assert set(rollout.answers[kind]) == {"done"}
+
+
+@pytest.mark.parametrize("stream", COUNTED)
+def test_nothing_is_lost_or_doubled(rollout: Rollout, stream: str) -> None:
+    assert rollout.added[stream] == rollout.asked(COUNTED[stream])
+
+
+def test_nothing_is_given_up(rollout: Rollout) -> None:
+    assert [key for key, count in rollout.added.items() if key.endswith(":dead") and count] == []
 
 
 @pytest.mark.parametrize("name", [name for wave in WAVES for name in wave])
