@@ -77,9 +77,13 @@ def test_hidden_tab_holds_no_connection(page: Any) -> None:
         Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
         document.dispatchEvent(new Event("visibilitychange"));
     }"""
+
+    def closed(request: Any) -> bool:
+        return "/documents/events" in str(request.url)
+
     with page.expect_response("**/documents/events*"):
         page.goto("/documents")
-    with page.expect_event("requestfailed", lambda request: "/documents/events" in request.url):
+    with page.expect_event("requestfailed", closed):
         page.evaluate(hide, True)
     with page.expect_response("**/documents/events*"):
         page.evaluate(hide, False)
