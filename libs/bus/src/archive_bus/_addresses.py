@@ -43,15 +43,17 @@ class Address:
 
     def pool(self) -> ConnectionPool:
         """Return a pool of connections; behind sentinels each new one goes to the master of its moment."""
-        if not self.sentinels:
-            return ConnectionPool.from_url(self.url, **IMPATIENT)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+        pool = self._watched_pool() if self.sentinels else ConnectionPool.from_url(self.url, **IMPATIENT)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+        pool.connection_class = heeding(pool.connection_class)
+        return pool
+
+    def _watched_pool(self) -> SentinelConnectionPool:
         watchers = Sentinel(self.sentinels, sentinel_kwargs=dict(IMPATIENT))  # pyright: ignore[reportArgumentType] - any sequence will do
         return SentinelConnectionPool(self.master, watchers, **IMPATIENT, **dict(self.login))  # pyright: ignore[reportUnknownMemberType]
 
     def client(self, *, connect_s: float = 2.0, answer_s: float = 5.0) -> Any:
         """Return a client for people's questions, which may take longer than a heartbeat."""
         pool = self.pool()
-        pool.connection_class = heeding(pool.connection_class)
         pool.connection_kwargs.update(socket_connect_timeout=connect_s, socket_timeout=answer_s)
         return Redis.from_pool(pool)
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from archive_bus import open_client
 from archive_testkit.chaos.history import Recorder, What
 from archive_testkit.chaos.schedule import Fault, Step
 from archive_testkit.chaos.work import GROUP, keys
@@ -23,7 +23,7 @@ from archive_testkit.proxy import TcpProxy
 from archive_testkit.servers import RedisServer
 
 RESPAWN_S = 0.3
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 class Member:
@@ -158,4 +158,4 @@ class Nemesis:
 
 def client_of(server: RedisServer) -> Any:
     """Return a client of the server that no proxy stands before."""
-    return Redis.from_url(server.url, protocol=2, socket_timeout=5.0)
+    return open_client(server.url)
