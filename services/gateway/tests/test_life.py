@@ -1,6 +1,7 @@
 """Start, probes, replicas, drain."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -63,6 +64,26 @@ async def test_running_stream_survives_drain(start: Any, peer: Any) -> None:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"{gateway.url}/livez")
     assert reply.text.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_outlasts_drain_is_told(start: Any, peer: Any, stream: bool) -> None:
+    began = asyncio.Event()
+
+    async def answer(delivery: Delivery[ChatRequested]) -> None:
+        if stream:
+            _ = delivery.emit(ChatDelta(body=CHUNK))
+        began.set()
+        await asyncio.sleep(60)
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: answer}), httpx.AsyncClient() as client:
+        async with start(grace_s=1.5) as gateway:
+            asked = {**ASKED, "stream": stream}
+            asking = asyncio.ensure_future(client.post(f"{gateway.url}/v1/chat/completions", json=asked, timeout=60))
+            await began.wait()
+        reply = await asking
+    said = json.loads(reply.text.rpartition("data: ")[2])
+    assert (reply.status_code, said["error"]["code"]) == (200 if stream else 503, "gateway_leaving")
 
 
 async def test_followers_are_let_go_on_drain(start: Any, bus_as: Any) -> None:

@@ -1,5 +1,6 @@
 """The ASGI application: the door that every request comes through, and that every error leaves by."""
 
+import asyncio
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from archive_blobs import BlobError
 from archive_bus import BusError
 from archive_console.domain.door import ANYBODY, Session, check_names
-from archive_console.domain.errors import ConsoleError, NotLoggedIn, Refused
+from archive_console.domain.errors import Away, ConsoleError, NotLoggedIn, Refused
 from archive_console.routes.desk import Desk
 from archive_console.routes.session import COOKIE, WHICH
 from archive_console.routes.table import OPEN, OPERATORS, SESSION, build_router
@@ -56,6 +57,12 @@ class Entry:
         try:
             self._admit(scope)
             await self._router(scope, receive, reply)
+        except asyncio.CancelledError:
+            # What outlasts the grace of a server that ends is cancelled; the person hears of it all the same.
+            if not reply.started:
+                gone = Away("The page's service ended before it had an answer.", next_step="Load the page again.")
+                await self._refuse(gone, scope, receive, reply)
+            raise
         except Exception as error:  # the edge of the process: whatever it is, the person gets a page
             if not reply.started:
                 await self._refuse(error, scope, receive, reply)

@@ -14,6 +14,7 @@ GatewayError
 ├── LimitReached        the key has used up a limit, which the message names
 ├── WrongMedia          a body of a kind that the address does not take
 ├── Unavailable         a server behind the gateway does not answer
+├── Leaving             the gateway ends before the answer does
 └── StoreFull           the blob store does not take what was sent
 """
 
@@ -172,6 +173,14 @@ class Unavailable(GatewayError):
     code = "bus_unavailable"
     status = 503
     retry_after_s = 2.0
+
+
+class Leaving(GatewayError):
+    """The gateway ends, and its grace is over before the answer is whole."""
+
+    code = "gateway_leaving"
+    status = 503
+    retry_after_s = 1.0
 
 
 class StoreFull(GatewayError):

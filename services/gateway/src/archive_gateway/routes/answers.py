@@ -11,8 +11,9 @@ PING_S = 10.0
 """Seconds of silence after which a comment keeps proxies and clients patient."""
 
 _JSON = (b"content-type", b"application/json")
+EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _EVENTS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
+    EVENTS,
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would hold the tokens back
 )
@@ -23,6 +24,12 @@ async def send_whole(send: Send, body: bytes, *, status: int = 200, headers: Hea
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_last_event(send: Send, error: bytes, *, named: bool) -> None:
+    """Send the error that ends a stream which has begun; those of the platform are named, those of OpenAI are not."""
+    name = b"event: error\n" if named else b""
+    await send({"type": "http.response.body", "body": name + b"data: " + error + b"\n\n"})
 
 
 class Json:

@@ -1,5 +1,6 @@
 """The ASGI application: the door that every request comes through, and that every error leaves by."""
 
+import asyncio
 import secrets
 import time
 
@@ -12,9 +13,9 @@ from archive_blobs import BlobError
 from archive_bus import BusError
 from archive_contracts.base import Problem
 from archive_gateway.domain.door import Guard, request_id
-from archive_gateway.domain.errors import GatewayError
+from archive_gateway.domain.errors import GatewayError, Leaving
 from archive_gateway.domain.faces import error_body, error_headers, speaks_openai
-from archive_gateway.routes.answers import send_whole
+from archive_gateway.routes.answers import EVENTS, send_last_event, send_whole
 from archive_gateway.routes.connection import ClientLeft
 from archive_gateway.routes.visit import TICKET, Ticket
 from archive_telemetry import counter, extract, get_logger, histogram
@@ -62,6 +63,11 @@ class Entry:
             await self._router(scope, receive, reply)
         except ClientLeft:
             reply.status = 499
+        except asyncio.CancelledError:
+            # What outlasts the grace of a server that ends is cancelled; whoever asked hears of it all the same.
+            gone = Leaving("The gateway ended before the answer was whole.", next_step="Send the request again.")
+            await self._refuse(scope, reply, gone)
+            raise
         except Exception as error:  # noqa: BLE001 - the edge of the process: whatever it is, the client gets an answer
             await self._refuse(scope, reply, error)
 
@@ -91,7 +97,9 @@ class Entry:
                 request_id=reply.ticket.id,
             )
         if reply.status:
-            # Half an answer is out: only the broken connection can still say that it is not a whole one.
+            # Half an answer is out. A stream can say so; of a body only the broken connection tells that it is half.
+            if reply.streams:
+                await send_last_event(reply, error_body(problem, scope["path"]), named=not speaks_openai(scope["path"]))
             return
         headers = error_headers(problem)
         if isinstance(error, GatewayError):
@@ -114,18 +122,20 @@ class Entry:
 class _Reply:
     """The way out: adds what every answer carries and remembers its status."""
 
-    __slots__ = ("_openai", "_send", "status", "ticket")
+    __slots__ = ("_openai", "_send", "status", "streams", "ticket")
 
     def __init__(self, send: Send, ticket: Ticket, openai: bool) -> None:
         self._send = send
         self._openai = openai
         self.ticket = ticket
         self.status = 0
+        self.streams = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers: list[tuple[bytes, bytes]] = message["headers"]
+            self.streams = EVENTS in headers
             headers.append((b"x-request-id", self.ticket.id.encode()))
             if self._openai:
                 spent = int((time.perf_counter() - self.ticket.began) * 1000)
