@@ -110,8 +110,8 @@ class Consumer:
         # A start that is still to be sent would find the message handed back, and be lost.
         if starting := [held.starting for held in unfinished if held.starting]:
             await asyncio.wait(starting, timeout=1.0)
-        await self._give_back([held for held in unfinished if held.starting], begun=True)
-        await self._give_back([held for held in unfinished if not held.starting], begun=False)
+        await self._give_back([held for held in unfinished if held.counted and not held.spent], begun=True)
+        await self._give_back([held for held in unfinished if not held.counted or held.spent], begun=False)
         await self._sweep()
         with contextlib.suppress(BusUnavailable, TimeoutError):
             async with asyncio.timeout(ACKED_S):
@@ -200,8 +200,9 @@ class Consumer:
     async def _return_adrift(self) -> None:
         """Hand back what was given up without the server's knowledge, once its handler is over: it runs at once."""
         over = [held for held in self._adrift if held.entry.id not in self._held]
+        over = [held for held in over if held.starting is None or held.starting.done()]
         for begun in (True, False):
-            if ids := [held.entry.id for held in over if bool(held.starting) is begun]:
+            if ids := [held.entry.id for held in over if (held.counted and not held.spent) is begun]:
                 await self._transport.hand_back(self.lane, ids, begun=begun)
         self._adrift = [held for held in self._adrift if held not in over]
 

@@ -1,5 +1,6 @@
 """From an entry to its settlement: decode, run the handler, and do what its outcome demands."""
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -114,7 +115,7 @@ class Handling:
         held.settled = True
         with contextlib.suppress(BusUnavailable):  # then its lease runs out
             if held.starting:
-                await held.starting
+                await asyncio.shield(held.starting)
                 await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=held.spent)
             else:
                 await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
@@ -151,7 +152,7 @@ class Handling:
     async def _execute(self, held: Held, envelope: Envelope, message: Message) -> None:
         starting = held.starting = self._settlers.start.put(held)
         # Only a message that was delivered before can have a history worth waiting for.
-        starts = await starting if held.entry.redelivered else Starts(begun=1, failed=0)
+        starts = await asyncio.shield(starting) if held.entry.redelivered else Starts(begun=1, failed=0)
         if starts.begun < 0:
             raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
@@ -171,7 +172,7 @@ class Handling:
         async with self._gate.alone():
             # Counted only now: what ended the process while this one waited was something else.
             held.starting = self._settlers.alone.put(held)
-            if (await held.starting).begun < 0:
+            if (await asyncio.shield(held.starting)).begun < 0:
                 raise LeaseLost("another consumer took the message before it began")
             await self._attempt(held, envelope, message, starts.begun)
             # Until that is known, what ended the process would look like its doing.
@@ -231,13 +232,27 @@ class Handling:
             await self._mourn(envelope, message, run, problem)
             await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)
             return
-        if held.starting:
-            await held.starting
-        self.counts["retried"] += 1
         held.settled = True
+        await self._charge(held)
+        self.counts["retried"] += 1
         delay_s = error.delay_s if isinstance(error, Retry) else None
         delay_s = backoff(run.attempt) if delay_s is None else delay_s
         await self._transport.park(self._lane, held.entry.id, delay_s=delay_s)
+
+    async def _charge(self, held: Held) -> None:
+        """Wait until the server has counted a run that failed: else the message would run once more than it may."""
+        while True:
+            held.begins()
+            assert held.starting is not None
+            try:
+                starts = await asyncio.shield(held.starting)
+            except BusUnavailable:
+                held.starting = None
+                await asyncio.sleep(OUTAGE_PAUSE_S)
+                continue
+            if starts.begun < 0:
+                raise LeaseLost("another consumer took the message before its failure was counted")
+            return
 
     async def _mourn(self, envelope: Envelope, message: Message, run: Run, problem: Problem) -> None:
         """Tell whoever waits that a message is given up, before it goes: afterwards nobody would come back to it."""

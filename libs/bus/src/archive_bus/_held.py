@@ -72,6 +72,13 @@ class Held:
             self._keeper.refused()
             raise LeaseLost("another process has taken the message over")
 
+    @property
+    def counted(self) -> bool:
+        """Whether the server is known to have counted its run, so that it can be asked to take that back."""
+        start = self.starting
+        known = start is not None and start.done() and not (start.cancelled() or start.exception())
+        return known and start is not None and start.result().begun > 0
+
     def begins(self) -> None:
         """Have the server told that its handler runs, unless it is or was."""
         if self.starting is None:
