@@ -65,6 +65,27 @@ async def test_server_crash_loses_nothing_acknowledged(redis_server: RedisServer
     figure("resumes after", max(resumed_s), "s")
 
 
+@pytest.mark.guarantee("G5")
+async def test_failure_in_an_outage_is_counted(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive_bus._redis.connections.SETTLE_TIMEOUT_S", 0.3)
+    stream, runs = replace(KEPT, lease=timedelta(seconds=1), attempts=2), list[int]()
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        runs.append(delivery.attempt)
+        if len(runs) == 1:
+            await asyncio.to_thread(redis_server.kill)
+        raise ValueError("it fails each time")
+
+    async with bus_of("gateway", redis_server.url) as gateway, bus_of("router", redis_server.url) as router:
+        router.subscribe(stream, {ChatRequested: handle})
+        await gateway.publish(CHAT, to=stream)
+        await eventually(lambda: runs)
+        await asyncio.sleep(1.5)
+        await asyncio.to_thread(redis_server.start)
+        await eventually(lambda: router.counters().get((stream.name, "dead")) == 1, within=60)
+    assert runs == [1, 2]
+
+
 @pytest.mark.guarantee("G6")
 async def test_publish_waits_through_an_outage(redis_server: RedisServer) -> None:
     async with bus_of("gateway", redis_server.url) as gateway, asyncio.TaskGroup() as tasks:
