@@ -11,6 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+START_S = 120.0
+"""For how long a start is waited for; on a crowded machine one takes ten seconds and more."""
+
 
 class NoServer(RuntimeError):
     """Neither the embedded Valkey nor a ``redis-server`` on the path can be started here."""
@@ -84,7 +87,7 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until = time.monotonic() + 15
+        until = time.monotonic() + START_S
         while time.monotonic() < until:
             if self._answers():
                 return self
