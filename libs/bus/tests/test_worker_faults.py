@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +20,8 @@ from bus_peers import (
     worker_on,
 )
 
-from archive_bus import Bus, Delivery
+from archive_bus import Bus, Delivery, Lane, Retry, Starts
+from archive_bus._redis.settling import Settling
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, JOBS_JOURNAL
 from archive_testkit.guarantees import Figure
@@ -154,6 +156,32 @@ async def test_thawed_worker_starts_nothing_stale(redis_url: str) -> None:
         await asyncio.sleep(0.3)
         assert await client.xlen(CHAT_EVENTS.physical()) == 4
         assert (await client.xpending(key, "router"))["pending"] == 0
+
+
+@pytest.mark.guarantee("G3")
+async def test_late_word_of_a_start_begins_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, runs, counting = replace(QUICK, lease=timedelta(seconds=1)), list[int](), Settling.started
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        runs.append(delivery.attempt)
+        if len(runs) == 1:
+            raise Retry("once more", delay_s=0.1)
+
+    async def freezing(self: Settling, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
+        counts = await counting(self, lane, ids, alone=alone)
+        if counts[0].begun == 2:
+            # Frozen before it reads that its second run has been counted; meanwhile another consumer takes it over.
+            async with client_of(redis_url) as client:
+                await client.xclaim(lane.key, lane.group, "another", 0, ids)
+            time.sleep(1.5)  # noqa: ASYNC251 - a frozen process does nothing else either
+        return counts
+
+    monkeypatch.setattr(Settling, "started", freezing)
+    async with bus_of("router", redis_url) as router:
+        router.subscribe(stream, {ChatRequested: handle})
+        await router.publish(CHAT, to=stream)
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1, within=60)
+    assert runs == [1, 3]
 
 
 @pytest.mark.guarantee("G4")

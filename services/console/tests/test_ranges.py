@@ -22,6 +22,7 @@ TAG = '"abc"'
         ("bytes=-0", (100, 100)),
         ("bytes=9-5", None),
         ("bytes=-", None),
+        ("bytes= -", None),
         ("bytes=0-1,5-6", None),
         ("lines=0-1", None),
         ("", None),

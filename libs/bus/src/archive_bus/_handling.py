@@ -197,6 +197,9 @@ class Handling:
         return False
 
     async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
+        if clock() >= held.until:
+            # What was waited for until now came after a freeze, in which another consumer may have begun it.
+            await held.confirm()
         began = time.monotonic()
         run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
         try:

@@ -20,7 +20,7 @@ def part(header: str, condition: str, tag: str, *, size: int) -> tuple[int, int]
     one, counts as none, as the standard lets a server do. Equal numbers say that the range begins behind the end.
     """
     found = _ONE.fullmatch(header.strip())
-    if found is None or found[0].endswith("=-") or (condition and condition.strip() != tag):
+    if found is None or (condition and condition.strip() != tag):
         return None
     first, last = found.groups()
     if not first:
