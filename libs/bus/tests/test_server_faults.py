@@ -79,7 +79,7 @@ async def test_failure_in_an_outage_is_counted(redis_server: RedisServer, monkey
     async with bus_of("gateway", redis_server.url) as gateway, bus_of("router", redis_server.url) as router:
         router.subscribe(stream, {ChatRequested: handle})
         await gateway.publish(CHAT, to=stream)
-        await eventually(lambda: runs)
+        await eventually(lambda: bool(runs))
         await asyncio.sleep(1.5)
         await asyncio.to_thread(redis_server.start)
         await eventually(lambda: router.counters().get((stream.name, "dead")) == 1, within=60)
