@@ -264,3 +264,24 @@ def test_notes_survive_their_file(history: list[Note]) -> None:
     lines = [to_line(note) for note in history]
     assert from_lines(lines) == history
     assert from_lines([*lines, b'{"at": 1.0, "wh']) == history
+
+
+@pytest.mark.parametrize(
+    ("strike", "failures", "broken"),
+    [
+        (Note(at=1.2, who=WORKERS[0], what=What.DIED, detail="SIGKILL"), 6, False),
+        (Note(at=0.9, who="nemesis", what=What.FAULT, detail="kill server 1 0.5"), 6, False),
+        (Note(at=0.9, who="nemesis", what=What.FAULT, detail="isolate worker 0 4.4"), 6, False),
+        (Note(at=0.9, who="nemesis", what=What.FAULT, detail="isolate worker 0 4.4"), 7, True),
+        (Note(at=0.9, who="nemesis", what=What.FAULT, detail="isolate worker 1 4.4"), 6, True),
+        (Note(at=9.0, who="nemesis", what=What.FAULT, detail="kill server 1 0.5"), 6, True),
+    ],
+)
+def test_only_a_struck_first_run_is_uncounted(strike: Note, failures: int, broken: bool) -> None:
+    history = [strike]
+    for number in range(failures):
+        who = WORKERS[0] if number == 0 else WORKERS[2]
+        begun = Note(at=1.0 + number, who=who, what=What.START, message="m", run=f"{number}")
+        history += [begun, replace(begun, at=1.1 + number, what=What.FINISH, detail=Ending.FAILED)]
+    found = {violation.rule for violation in verdict(history).violations}
+    assert ("too many attempts" in found) is broken

@@ -17,6 +17,11 @@ from archive_testkit.chaos.figures import figures
 from archive_testkit.chaos.history import Ending, Note
 from archive_testkit.chaos.schedule import DEADLY, Act
 
+ARRIVES_S = 1.0
+"""How soon after a run has ended its start has come to the server, unless something strikes."""
+OUTAGE_S = 15.0
+"""For how long a strike at the server, or at the way there, may keep it away on a crowded machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -161,13 +166,28 @@ def buried_wrongly(facts: Facts) -> Iterable[Violation]:
 
 
 def failed_too_often(facts: Facts, attempts: int) -> Iterable[Violation]:
-    """More failed runs than the stream allows each entry; a group that begins anew counts anew."""
+    """More failed runs than the stream allows each entry; a group that begins anew counts anew.
+
+    A first delivery does not wait until its start is counted: when its process or its way to the server is struck in
+    that moment, it has run uncounted.
+    """
     for message, runs in facts.runs.items():
         failed = [run for run in runs if run.ending is Ending.FAILED]
         renewed = any(runs[0].began < note.at < runs[-1].ended for note in facts.gone)
-        allowed = attempts * (1 + facts.doubled.get(message, 0))
+        entries = 1 + facts.doubled.get(message, 0)
+        allowed = attempts * entries + sum(_struck(run, facts) for run in runs[:entries])
         if len(failed) > allowed and not renewed:
             yield Violation("too many attempts", message, f"{len(failed)} failed runs, {allowed} allowed")
+
+
+def _struck(run: Run, facts: Facts) -> bool:
+    """Whether what a run sent to the server when it began may never have come there."""
+    until = run.ended + ARRIVES_S
+    if (death := facts.died.get(run.who)) and death.at < until:
+        return True
+    number = run.who.partition(".")[0].rpartition("-")[2]
+    strikes = [note.detail.split() for note in facts.faults if run.began - OUTAGE_S < note.at < until]
+    return any(words[:2] == ["kill", "server"] or words[1:3] == ["worker", number] for words in strikes)
 
 
 def published_twice(facts: Facts) -> Iterable[Violation]:
