@@ -3,11 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from archive_cli.commands._options import Verbs, gateway, gateway_options, group, verb
 from archive_cli.console import Console, size
 from archive_cli.errors import CliError
+
+Columns = Mapping[str, Callable[[Any], object]]
+"""What a list shows: headings, and how each is told of an item."""
 
 
 def add(verbs: Verbs) -> None:
@@ -131,30 +135,15 @@ def run_ask(args: argparse.Namespace, console: Console) -> int:
 
 def run_documents(args: argparse.Namespace, console: Console) -> int:
     """List documents."""
-    with gateway(args) as door:
-        found = door.get("/v1/documents", limit=args.limit, offset=args.offset)
-    console.json(found)
-    listed: list[Any] = list(found.get("documents", []))
-    if not listed:
-        console.text("There are no documents. `archive ingest FILE` adds one.")
-        return 0
-    console.table(
-        ("id", "file", "status", "pages", "chunks", "size"),
-        (
-            (
-                item.get("id"),
-                item.get("filename"),
-                item.get("status"),
-                item.get("pages", "-"),
-                item.get("chunks", "-"),
-                size(item.get("size") or 0),
-            )
-            for item in listed
-        ),
-    )
-    if len(listed) < int(found.get("total") or 0):
-        console.text(f"{len(listed)} of {found['total']}; --limit and --offset show others.")
-    return 0
+    columns: Columns = {
+        "id": lambda item: item.get("id"),
+        "file": lambda item: item.get("filename"),
+        "status": lambda item: item.get("status"),
+        "pages": lambda item: item.get("pages", "-"),
+        "chunks": lambda item: item.get("chunks", "-"),
+        "size": lambda item: size(item.get("size") or 0),
+    }
+    return _list(args, console, "documents", columns, empty="There are no documents. `archive ingest FILE` adds one.")
 
 
 def run_document(args: argparse.Namespace, console: Console) -> int:
@@ -174,27 +163,27 @@ def run_delete(args: argparse.Namespace, console: Console) -> int:
 
 def run_jobs(args: argparse.Namespace, console: Console) -> int:
     """List jobs."""
+    columns: Columns = {
+        "id": lambda item: item.get("id"),
+        "kind": lambda item: item.get("kind"),
+        "file": lambda item: item.get("filename") or "-",
+        "status": lambda item: item.get("status"),
+        "phase": lambda item: item.get("phase"),
+        "progress": lambda item: f"{float(item.get('progress') or 0):.0%}",
+    }
+    return _list(args, console, "jobs", columns, empty="There are no jobs. `archive ingest FILE` starts one.")
+
+
+def _list(args: argparse.Namespace, console: Console, what: str, columns: Columns, *, empty: str) -> int:
+    """Show a page of what the gateway lists under a name, and whether there is more."""
     with gateway(args) as door:
-        found = door.get("/v1/jobs", limit=args.limit, offset=args.offset)
+        found = door.get(f"/v1/{what}", limit=args.limit, offset=args.offset)
     console.json(found)
-    listed: list[Any] = list(found.get("jobs", []))
+    listed: list[Any] = list(found.get(what, []))
     if not listed:
-        console.text("There are no jobs. `archive ingest FILE` starts one.")
+        console.text(empty)
         return 0
-    console.table(
-        ("id", "kind", "file", "status", "phase", "progress"),
-        (
-            (
-                item.get("id"),
-                item.get("kind"),
-                item.get("filename") or "-",
-                item.get("status"),
-                item.get("phase"),
-                f"{float(item.get('progress') or 0):.0%}",
-            )
-            for item in listed
-        ),
-    )
+    console.table(tuple(columns), (tuple(show(item) for show in columns.values()) for item in listed))
     if len(listed) < int(found.get("total") or 0):
         console.text(f"{len(listed)} of {found['total']}; --limit and --offset show others.")
     return 0

@@ -26,7 +26,7 @@ from archive_engine.domain.headers import kept as kept_headers
 from archive_engine.domain.ports import Event, Generator, Meter, Outcome
 from archive_engine.domain.request import outgoing
 from archive_engine.domain.rest import Rest
-from archive_engine.handlers.interruption import Kept, after_interruption, resumption_of
+from archive_engine.handlers.interruption import Kept, resumption_of, taken_up
 
 MOST_REST_S = 5.0
 """How long a job waits for the only engine that could serve it."""
@@ -75,11 +75,7 @@ class Generation:
         job = delivery.message
         if await delivery.cancelled(job.request_id):
             return
-        if job.resumption:
-            # Whatever comes now, a refusal too, is told behind what the caller has.
-            delivery.go_on_behind(job.resumption.told)
-        if await delivery.interrupted():
-            step = await after_interruption(delivery, self._kept, engine=self._engine.name)
+        if step := await taken_up(delivery, self._kept, engine=self._engine.name):
             await (self._pass_on(delivery, step.job) if isinstance(step, PassOn) else delivery.fail(step.problem))
             return
         course = Course(time.monotonic())

@@ -33,8 +33,18 @@ def kept_by(bus: Bus) -> Kept:
     return kept
 
 
-async def after_interruption(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp:
-    """Decide how an answer ends whose worker died: written on, if its caller wants that and a log tells from where."""
+async def taken_up(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp | None:
+    """Put what comes now behind what the caller has; None for a job that no worker has begun.
+
+    Of one whose worker died, return how its answer ends: written on, if its caller wants that and a log tells from
+    where.
+    """
+    if resumption := delivery.message.resumption:
+        delivery.go_on_behind(resumption.told)
+    return await _after_interruption(delivery, kept, engine=engine) if await delivery.interrupted() else None
+
+
+async def _after_interruption(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp:
     job, log_id = delivery.message, delivery.envelope.log
     chunks = await kept(log_id, delivery.envelope.tenant) if log_id and job.request.continuation else ()
     if not chunks:

@@ -8,7 +8,7 @@ from archive_contracts.base import Message, Problem
 from archive_contracts.engine import EmbedRequested, GenerateRequested, Target
 from archive_contracts.streams import ENGINE_JOBS
 from archive_engine.domain.failover import PassOn
-from archive_engine.handlers.interruption import Kept, after_interruption
+from archive_engine.handlers.interruption import Kept, taken_up
 
 Living = Callable[[], Collection[str]]
 """Returns the pools that have a living worker."""
@@ -32,10 +32,7 @@ class Relay:
         job = delivery.message
         if await delivery.cancelled(job.request_id):
             return
-        if job.resumption:
-            delivery.go_on_behind(job.resumption.told)
-        if await delivery.interrupted():
-            step = await after_interruption(delivery, self._kept, engine=self._engine)
+        if step := await taken_up(delivery, self._kept, engine=self._engine):
             if not isinstance(step, PassOn):
                 await delivery.fail(step.problem)
                 return
