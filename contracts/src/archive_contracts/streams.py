@@ -66,6 +66,8 @@ class Stream:
 
     With more than one of ``partitions`` the messages of one ``key``, a field that each of them has, keep their order.
     A partition of a stream with several ``priorities`` is a lane for each.
+
+    Journals cannot be listed: what one carries of the messages of its ``listing`` is published there as well.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Stream:
     lease: timedelta = timedelta(seconds=15)
     attempts: int = 5
     max_length: int | None = None
+    listing: "Stream | None" = None
 
     def __post_init__(self) -> None:
         """Refuse a stream that nobody acknowledges and nothing bounds: its server would trim it to nothing at once."""
@@ -257,15 +260,6 @@ RUNS_JOURNAL = Stream(
     kind=Kind.JOURNAL,
     retention=timedelta(days=7),
 )
-JOBS_JOURNAL = Stream(
-    name="jobs.journal",
-    about="One journal for each job: queued, progress, end.",
-    messages=(jobs.JobQueued, jobs.JobProgressed, jobs.JobFinished),
-    producers=("gateway", "librarian", "memory", "console"),
-    followers=("gateway", "console"),
-    kind=Kind.JOURNAL,
-    retention=timedelta(days=7),
-)
 JOBS_QUEUED = Stream(
     name="jobs.queued",
     about="Each job as it was accepted: journals cannot be listed, and people ask what there is.",
@@ -274,6 +268,16 @@ JOBS_QUEUED = Stream(
     followers=("gateway",),
     kind=Kind.BROADCAST,
     max_length=10_000,
+)
+JOBS_JOURNAL = Stream(
+    name="jobs.journal",
+    about="One journal for each job: queued, progress, end.",
+    messages=(jobs.JobQueued, jobs.JobProgressed, jobs.JobFinished),
+    producers=("gateway", "librarian", "memory", "console"),
+    followers=("gateway", "console"),
+    kind=Kind.JOURNAL,
+    retention=timedelta(days=7),
+    listing=JOBS_QUEUED,
 )
 KEYS_JOURNAL = Stream(
     name="keys.journal",

@@ -8,7 +8,7 @@ import pytest
 
 from archive_bus import Bus, Origin
 from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
-from archive_contracts.streams import JOBS_JOURNAL, JOBS_QUEUED
+from archive_contracts.streams import JOBS_JOURNAL
 from archive_gateway.domain.job_list import JobList
 
 QUEUED = JobQueued(job_id="j1", kind="ingest", document_id="d1", filename="a.txt")
@@ -105,8 +105,7 @@ async def test_jobs_are_listed_for_their_tenant(gateway: Any, journal: Bus, unti
     for job, tenant in (("j1", "default"), ("j2", "other")):
         queued = QUEUED.model_copy(update={"job_id": job})
         await journal.append(queued, to=JOBS_JOURNAL, entity=job, origin=Origin(tenant=tenant))
-        await journal.publish(queued, to=JOBS_QUEUED, origin=Origin(tenant=tenant))
-        await journal.publish(queued, to=JOBS_QUEUED, origin=Origin(tenant=tenant))
+        await journal.append(queued, to=JOBS_JOURNAL, entity=job, origin=Origin(tenant=tenant))
     await write(journal, DONE)
 
     async def told() -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 
 from opentelemetry.trace import Tracer
 
@@ -117,16 +118,20 @@ class Sender:
         timeout: float | None,
         lease: Lease | None = None,
     ) -> str:
-        """Append to a journal once for each id. Returns the entry's id; raises as Bus.append."""
+        """Append to a journal once for each id, and tell its listing. Returns the entry's id; raises as Bus.append."""
         envelope = self._seal(message, origin, message_id, await self._payloads.fit(message.to_json()))
         patience = timeout or self._options.patience_s
         if lease:
             await lease.confirm()
+        append = partial(self._transport.append, to, entity, envelope, expected=expected, timeout=patience, lease=lease)
         try:
-            return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience, lease=lease)
+            entry = await append()
         except LeaseLost:
             await _still_owned(lease)
-            return await self._transport.append(to, entity, envelope, expected=expected, timeout=patience, lease=lease)
+            entry = await append()
+        if to.listing and type(message) in to.listing.messages:
+            await self._publish(to.listing, "0", envelope, timeout, lease, None)
+        return entry
 
     def reply(
         self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True, lease: Lease | None = None

@@ -7,7 +7,7 @@ from archive_bus import Bus, Delivery, Origin, Reject
 from archive_contracts.base import Problem
 from archive_contracts.documents import FetchDocument, IngestDocument, IngestFromOutside, document_id
 from archive_contracts.jobs import JobQueued
-from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, JOBS_JOURNAL, JOBS_QUEUED
+from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, JOBS_JOURNAL
 from archive_gateway.domain.identity import file_name, ingress_job_id
 from archive_telemetry import get_logger
 
@@ -39,7 +39,6 @@ class Ingress:
             tracestate=delivery.origin.tracestate,
         )
         await self.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=origin, id=delivery.derived_id(queued))
-        await self.bus.publish(queued, to=JOBS_QUEUED, origin=origin, id=delivery.derived_id(queued))
         await self.bus.publish(command, to=DOCUMENT_COMMANDS, origin=origin, id=delivery.derived_id(command))
         log.info("taken in", job=job, document=queued.document_id, filename=queued.filename)
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from archive_bus import JournalConflict
+from archive_bus import JournalConflict, Origin
 from archive_contracts.control import CancelRequested
 from archive_contracts.jobs import JobFinished, JobQueued
-from archive_contracts.streams import CONTROL, JOBS_JOURNAL
+from archive_contracts.streams import CONTROL, JOBS_JOURNAL, JOBS_QUEUED
 from archive_testkit.conformance.backend import Backend, Feature, needs
 
 QUEUED = JobQueued(job_id="j", kind="ingest")
@@ -27,6 +27,23 @@ class Recording:
         assert first[0] == first[1]
         assert [entry.message for entry in entries] == [QUEUED, FINISHED]
         assert [entry.message for entry in rest] == [FINISHED]
+
+    async def test_listing_names_each_journal(self, backend: Backend) -> None:
+        needs(backend, Feature.JOURNALS)
+        needs(backend, Feature.BROADCASTS)
+        async with backend.bus("gateway") as bus:
+            for job in ("j", "k"):
+                queued = JobQueued(job_id=job, kind="ingest")
+                await bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=Origin(tenant="t"))
+                await bus.append(JobFinished(job_id=job, status="done"), to=JOBS_JOURNAL, entity=job)
+            listed: list[tuple[str, object]] = []
+            async for received in bus.follow(JOBS_QUEUED, since=timedelta(minutes=1)):
+                if received is None:
+                    continue
+                listed.append((received.envelope.tenant, received.message))
+                if len(listed) == 2:
+                    break
+        assert listed == [("t", JobQueued(job_id=job, kind="ingest")) for job in ("j", "k")]
 
     async def test_unexpected_length_conflicts(self, backend: Backend) -> None:
         needs(backend, Feature.JOURNALS)

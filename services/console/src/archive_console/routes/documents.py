@@ -26,7 +26,7 @@ from archive_contracts.documents import (
     document_id,
 )
 from archive_contracts.jobs import Job, JobQueued
-from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, JOBS_QUEUED, MEMORY_COMMANDS
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS
 
 MOST_FILES = 100
 ON_A_PAGE = 50
@@ -99,7 +99,6 @@ async def _queue(visit: Visit, ref: BlobRef, *, name: str, kind: str = "") -> No
     filename = name.replace("\\", "/").rpartition("/")[2][-255:] or "document"
     queued = JobQueued(job_id=job, kind="ingest", document_id=identity, filename=filename, tenant=visit.tenant)
     await visit.desk.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=visit.origin, timeout=2.0)
-    await visit.desk.bus.publish(queued, to=JOBS_QUEUED, origin=visit.origin, timeout=2.0)
     command = IngestDocument(
         job_id=job, document_id=identity, blob=str(ref), filename=filename, size=ref.size, content_type=kind
     )

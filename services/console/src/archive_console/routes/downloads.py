@@ -11,7 +11,7 @@ from archive_console.routes.jobs import end
 from archive_console.routes.visit import Visit, text
 from archive_contracts.documents import FetchDocument
 from archive_contracts.jobs import Job, JobFinished, JobProgressed, JobQueued, fold
-from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, JOBS_QUEUED
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
 
 BEFORE_CATALOGUE = frozenset({"queued", "fetching"})
 """Phases of a job in which nobody but its journal knows of the document."""
@@ -34,7 +34,6 @@ async def add_address(visit: Visit) -> Response:
     job = secrets.token_hex(16)
     queued = JobQueued(job_id=job, kind="ingest", filename=url, tenant=visit.tenant)
     await visit.desk.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=visit.origin, timeout=2.0)
-    await visit.desk.bus.publish(queued, to=JOBS_QUEUED, origin=visit.origin, timeout=2.0)
     await visit.desk.downloads.add(visit.tenant, Download(job, url))
     command = FetchDocument(job_id=job, url=url)
     await visit.desk.bus.publish(command, to=DOCUMENT_COMMANDS, origin=visit.origin, timeout=2.0)

@@ -10,7 +10,7 @@ from archive_blobs import BlobError, Blobs
 from archive_bus import Bus, BusError, Origin
 from archive_contracts.documents import IngestDocument, document_id
 from archive_contracts.jobs import JobEvent, JobQueued, fold
-from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, JOBS_QUEUED
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_librarian.adapters.watch import Claim
 from archive_librarian.domain.watching import Failed, Later, Outcome, outcome_of
 
@@ -53,13 +53,6 @@ class Dropbox:
                 entity=claim.job,
                 origin=self._origin,
                 id=_derived(claim.job, "queued"),
-                timeout=PATIENCE_S,
-            )
-            await self._bus.publish(
-                queued,
-                to=JOBS_QUEUED,
-                origin=self._origin,
-                id=_derived(claim.job, "listed"),
                 timeout=PATIENCE_S,
             )
             await self._bus.publish(

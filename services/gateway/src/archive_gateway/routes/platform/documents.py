@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument, document_id
 from archive_contracts.jobs import JobQueued
 from archive_contracts.memory import DocumentsFound, GetDocument, ListDocuments
-from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, JOBS_QUEUED, MEMORY_COMMANDS, MEMORY_QUERIES
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS, MEMORY_QUERIES
 from archive_gateway.domain.errors import BadRequest, NotThere
 from archive_gateway.domain.identity import is_id
 from archive_gateway.domain.ports import Form, StoredFile
@@ -99,7 +99,6 @@ async def _queue(desk: Desk, visit: Visit, file: StoredFile, *, replace: str | N
     queued = JobQueued(job_id=job, kind="ingest", document_id=document, filename=file.filename, tenant=tenant)
     # The journal first: whoever works on the document finds the beginning of its job there.
     await desk.bus.append(queued, to=JOBS_JOURNAL, entity=job, origin=visit.origin, timeout=PUBLISH_S)
-    await desk.bus.publish(queued, to=JOBS_QUEUED, origin=visit.origin, timeout=PUBLISH_S)
     command = IngestDocument(
         job_id=job,
         document_id=document,
