@@ -7,10 +7,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from archive_contracts.documents import Chunk
 from archive_contracts.memory import ChunkHit, MemoryItem
 from archive_memory.adapters import ledger, turns
-from archive_memory.adapters.documents import searchable_documents
+from archive_memory.adapters.catalogue import PASSAGE, passage_of, searchable_documents
 from archive_memory.adapters.text import Kind, TextIndex
 from archive_memory.adapters.vectors import Key, Shelf, cosines, find_model
 from archive_memory.domain.fusion import ChunkWeights, TurnWeights, fuse_chunks, fuse_turns, ranked
@@ -19,13 +18,12 @@ from archive_memory.domain.windows import QueryVector
 
 _CANDIDATES = 50  # from each side at least; what neither side puts there is not in the answer
 
+_HIT: Final = f"chunks.id, d.id, d.filename, d.format, d.title, d.chunks, d.created_at, {PASSAGE}"
 # CROSS JOIN fixes the order: without statistics SQLite would rather walk through all of the tenant's rows.
-_HIT: Final = """
-    SELECT c.id, c.chunk_id, c.position, c.text, c.tokens, c.page_start, c.page_end, c.char_start, c.char_end,
-           c.section, c.marks, d.id, d.filename, d.format, d.title, d.chunks, d.created_at
-    FROM json_each(?) wanted CROSS JOIN chunks c ON c.id = wanted.value
-    CROSS JOIN documents d ON d.tenant = c.tenant AND d.id = c.document
-    WHERE +c.tenant = ? AND +c.searchable = 1
+_WANTED: Final = """
+    FROM json_each(?) wanted CROSS JOIN chunks ON chunks.id = wanted.value
+    CROSS JOIN documents d ON d.tenant = chunks.tenant AND d.id = chunks.document
+    WHERE +chunks.tenant = ? AND +chunks.searchable = 1
 """
 _CHUNKS_OF: Final = """
     SELECT id FROM chunks WHERE tenant = ? AND searchable = 1 AND document IN (SELECT value FROM json_each(?))
@@ -64,7 +62,7 @@ class Search:
         near = self._near(connection, tenant, "chunk", vector, limit, within)
         similar = {} if vector is None else cosines(connection, tenant, "chunk", {*words, *near}, vector)
         best = ranked(scores := fuse_chunks(words, similar, self._chunk_weights))[:top_k]
-        found = connection.execute(_HIT, (json.dumps(best), tenant))
+        found = connection.execute(f"SELECT {_HIT} {_WANTED}", (json.dumps(best), tenant))
         hits = {row[0]: _hit(row, scores[row[0]], similar.get(row[0], 0.0)) for row in found}
         return [hits[identity] for identity in best if identity in hits]
 
@@ -115,22 +113,9 @@ def _chunks_of(connection: sqlite3.Connection, tenant: int, documents: Sequence[
 
 
 def _hit(row: tuple[object, ...], score: float, similarity: float) -> ChunkHit:
-    _, identity, position, text, tokens, page_start, page_end, char_start, char_end, section, marks, *document = row
-    document_id, filename, form, title, total, created_at = document
-    chunk = {
-        "id": identity,
-        "index": position,
-        "text": text,
-        "tokens": tokens,
-        "page_start": page_start,
-        "page_end": page_end,
-        "char_start": char_start,
-        "char_end": char_end,
-        "section": json.loads(str(section)),
-        "marks": json.loads(str(marks)),
-    }
+    _, document_id, filename, form, title, total, created_at, *passage = row
     hit = {
-        "chunk": Chunk.model_validate(chunk),
+        "chunk": passage_of(tuple(passage)),
         "document_id": document_id,
         "filename": filename,
         "format": form,

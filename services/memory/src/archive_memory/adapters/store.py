@@ -14,7 +14,7 @@ import anyio.to_thread
 from archive_bus import once
 from archive_contracts.documents import Chunk, DocumentChunked, DocumentFailed, DocumentInfo
 from archive_contracts.memory import ChunkHit, LibraryStats, MemoryItem
-from archive_memory.adapters import documents, ledger, schema, turns
+from archive_memory.adapters import catalogue, documents, ledger, schema, turns
 from archive_memory.adapters.change import Change
 from archive_memory.adapters.connections import Ownership, Readers, connect, translated
 from archive_memory.adapters.search import Search
@@ -122,25 +122,25 @@ class Store:
 
     async def get_document(self, tenant: str, document_id: str) -> DocumentInfo | None:
         """Return a row of the catalogue."""
-        return await self._ask(tenant, None, lambda c, number: documents.find(c, number, document_id))
+        return await self._ask(tenant, None, lambda c, number: catalogue.find(c, number, document_id))
 
     async def list_documents(
         self, tenant: str, limit: int = 100, offset: int = 0, *, words: str = ""
     ) -> tuple[list[DocumentInfo], int]:
         """Return rows of the catalogue, newest first, and how many there are; with ``words`` those called so."""
-        return await self._ask(tenant, ([], 0), lambda c, number: documents.page(c, number, words, (limit, offset)))
+        return await self._ask(tenant, ([], 0), lambda c, number: catalogue.page(c, number, words, (limit, offset)))
 
     async def document_text(
         self, tenant: str, document_id: str, *, pages: tuple[int, int | None], limit: int, offset: int
     ) -> tuple[list[Chunk], int]:
         """Return passages that touch the pages from the first to the last, in order, and how many there are."""
         return await self._ask(
-            tenant, ([], 0), lambda c, number: documents.text(c, number, document_id, pages, (limit, offset))
+            tenant, ([], 0), lambda c, number: catalogue.text(c, number, document_id, pages, (limit, offset))
         )
 
     async def searchable_documents(self, tenant: str) -> int:
         """Return how many documents can be searched."""
-        return await self._ask(tenant, 0, lambda c, number: documents.searchable_documents(c, number, (), ())[1])
+        return await self._ask(tenant, 0, lambda c, number: catalogue.searchable_documents(c, number, (), ())[1])
 
     async def search_chunks(
         self,
@@ -215,7 +215,7 @@ class Store:
     async def stats(self, tenant: str) -> LibraryStats:
         """Return how much a tenant has."""
         nothing = LibraryStats(documents=0, chunks=0, vectors=0, memories=0)
-        return await self._ask(tenant, nothing, _stats)
+        return await self._ask(tenant, nothing, catalogue.stats)
 
     async def check(self) -> None:
         """Raise StoreFault unless changes can be committed; for a probe."""
@@ -298,17 +298,3 @@ def _model(connection: sqlite3.Connection, vectors: WindowVectors) -> Model | No
 
 def _true(_: None) -> bool:
     return True
-
-
-def _stats(connection: sqlite3.Connection, tenant: int) -> LibraryStats:
-    sql = "SELECT filename, chunks, vectors, stored_bytes FROM documents \
-           WHERE tenant = ? AND status IN ('ready', 'partial') ORDER BY filename"
-    rows = connection.execute(sql, (tenant,)).fetchall()
-    return LibraryStats(
-        documents=len(rows),
-        chunks=sum(row[1] for row in rows),
-        vectors=sum(row[2] for row in rows),
-        memories=turns.count(connection, tenant),
-        files=tuple(dict.fromkeys(row[0] for row in rows)),
-        bytes_on_disk=sum(row[3] for row in rows),
-    )
