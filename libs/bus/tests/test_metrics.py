@@ -11,7 +11,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from archive_bus import Delivery, Reject, _consumer, _metrics, _writer
+from archive_bus import Delivery, Reject, Retry, _consumer, _metrics, _writer
+from archive_bus._durations import Durations
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
@@ -43,6 +44,10 @@ async def test_prometheus_hears_of_each_lane(redis_url: str) -> None:
         await eventually(lambda: told("archive_bus_dead_letters")() == 1)
         assert told("archive_bus_messages_total", outcome="dead")() == 1
         await eventually(lambda: told("archive_bus_lag")() == told("archive_bus_oldest_seconds")() == 0)
+        assert told("archive_bus_lag_unknown")() == told("archive_bus_in_flight")() == 0
+        assert told("archive_bus_handler_seconds_count", outcome="done")() == 2
+        assert told("archive_bus_handler_seconds_bucket", outcome="rejected", le="+Inf")() == 1
+        assert (told("archive_bus_loop_age_seconds")() or 0) < 60
         families = [family.name for family in text_string_to_metric_families(generate_latest().decode())]
         assert families.count("archive_bus_lag") == 1
     assert told("archive_bus_lag")() is None
@@ -57,6 +62,33 @@ async def test_two_readers_are_one_lane(redis_url: str) -> None:
         await eventually(lambda: told("archive_bus_messages_total", outcome="done")() == 20)
         lines = generate_latest().decode().splitlines()
         assert len([line for line in lines if line.startswith("archive_bus_lag{")]) == 1
+
+
+async def test_second_delivery_is_counted(redis_url: str) -> None:
+    tried: list[str] = []
+
+    async def again(delivery: Delivery[ChatRequested]) -> None:
+        tried.append(delivery.message.model)
+        if len(tried) == 1:
+            raise Retry("not yet", delay_s=0.0)
+
+    async with bus_of("router", redis_url) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: again})
+        await router.publish(CHAT, to=CHAT_REQUESTS)
+        await eventually(lambda: told("archive_bus_messages_total", outcome="done")() == 1)
+        assert told("archive_bus_redelivered_total")() == 1
+        assert told("archive_bus_handler_seconds_count", outcome="failed")() == 1
+
+
+def test_durations_add_up() -> None:
+    one, other = Durations(), Durations()
+    for seconds in (0.001, 0.005, 1.0):
+        one.note("done", seconds)
+    other.note("done", 1000.0)
+    other.note("failed", 0.3)
+    told = {outcome: (runs, seconds) for outcome, runs, seconds in one + other}
+    assert told["done"] == ((2, 0, 0, 0, 1, 0, 0, 0, 1), pytest.approx(1001.006))
+    assert told["failed"] == ((0, 0, 0, 1, 0, 0, 0, 0, 0), pytest.approx(0.3))
 
 
 async def serve_for_ever(url: str) -> None:

@@ -1,14 +1,28 @@
 """What a server tells about itself and its users."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from archive_bus import BusUnavailable, WrongPassword, survey, survey_users
+from archive_bus import (
+    BusOptions,
+    BusUnavailable,
+    Delivery,
+    WrongPassword,
+    connect,
+    survey,
+    survey_processes,
+    survey_users,
+)
 from archive_contracts import access
-from archive_contracts.streams import SERVICES, Server
-from archive_testkit.servers import RedisServer, free_port
+from archive_contracts.chat import ChatCompleted
+from archive_contracts.streams import CHAT_EVENTS, SERVICES, Server
+from archive_testkit.peers import Until
+from archive_testkit.servers import RedisServer, free_port, server_binary
 
 
 @pytest.fixture
@@ -58,6 +72,32 @@ async def test_open_server_has_no_users(redis_url: str) -> None:
 async def test_wrong_password_is_told(closed: RedisServer) -> None:
     with pytest.raises(WrongPassword):
         await survey(closed.url.replace("redis://", "redis://operator:guessed@"))
+
+
+@pytest.mark.parametrize("binary", sorted({server_binary(), shutil.which("redis-server") or server_binary()}))
+async def test_idle_processes_are_counted(binary: str, until: Until) -> None:
+    """Redis 7.0 says of a consumer that asks in vain that it is idle: it is seen by its connections."""
+    server = RedisServer(binary=binary).start()
+    other: Any = Redis.from_url(server.url, client_name="memory@elsewhere:1")  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+    try:
+        async with connect(server.url, server.url, BusOptions(service="memory", grace_s=0.1)) as memory, other:
+            memory.subscribe(CHAT_EVENTS, {ChatCompleted: handle})
+
+            async def both() -> bool:
+                await other.ping()
+                return await survey_processes(server.url) == {"memory": 2}
+
+            async def alone() -> bool:
+                return await survey_processes(server.url) == {"memory": 1}
+
+            await until(both)
+            await until(alone)
+    finally:
+        server.stop()
+
+
+async def handle(delivery: Delivery[ChatCompleted]) -> None:
+    """Do nothing: there is no message."""
 
 
 async def test_absent_server_is_told() -> None:

@@ -98,21 +98,22 @@ def test_user_fault_is_named(user: UserSurvey, level: Level) -> None:
     ],
 )
 def test_stream_fault_is_named(change: dict[str, Any], check: str, level: Level) -> None:
-    (finding,) = bad(streams.judge_streams([report(**change)], []))
+    (finding,) = bad(streams.judge_streams([report(**change)], [], {}))
     assert (finding.check, finding.level) == (check, level)
 
 
-@pytest.mark.parametrize("awake", [0, 1, 2])
-def test_two_owners_are_named(awake: int) -> None:
+@pytest.mark.parametrize(("awake", "connected"), [(0, 0), (1, 1), (2, 0), (0, 2)])
+def test_two_owners_are_named(awake: int, connected: int) -> None:
     group = replace(QUIET, name="memory", consumers=3, awake=awake)
     told = StreamReport(CHAT_EVENTS.physical(), "chat.events", "0", length=1, oldest_s=None, groups=(group,))
-    found = bad(streams.judge_streams([told], []))
-    assert [(finding.check, finding.level) for finding in found] == [("owners", Level.FAILURE)] * (awake > 1)
+    found = bad(streams.judge_streams([told], [], {"memory": connected, "engine": 3}))
+    faults = [("owners", Level.FAILURE)] * (max(awake, connected) > 1)
+    assert [(finding.check, finding.level) for finding in found] == faults
     assert all("replicas=1" in finding.next_step for finding in found)
 
 
 def test_missing_group_is_named() -> None:
-    (finding,) = bad(streams.judge_streams([report()], [(CHAT_REQUESTS.physical(), "new")]))
+    (finding,) = bad(streams.judge_streams([report()], [(CHAT_REQUESTS.physical(), "new")], {}))
     assert "new" in finding.what
     assert "archive bootstrap" in finding.next_step
 

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         reload_users,
     )
     from archive_bus._subscription import Subscription
-    from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_users
+    from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_processes, survey_users
     from archive_bus._transport import Acked, Entry, Feed, Lane, Prefetch, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
     from archive_bus._vault import NotEmpty, SavedKey, VaultRefused, load_keys, read_keys, save_keys
@@ -82,6 +82,7 @@ _HOMES = {
     "ServerSurvey": "archive_bus._survey",
     "UserSurvey": "archive_bus._survey",
     "survey": "archive_bus._survey",
+    "survey_processes": "archive_bus._survey",
     "survey_users": "archive_bus._survey",
     "NotEmpty": "archive_bus._vault",
     "SavedKey": "archive_bus._vault",
@@ -253,6 +254,7 @@ __all__ = [
     "reload_users",
     "save_keys",
     "survey",
+    "survey_processes",
     "survey_users",
     "wire",
 ]

@@ -41,10 +41,15 @@ class Address:
     master: str = ""
     login: tuple[tuple[str, Any], ...] = ()
 
-    def pool(self) -> ConnectionPool:
-        """Return a pool of connections; behind sentinels each new one goes to the master of its moment."""
+    def pool(self, *, name: str = "") -> ConnectionPool:
+        """Return a pool of connections; behind sentinels each new one goes to the master of its moment.
+
+        ``name`` is what the server calls them to an operator who lists its clients.
+        """
         pool = self._watched_pool() if self.sentinels else ConnectionPool.from_url(self.url, **IMPATIENT)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
         pool.connection_class = heeding(pool.connection_class)
+        if name:
+            pool.connection_kwargs.update(client_name=name)
         return pool
 
     def _watched_pool(self) -> SentinelConnectionPool:

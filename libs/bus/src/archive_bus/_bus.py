@@ -217,8 +217,16 @@ class Bus(Asking, Listening):
 
     def _samples(self) -> Iterator[Sample]:
         for consumer in (each for subscribed in self._consumers for each in subscribed.consumers):
-            counts = Counter({what: consumer.counts[what] for what in COUNTED})
-            yield Sample(consumer.lane.stream.name, consumer.lane.partition, consumer.backlog, counts)
+            yield Sample(
+                stream=consumer.lane.stream.name,
+                partition=consumer.lane.partition,
+                backlog=consumer.backlog,
+                counts=Counter({what: consumer.counts[what] for what in COUNTED}),
+                redelivered=consumer.counts["redelivered"],
+                durations=consumer.durations,
+                in_flight=consumer.in_flight,
+                still_s=time.monotonic() - consumer.progressed,
+            )
 
     def counters(self) -> Mapping[tuple[str, str], int]:
         """Return counts since the start by (stream, what): done, retried, dead, expired, lost_lease, handed_back."""

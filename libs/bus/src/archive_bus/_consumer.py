@@ -12,6 +12,7 @@ from functools import partial
 from archive_bus._backlog import Backlog
 from archive_bus._coalesce import Coalescer
 from archive_bus._crew import Crew
+from archive_bus._durations import Durations
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Settlers, Work
@@ -65,6 +66,11 @@ class Consumer:
     def counts(self) -> Counter[str]:
         """What became of messages since the start."""
         return self._handling.counts
+
+    @property
+    def durations(self) -> Durations:
+        """How long handlers ran since the start."""
+        return self._handling.durations
 
     @property
     def in_flight(self) -> int:

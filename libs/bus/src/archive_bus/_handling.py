@@ -13,6 +13,7 @@ from typing import Any
 from archive_bus._apart import Apart
 from archive_bus._coalesce import Coalescer
 from archive_bus._delivery import Run
+from archive_bus._durations import CUT_OFF, DONE, FAILED, REJECTED, Durations
 from archive_bus._errors import BusError, BusUnavailable, LeaseLost, PayloadError, Reject, Retry, WrongReturn
 from archive_bus._gate import Gate
 from archive_bus._held import Held
@@ -64,6 +65,7 @@ class Handling:
 
     def __init__(self, lane: Lane, transport: Transport, work: Work, *, gate: Gate, settlers: Settlers) -> None:
         self.counts: Counter[str] = Counter()
+        self.durations = Durations()
         self._lane = lane
         self._group = lane.group.encode()
         self._half_lease_s = lane.stream.lease.total_seconds() / 2
@@ -80,6 +82,8 @@ class Handling:
             LeaseLost: another consumer has it.
         """
         entry = held.entry
+        if entry.redelivered:
+            self.counts["redelivered"] += 1
         if ONLY in entry.fields and entry.fields[ONLY] != self._group:
             await self._acknowledge(held, self._passed)
             return
@@ -202,30 +206,36 @@ class Handling:
             await held.confirm()
         began = time.monotonic()
         run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
+        outcome = CUT_OFF
         try:
             await Apart(self._work.run(envelope, message, run), held.begins)
         except Reject as verdict:
+            outcome = REJECTED
             held.begins()
             await self._mourn(envelope, message, run, verdict.problem)
             await self._bury(held, verdict.problem.code, str(verdict), envelope)
         except WrongReturn as error:
             # What the handler did is done: to run it again would double it.
+            outcome = REJECTED
             held.begins()
             await self._mourn(envelope, message, run, error.problem())
             await self._bury(held, error.code, str(error), envelope)
         except Retry as verdict:
+            outcome = FAILED
             await self._again(held, envelope, message, run, verdict)
         except (BusUnavailable, LeaseLost):
             raise
         except Exception as error:
             if held.lost:
                 raise LeaseLost("the handler had lost its message before it failed") from error
+            outcome = FAILED
             log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
             await self._again(held, envelope, message, run, error)
         else:
+            outcome = DONE
             await self._acknowledge(held, self._done)
         finally:
-            self.counts["busy_us"] += int((time.monotonic() - began) * 1e6)
+            self.durations.note(outcome, time.monotonic() - began)
 
     async def _again(self, held: Held, envelope: Envelope, message: Message, run: Run, error: Exception) -> None:
         held.begins()

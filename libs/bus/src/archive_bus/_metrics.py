@@ -6,16 +6,18 @@ now and then by its consumers, and told as it was then.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import accumulate
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 from prometheus_client import REGISTRY
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from archive_bus._backlog import Backlog
+from archive_bus._durations import BOUNDS_S, Durations
 
 LABELS = ("service", "stream", "partition")
 OUTCOME = "outcome"
@@ -23,45 +25,86 @@ COUNTED = ("done", "retried", "dead", "expired", "lost_lease", "refused", "hande
 """The outcomes that are told: what is not a number of messages stays inside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """One figure about a lane's group."""
-
-    name: str
-    unit: str
-    about: str
-    read: Callable[[Backlog], float | None]
-
-
-GAUGES = (
-    Gauge("archive_bus_lag", "{message}", "Messages that no consumer of the group has read.", lambda each: each.lag),
-    Gauge("archive_bus_pending", "{message}", "Messages read and not settled.", lambda each: each.pending),
-    Gauge("archive_bus_dead_letters", "{message}", "Dead letters of the group.", lambda each: each.dead),
-    Gauge(
-        "archive_bus_oldest_seconds",
-        "s",
-        "Age of the oldest message that the group has not settled, 0 when there is none.",
-        lambda each: max(0.0, time.time() - each.oldest_ms / 1000) if each.oldest_ms else 0.0,
-    ),
-)
-MESSAGES = "archive_bus_messages"
-ABOUT_MESSAGES = "Messages by what became of them."
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How a lane stands and what became of its messages, as one process sees it."""
+    """How a lane stands and what became of its messages, as one process sees it.
+
+    ``redelivered`` counts messages that came a second time; ``still_s`` is how long the loop that reads has not moved.
+    """
 
     stream: str
     partition: str
     backlog: Backlog | None
     counts: Counter[str]
+    redelivered: int
+    durations: Durations
+    in_flight: int
+    still_s: float
 
     def beside(self, other: "Sample") -> "Sample":
         """Return the sample of two readers of one lane."""
         counts = Counter(self.counts)
         counts.update(other.counts)  # unlike a sum, it keeps what is 0
-        return replace(self, backlog=self.backlog or other.backlog, counts=counts)
+        return replace(
+            self,
+            backlog=self.backlog or other.backlog,
+            counts=counts,
+            redelivered=self.redelivered + other.redelivered,
+            durations=self.durations + other.durations,
+            in_flight=self.in_flight + other.in_flight,
+            still_s=max(self.still_s, other.still_s),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One figure about a lane; None is not told."""
+
+    name: str
+    unit: str
+    about: str
+    read: Callable[[Sample], float | None]
+
+
+def _group(read: Callable[[Backlog], float | None]) -> Callable[[Sample], float | None]:
+    """Return a figure about the lane's group: 0 before somebody has looked."""
+    return lambda sample: read(sample.backlog) if sample.backlog else 0.0
+
+
+def _oldest_s(found: Backlog) -> float:
+    return max(0.0, time.time() - found.oldest_ms / 1000) if found.oldest_ms else 0.0
+
+
+GAUGES = (
+    Gauge(
+        "archive_bus_lag", "{message}", "Messages that no consumer of the group has read.", _group(lambda at: at.lag)
+    ),
+    Gauge(
+        "archive_bus_lag_unknown",
+        "1",
+        "1 while the server cannot tell the lag, which is not told then; else 0.",
+        _group(lambda at: float(at.lag is None)),
+    ),
+    Gauge("archive_bus_pending", "{message}", "Messages read and not settled.", _group(lambda at: at.pending)),
+    Gauge("archive_bus_dead_letters", "{message}", "Dead letters of the group.", _group(lambda at: at.dead)),
+    Gauge(
+        "archive_bus_oldest_seconds",
+        "s",
+        "Age of the oldest message that the group has not settled, 0 when there is none.",
+        _group(_oldest_s),
+    ),
+    Gauge("archive_bus_in_flight", "{message}", "Messages whose handler runs here.", lambda sample: sample.in_flight),
+    Gauge(
+        "archive_bus_loop_age_seconds",
+        "s",
+        "How long the loop that reads the lane has not moved.",
+        lambda sample: sample.still_s,
+    ),
+)
+MESSAGES, REDELIVERED, SECONDS = "archive_bus_messages", "archive_bus_redelivered", "archive_bus_handler_seconds"
+ABOUT_MESSAGES = "Messages by what became of them."
+ABOUT_REDELIVERED = "Messages that came a second time: after a failure, a restart or a lost lease."
+ABOUT_SECONDS = "How long handlers ran, by what came of it."
 
 
 class Metrics:
@@ -90,6 +133,8 @@ class Metrics:
                 gauge.name, [partial(self._observe, gauge)], unit=gauge.unit, description=gauge.about
             )
         meter.create_observable_counter(MESSAGES, [self._count], unit="{message}", description=ABOUT_MESSAGES)
+        meter.create_observable_counter(REDELIVERED, [self._again], unit="{message}", description=ABOUT_REDELIVERED)
+        meter.create_observable_counter(SECONDS, [self._spent], unit="s", description=ABOUT_SECONDS)
 
     def stop(self) -> None:
         """Tell nothing more."""
@@ -99,7 +144,7 @@ class Metrics:
     def _observe(self, gauge: Gauge, options: CallbackOptions) -> Iterator[Observation]:
         del options
         for sample in self.samples():
-            if (value := _read(gauge, sample)) is not None:
+            if (value := gauge.read(sample)) is not None:
                 yield Observation(value, self._labels(sample))
 
     def _count(self, options: CallbackOptions) -> Iterator[Observation]:
@@ -107,6 +152,17 @@ class Metrics:
         for sample in self.samples():
             for outcome, count in sample.counts.items():
                 yield Observation(count, {**self._labels(sample), OUTCOME: outcome})
+
+    def _again(self, options: CallbackOptions) -> Iterator[Observation]:
+        del options
+        return (Observation(sample.redelivered, self._labels(sample)) for sample in self.samples())
+
+    def _spent(self, options: CallbackOptions) -> Iterator[Observation]:
+        """Tell the seconds alone: OpenTelemetry asks for no histogram that somebody else has counted."""
+        del options
+        for sample in self.samples():
+            for outcome, _, seconds in sample.durations:
+                yield Observation(seconds, {**self._labels(sample), OUTCOME: outcome})
 
     def _labels(self, sample: Sample) -> dict[str, str]:
         return {"service": self.service, "stream": sample.stream, "partition": sample.partition}
@@ -125,18 +181,33 @@ class _Page(Collector):
         self._services.remove(metrics)
 
     def collect(self) -> Iterator[Metric]:
-        taken = [(each.service, sample) for each in tuple(self._services) for sample in each.samples()]
+        taken = [
+            ([each.service, sample.stream, sample.partition], sample)
+            for each in tuple(self._services)
+            for sample in each.samples()
+        ]
         for gauge in GAUGES:
             family = GaugeMetricFamily(gauge.name, gauge.about, labels=LABELS)
-            for service, sample in taken:
-                if (value := _read(gauge, sample)) is not None:
-                    family.add_metric([service, sample.stream, sample.partition], value)
+            for place, sample in taken:
+                if (value := gauge.read(sample)) is not None:
+                    family.add_metric(place, value)
             yield family
         counter = CounterMetricFamily(MESSAGES, ABOUT_MESSAGES, labels=(*LABELS, OUTCOME))
-        for service, sample in taken:
+        again = CounterMetricFamily(REDELIVERED, ABOUT_REDELIVERED, labels=LABELS)
+        spent = HistogramMetricFamily(SECONDS, ABOUT_SECONDS, labels=(*LABELS, OUTCOME))
+        for place, sample in taken:
             for outcome, count in sample.counts.items():
-                counter.add_metric([service, sample.stream, sample.partition, outcome], count)
-        yield counter
+                counter.add_metric([*place, outcome], count)
+            again.add_metric(place, sample.redelivered)
+            for outcome, runs, seconds in sample.durations:
+                spent.add_metric([*place, outcome], _buckets(runs), seconds)
+        yield from (counter, again, spent)
+
+
+def _buckets(runs: Sequence[int]) -> list[tuple[str, float]]:
+    """Return how many runs were at most so long, as Prometheus counts."""
+    bounds = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
+    return list(zip(bounds, accumulate(runs), strict=True))
 
 
 @cache
@@ -145,7 +216,3 @@ def _page() -> _Page:
     page = _Page()
     REGISTRY.register(page)
     return page
-
-
-def _read(gauge: Gauge, sample: Sample) -> float | None:
-    return gauge.read(sample.backlog) if sample.backlog else 0.0

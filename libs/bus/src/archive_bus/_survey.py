@@ -1,6 +1,7 @@
 """What a server is like, and what its users may do: the facts from which a deployment is judged."""
 
 import time
+from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from archive_bus._writer import OLDEST
 from archive_contracts.streams import STREAMS, Kind, Server, Stream
 
 UNKNOWN = "unknown"
+AWAKE_S = 5
+"""An idle process asks for work every second."""
 _PART = {Kind.LANE: "small", Kind.JOURNAL: "doctor", Kind.LOG: "doctor", Kind.INGRESS: "0"}
 
 
@@ -79,6 +82,21 @@ async def survey(url: str) -> ServerSurvey:
                 skew_s=int(seconds) + int(micros) / 1e6 - ours,
                 refused=await _refused(client),
             )
+
+
+async def survey_processes(url: str) -> dict[str, int]:
+    """Return how many processes of each service have spoken to a server within the last seconds.
+
+    Nothing for a server that does not tell. Raises as ``survey``.
+    """
+    with _reported():
+        async with address_of(url, Durability.MEMORY).client() as client:
+            try:
+                listed: list[dict[str, str]] = await client.client_list()
+            except ResponseError:
+                return {}
+    names = {entry["name"] for entry in listed if "@" in entry["name"] and int(entry["idle"]) <= AWAKE_S}
+    return dict(Counter(name.partition("@")[0] for name in names))
 
 
 async def survey_users(url: str, users: Collection[str], roles: Collection[Server]) -> list[UserSurvey]:

@@ -31,11 +31,18 @@ CHECK_TIMEOUT_S = 0.7
 
 
 class RedisTransport(Publishing, Settling, Reading):
-    """Streams, scripts and marks on two servers."""
+    """Streams, scripts and marks on two servers, which list our connections under ``name``."""
 
-    def __init__(self, urls: RedisUrls, limits: Limits = DEFAULT, durability: Durability = Durability.MEMORY) -> None:
+    def __init__(
+        self,
+        urls: RedisUrls,
+        limits: Limits = DEFAULT,
+        durability: Durability = Durability.MEMORY,
+        *,
+        name: str = "",
+    ) -> None:
         self._bus = address_of(urls.bus, durability)
-        self._connections = Connections(self._bus, address_of(urls.state, Durability.MEMORY))
+        self._connections = Connections(self._bus, address_of(urls.state, Durability.MEMORY), name=name)
         self._apart = urls.bus != urls.state
         self._warned: set[str] = set()
         Publishing.__init__(self, self._connections, limits)
@@ -45,7 +52,7 @@ class RedisTransport(Publishing, Settling, Reading):
         self.inboxes: Inboxes = RedisInboxes(self._connections)
         self.owners: Owners = RedisOwners(self._connections, self)
         self.timers: Timers = RedisTimers(self._connections, self)
-        self._broker: RedisBroker = self._bus.broker(logger=_broker_log())
+        self._broker: RedisBroker = self._bus.broker(logger=_broker_log(), client_name=name or None)
 
     async def start(self) -> None:
         """Start writing; a server that is away is waited for by each caller."""

@@ -33,8 +33,8 @@ class RedisUrls:
 class Connections:
     """A connection each for publishing, settling and replying, so that a large payload delays no heartbeat."""
 
-    def __init__(self, bus: Address, state: Address) -> None:
-        pools = {Server.BUS: bus.pool(), Server.STATE: state.pool()}
+    def __init__(self, bus: Address, state: Address, *, name: str = "") -> None:
+        pools = {Server.BUS: bus.pool(name=name), Server.STATE: state.pool(name=name)}
         self.readers = {server: Links(pool) for server, pool in pools.items()}
         self.publisher = Writer(pools[Server.BUS], name="bus", replicas=int(bus.durability is Durability.REPLICATED))
         self.settler = Writer(pools[Server.BUS], name="bus settle")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archive_blobs import BlobError, open_blobs
-from archive_bus import BusError, Operator, fixed_streams, lane_streams, survey, survey_users
+from archive_bus import BusError, Operator, fixed_streams, lane_streams, survey, survey_processes, survey_users
 from archive_cli import __version__
 from archive_cli.doctor import machine, servers, streams
 from archive_cli.doctor.finding import Finding, failure, ok, skipped
@@ -85,7 +85,8 @@ async def _look_at_server(role: str, url: str, roles: Collection[Server]) -> Ite
 async def _look_at_streams(site: Site) -> Iterable[Finding]:
     async with Operator(site.bus_url, site.state_url) as operator:
         reports = await operator.streams()
-    return list(streams.judge_streams(reports, [*fixed_streams(), *lane_streams(site.pools)]))
+    processes = await survey_processes(site.bus_url)
+    return list(streams.judge_streams(reports, [*fixed_streams(), *lane_streams(site.pools)], processes))
 
 
 async def _asked(look: Callable[[], Awaitable[Iterable[Finding]]], *, role: str, quiet: bool = False) -> list[Finding]:

@@ -1,7 +1,7 @@
 """Judges streams and groups: all that the map names are there, read, and not far behind."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from archive_bus import GroupReport, StreamReport
 from archive_cli.doctor.finding import Finding, failure, ok, warning
@@ -14,8 +14,13 @@ ALONE = frozenset({"memory"})
 Found = tuple[StreamReport, GroupReport]
 
 
-def judge_streams(reports: Sequence[StreamReport], expected: Collection[tuple[str, str]]) -> Iterator[Finding]:
-    """Judge what the bus holds; ``expected`` are the (key, group) that there must be."""
+def judge_streams(
+    reports: Sequence[StreamReport], expected: Collection[tuple[str, str]], processes: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Judge what the bus holds.
+
+    ``expected`` are the (key, group) that there must be, ``processes`` says how many of each service are connected.
+    """
     found = [(report, group) for report in reports for group in report.groups]
     names = {(report.key, group.name) for report, group in found}
     missing = [f"{key} {group}" for key, group in expected if (key, group) not in names]
@@ -35,18 +40,21 @@ def judge_streams(reports: Sequence[StreamReport], expected: Collection[tuple[st
                 f"{report.key} {group.name}: the map names no such group, and it holds back what it has not handled",
                 f"`archive groups drop {report.stream} {group.name}`",
             )
-    yield from _owners(found)
+    yield from _owners(found, processes)
     yield from _lag([(report, group) for report, group in found if _served(report, group)])
     yield from _dead([group for _, group in found])
 
 
-def _owners(found: Sequence[Found]) -> Iterator[Finding]:
-    """Two processes on one volume stop each other; on volumes of their own each gets a part, and nothing says so."""
+def _owners(found: Sequence[Found], processes: Mapping[str, int]) -> Iterator[Finding]:
+    """Two processes on one volume stop each other; on volumes of their own each gets a part, and nothing says so.
+
+    Redis 7.0 counts a consumer that asks in vain as idle, and managed servers list no clients: either tells.
+    """
     for service in sorted(ALONE):
         at_once = {report.key: group.awake for report, group in found if group.name == service}
-        most = max(at_once.values(), default=0)
+        most = max(processes.get(service, 0), *at_once.values(), 0)
         if most > 1:
-            keys = ", ".join(key for key, awake in at_once.items() if awake == most)
+            keys = ", ".join(at_once)
             yield failure(
                 "owners",
                 f"{most} processes own {service}'s partition (they read {keys}): each knows only what it was given",
