@@ -1,7 +1,6 @@
 """The rendered manifests keep the rules, each rule finds its mutant, and what is generated is committed."""
 
 import copy
-import json
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ import yaml
 
 from archive_cli.__main__ import build_parser
 from archive_contracts.deploy.__main__ import generated
-from archive_contracts.streams import SERVICES, STREAMS, Server
+from archive_contracts.streams import SERVICES
 from archive_testkit import policy
 from archive_testkit.policy import RULES, Cluster, Json, Rule
 
@@ -104,6 +103,15 @@ MUTANTS: dict[str, tuple[Rule, Mutation]] = {
     "budget with both": (
         policy.budgets_are_clear,
         lambda o: the(o, "PodDisruptionBudget", "router")["spec"].update(minAvailable=1),
+    ),
+    "budget that keeps a sick pod": (
+        policy.budgets_are_clear,
+        lambda o: the(o, "PodDisruptionBudget", "router")["spec"].pop("unhealthyPodEvictionPolicy"),
+    ),
+    "one zone": (policy.pods_are_spread, lambda o: pod(o)["topologySpreadConstraints"].pop()),
+    "tools let out": (
+        policy.tools_reach_nothing,
+        lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={}),
     ),
     "no budget": (policy.budgets_are_clear, lambda o: o.remove(the(o, "PodDisruptionBudget", "router"))),
     "update 0/0": (
@@ -206,6 +214,22 @@ def test_every_rule_has_a_mutant() -> None:
     assert {rule for rule, _ in MUTANTS.values()} == set(RULES)
 
 
+def taken_by(folder: Path) -> set[str]:
+    """Return the components that an overlay or a component takes, and those that they take."""
+    told: Json = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    named = {Path(name).name for name in told.get("components", ())}
+    return named.union(*(taken_by(ROOT / "k8s" / "components" / name) for name in named))
+
+
+def test_every_component_is_judged() -> None:
+    others = {name for names in OTHERS.values() for name in names}
+    ours = set[str]().union(*(taken_by(path) for path in (ROOT / "k8s" / "overlays").glob("[!.]*")))
+    components = {path.name for path in (ROOT / "k8s" / "components").iterdir()}
+    assert ours | others == components
+    judged = set(re.findall(r"^other \S+ (.+)$", (ROOT / "k8s" / "check.sh").read_text(), re.MULTILINE))
+    assert judged == {" ".join(names) for names in OTHERS.values()}
+
+
 def test_every_service_has_a_base() -> None:
     names = {path.name for path in (ROOT / "k8s" / "base").iterdir()}
     missing = [
@@ -218,88 +242,3 @@ def test_generated_manifests_are_committed() -> None:
     files = {name: (ROOT / name) for name in generated()}
     different = [name for name, path in files.items() if not path.exists() or path.read_text() != generated()[name]]
     assert different == [], "run 'make manifests'"
-
-
-def test_every_alert_has_a_runbook() -> None:
-    found = yaml.safe_load((ROOT / "compose" / "observability" / "alerts.yaml").read_text())["groups"]
-    rules = [rule for group in found for rule in group["rules"]]
-    text = (ROOT / "k8s" / "README.md").read_text()
-    sections = dict(re.findall(r"^### (\w+)\n(.+?)(?=\n#|\Z)", text, re.MULTILINE | re.DOTALL))
-    assert {rule["alert"] for rule in rules} == sections.keys()
-    assert all(rule["annotations"]["runbook"].endswith(f"#{rule['alert'].lower()}") for rule in rules)
-    assert all(len(section) > 60 for section in sections.values())
-
-
-def test_dashboards_show_every_stream_with_a_group() -> None:
-    board: Json = json.loads((ROOT / "compose/observability/grafana/boards/archive-streams.json").read_text())
-    asked = " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
-    wanted = [stream.name for stream in STREAMS.values() if stream.consumers and stream.server is Server.BUS]
-    assert [name for name in wanted if f'stream="{name}"' not in asked] == []
-    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-
-
-def test_dashboards_ask_for_metrics_that_exist() -> None:
-    text = " ".join(path.read_text() for path in (ROOT / "compose/observability/grafana/boards").glob("*.json"))
-    code = " ".join(
-        path.read_text() for folder in ("libs", "services") for path in (ROOT / folder).glob("*/src/**/*.py")
-    )
-    asked = {re.sub(r"_(total|bucket)$", "", name) for name in re.findall(r"\barchive_[a-z_]+", text)}
-    assert [name for name in asked if f'"{name}"' not in code] == []
-
-
-def test_promtool_accepts_the_alerts() -> None:
-    if (promtool := shutil.which("promtool")) is None:
-        pytest.skip("promtool is not installed (Debian's prometheus)")
-    rules = ROOT / "compose" / "observability" / "alerts.yaml"
-    done = subprocess.run([promtool, "check", "rules", str(rules)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_dead_letter_raises_its_alert(tmp_path: Path) -> None:
-    if (promtool := shutil.which("promtool")) is None:
-        pytest.skip("promtool is not installed (Debian's prometheus)")
-    series = 'redis_stream_length{stream="{chat.requests:0}:router:dead"}'
-    lag = 'redis_stream_group_lag{stream="{engine.jobs:small}",group="engine"}'
-    told = 'redis_stream_group_last_delivered_id{stream="{engine.jobs:small}",group="engine"}'
-    labels = {"severity": "warning", "topic": "chat.requests", "group": "router"}
-    stuck = {"severity": "critical", "topic": "engine.jobs", "group": "engine"}
-    stale = {"severity": "warning", "group": "engine"}
-    suite: Json = {
-        "rule_files": [str(ROOT / "compose" / "observability" / "alerts.yaml")],
-        "tests": [
-            {
-                "interval": "1m",
-                "input_series": [
-                    {"series": series, "values": "0x10 1x20"},
-                    {"series": lag, "values": "5x500"},
-                    {"series": told, "values": "7x500"},
-                ],
-                "alert_rule_test": [
-                    {"eval_time": "5m", "alertname": "ArchiveDeadLetters", "exp_alerts": []},
-                    {"eval_time": "15m", "alertname": "ArchiveDeadLetters", "exp_alerts": [alert(labels, "gave up")]},
-                    {"eval_time": "30m", "alertname": "ArchiveWorkStands", "exp_alerts": [alert(stuck, "no engine")]},
-                    {"eval_time": "6h", "alertname": "ArchiveStaleGroup", "exp_alerts": []},
-                    {"eval_time": "7h", "alertname": "ArchiveStaleGroup", "exp_alerts": [alert(stale, "nothing read")]},
-                ],
-            }
-        ],
-    }
-    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite))
-    done = subprocess.run(
-        [promtool, "test", "rules", str(tmp_path / "suite.yaml")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def alert(labels: dict[str, str], about: str) -> Json:
-    if about == "gave up":
-        extra = {"stream": "{chat.requests:0}:router:dead"}
-        told = {"summary": "router gave up messages of chat.requests", "runbook": "k8s/README.md#archivedeadletters"}
-    elif about == "nothing read":
-        extra = {"stream": "{engine.jobs:small}"}
-        summary = "engine keeps in memory what it has not read for hours: {engine.jobs:small}"
-        told = {"summary": summary, "runbook": "k8s/README.md#archivestalegroup"}
-    else:
-        extra = {"stream": "{engine.jobs:small}"}
-        told = {"summary": "no engine takes work from engine.jobs", "runbook": "k8s/README.md#archiveworkstands"}
-    return {"exp_labels": labels | extra, "exp_annotations": told}

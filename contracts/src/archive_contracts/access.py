@@ -124,7 +124,8 @@ def selectors(user: str, servers: Collection[Server] = BOTH) -> list[Selector]:
         return [Selector((*GREETING, "info")), *watching]
     if user == EXPORTER:
         root = Selector((*GREETING, *_EXPORT.split()))
-        return [root, Selector((*_SCALE.split(), "type"), ("%R~{*}", "%R~{*}:*:dead"))]
+        # It asks about consumers also where their figures are left out, and tells nothing of a stream when refused.
+        return [root, Selector((*_SCALE.split(), "xinfo|consumers", "type"), ("%R~{*}", "%R~{*}:*:dead"))]
     if user in {SENTINEL, REPLICA}:
         return [Selector((*GREETING, *(_WATCH if user == SENTINEL else _COPY).split()))]
     if user.startswith(_PUBLISHER) and Server.BUS in servers:

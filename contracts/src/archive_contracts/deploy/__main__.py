@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from archive_contracts import access
-from archive_contracts.deploy import alerts, dashboards, scaling
+from archive_contracts.deploy import alerts, dashboards, exporter, scaling
 from archive_contracts.deploy.yaml import document
 from archive_contracts.streams import Server
 
@@ -32,6 +32,8 @@ def generated() -> dict[str, str]:
             "spec": alerts.rules(),
         }
     )
+    files["compose/observability/exporter.env"] = exporter.environment()
+    files["k8s/components/monitoring/exporter-settings.yaml"] = document(exporter.config_map())
     for board in (dashboards.overview(), dashboards.streams()):
         text = json.dumps(board, indent=1) + "\n"
         files[f"compose/observability/grafana/boards/{board['uid']}.json"] = text

@@ -1,11 +1,24 @@
-"""Alert rules for every group of every stream, on the figures of the Redis exporter."""
+"""Alert rules for every group of every stream.
+
+Backlogs are those of the Redis exporter, which sees them also where no process of the group lives; dead letters those
+that the services tell, since the exporter would have to search the whole server for streams that are seldom there.
+"""
 
 from collections.abc import Iterator
 
 from archive_contracts.deploy.yaml import Json
-from archive_contracts.streams import STREAMS, Server, Stream, dead_letters
+from archive_contracts.streams import STREAMS, Server, Stream
 
 LAG_FOR, STALE_FOR = "10m", "6h"
+REFUSED = 'redis_errors_total{err="NOPERM"}'
+"""A server counts a kind of error from the first one on, of which an increase would tell nothing."""
+_DEAD = "max by (service, stream, partition) ({})"
+# More than a quarter of an hour ago; a service that is younger than that is compared with nothing.
+MORE_DEAD = (
+    f"{_DEAD.format('archive_bus_dead_letters')} > "
+    f"({_DEAD.format('max_over_time(archive_bus_dead_letters[10m] offset 15m)')} "
+    f"or {_DEAD.format('archive_bus_dead_letters')} * 0)"
+)
 RUNBOOK = "k8s/README.md"
 
 
@@ -48,20 +61,19 @@ def _of_group(stream: Stream, group: str) -> Iterator[Json]:
             "runbook": f"{RUNBOOK}#archiveworkstands",
         },
     }
-    dead = _regex(dead_letters("K", group).removeprefix("K"))
-    yield {
-        "alert": "ArchiveDeadLetters",
-        "expr": f'increase(redis_stream_length{{stream=~"{_regex(key)}.*}}{dead}"}}[15m]) > 0',
-        "labels": labels,
-        "annotations": {
-            "summary": f"{group} gave up messages of {stream.name}",
-            "runbook": f"{RUNBOOK}#archivedeadletters",
-        },
-    }
 
 
 def _general() -> list[Json]:
     return [
+        {
+            "alert": "ArchiveDeadLetters",
+            "expr": MORE_DEAD,
+            "labels": {"severity": "warning"},
+            "annotations": {
+                "summary": "{{ $labels.service }} gave up messages of {{ $labels.stream }}",
+                "runbook": f"{RUNBOOK}#archivedeadletters",
+            },
+        },
         {
             # Also of groups that the map no longer names: theirs is the backlog that nobody will ever take.
             "alert": "ArchiveStaleGroup",
@@ -85,14 +97,15 @@ def _general() -> list[Json]:
         },
         {
             "alert": "ArchiveServerAway",
-            "expr": "redis_up == 0",
+            # Nothing is watched where no exporter is: that is no better.
+            "expr": "redis_up == 0 or absent(redis_up)",
             "for": "1m",
             "labels": {"severity": "critical"},
             "annotations": {"summary": "a Redis server is away", "runbook": f"{RUNBOOK}#archiveserveraway"},
         },
         {
             "alert": "ArchiveRefusedCommands",
-            "expr": 'increase(redis_errors_total{err="NOPERM"}[5m]) > 0',
+            "expr": f"increase({REFUSED}[5m]) > 0 or ({REFUSED} unless {REFUSED} offset 5m) > 0",
             "labels": {"severity": "warning"},
             "annotations": {
                 "summary": "a client asked for more than the access rules give it",

@@ -34,6 +34,17 @@ OVERVIEW: tuple[tuple[str, str, tuple[Query, ...]], ...] = (
         "short",
         (("sum by (service) (max by (service, stream, partition) (archive_bus_lag))", "{{service}}"),),
     ),
+    (
+        "Time in handlers, p95",
+        "s",
+        (
+            (
+                "histogram_quantile(0.95, sum by (service, le) (rate(archive_bus_handler_seconds_bucket[5m])))",
+                "{{service}}",
+            ),
+        ),
+    ),
+    ("Delivered again", "short", (("sum by (service) (rate(archive_bus_redelivered_total[5m]))", "{{service}}"),)),
     ("Oldest unsettled", "s", (("max by (service) (archive_bus_oldest_seconds)", "{{service}}"),)),
     (
         "Dead letters",

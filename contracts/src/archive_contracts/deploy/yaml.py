@@ -11,9 +11,14 @@ _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 HEADER = "# Written from streams.py by make manifests; do not edit.\n"
 
 
-def document(*values: Json) -> str:
-    """Return values as one file of YAML documents."""
-    return HEADER + "---\n".join("\n".join(_mapping(value, "")) + "\n" for value in values)
+def document(*written: Json) -> str:
+    """Return values as one generated file of YAML documents."""
+    return HEADER + values(*written)
+
+
+def values(*written: Json) -> str:
+    """Return values as YAML documents."""
+    return "---\n".join("\n".join(_mapping(value, "")) + "\n" for value in written)
 
 
 def _mapping(value: Json, indent: str) -> Iterator[str]:

@@ -189,10 +189,22 @@ def budgets_are_clear(cluster: Cluster) -> Iterator[str]:
     for found in cluster.of("PodDisruptionBudget"):
         if len({"minAvailable", "maxUnavailable"} & found["spec"].keys()) != 1:
             yield f"PodDisruptionBudget {found['metadata']['name']}: exactly one of min and max"
+        if found["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield f"PodDisruptionBudget {found['metadata']['name']}: a pod that is not ready would hold up its node"
         covered.append(found["spec"]["selector"]["matchLabels"])
     for workload in cluster.workloads:
         if workload.kind != "Job" and not any(chosen.items() <= workload.labels.items() for chosen in covered):
             yield f"{workload}: no disruption budget"
+
+
+def pods_are_spread(cluster: Cluster) -> Iterator[str]:
+    """Pods of a workload that has several stand on several hosts and in several zones."""
+    for workload in cluster.workloads:
+        if workload.kind == "Job" or workload.spec.get("replicas") == 1:
+            continue
+        spread = {constraint["topologyKey"] for constraint in workload.pod.get("topologySpreadConstraints", ())}
+        missing = {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} - spread
+        yield from (f"{workload}: is not spread over {key}" for key in sorted(missing))
 
 
 def rollouts_move(cluster: Cluster) -> Iterator[str]:
@@ -338,6 +350,22 @@ def namespace_is_restricted(cluster: Cluster) -> Iterator[str]:
         yield "nothing denies traffic by default"
 
 
+def tools_reach_nothing(cluster: Cluster) -> Iterator[str]:
+    """No policy lets the tool runner out of the cluster, but to servers of Redis that stand elsewhere."""
+    tools = {
+        name: value for made in cluster.workloads if made.name == "tool-runner" for name, value in made.labels.items()
+    }
+    for found in cluster.of("NetworkPolicy"):
+        chosen = found["spec"]["podSelector"].get("matchLabels", {})
+        named = found["spec"]["podSelector"].get("matchExpressions")
+        if named or not chosen.items() <= tools.items():
+            continue
+        for way in found["spec"].get("egress", ()):
+            outside = not way.get("to") or any("ipBlock" in peer for peer in way["to"])
+            if outside and {port.get("port") for port in way.get("ports", [{}])} != {6379}:
+                yield f"NetworkPolicy {found['metadata']['name']}: lets tools out"
+
+
 def images_are_pinned(cluster: Cluster) -> Iterator[str]:
     """An image without a tag, or with ``latest``, changes under a running deployment."""
     for workload in cluster.workloads:
@@ -406,6 +434,7 @@ RULES: tuple[Rule, ...] = (
     variables_are_unique,
     versions_exist,
     budgets_are_clear,
+    pods_are_spread,
     rollouts_move,
     triggers_are_strings,
     one_scaler_each,
@@ -415,6 +444,7 @@ RULES: tuple[Rule, ...] = (
     probes_are_complete,
     classes_exist,
     namespace_is_restricted,
+    tools_reach_nothing,
     images_are_pinned,
     gpus_are_whole,
     claims_are_made,

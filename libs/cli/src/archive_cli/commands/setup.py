@@ -11,6 +11,7 @@ from archive_cli.console import Console
 from archive_cli.errors import CliError, UsageError
 
 POOLS = "embed small"
+API_KEY = "gateway-api-key"
 _ROLES = {"bus": ("bus",), "state": ("state",), "both": ("bus", "state")}
 
 
@@ -33,10 +34,17 @@ def add(verbs: Verbs) -> None:
     setup.add_argument("--server", choices=sorted(_ROLES), default="both", help="the role it serves (default both)")
     secret = verb(verbs, "secrets", run_secrets, about="Make up a password for every user, and a key for the gateway.")
     secret.add_argument("--out", metavar="DIR", required=True, help="folder; what is in it stays as it is")
+    secret.add_argument("--kubernetes", action="store_true", help="also write kubernetes.yaml: every Secret of k8s/")
+    for role in ("bus", "state"):
+        url = f"redis://USER:PASSWORD@redis-{role}:6379/0"
+        secret.add_argument(f"--{role}-url", default=url, help=f"address in those Secrets (default {url})")
 
 
 def run_secrets(args: argparse.Namespace, console: Console) -> int:
-    """Write `passwords/<user>` for the servers and `env` for compose; a second run keeps what is there."""
+    """Write `passwords/<user>` for the servers and `env` for compose; a second run keeps what is there.
+
+    Of several passwords in a file the last one is given to clients: a new one is a new line.
+    """
     import secrets
 
     from archive_cli.home import write_private
@@ -44,18 +52,44 @@ def run_secrets(args: argparse.Namespace, console: Console) -> int:
 
     folder = Path(args.out)
     (folder / "passwords").mkdir(parents=True, exist_ok=True)
-    lines: list[str] = []
-    for user in (*access.USERS, "gateway-api-key"):
+    newest: dict[str, str] = {}
+    for user in (*access.USERS, API_KEY):
         path = folder / "passwords" / user if user in access.USERS else folder / user
         if not path.exists():
             write_private(path, secrets.token_urlsafe(24) + "\n")
-        newest = path.read_text(encoding="utf-8").split()[-1]
-        name = "GATEWAY_API_KEY" if user not in access.USERS else variable_of(user)
-        lines.append(f"{name}={newest}")
+        newest[user] = path.read_text(encoding="utf-8").split()[-1]
+    lines = [f"{variable_of(user) if user in access.USERS else 'GATEWAY_API_KEY'}={newest[user]}" for user in newest]
     write_private(folder / "env", "\n".join(lines) + "\n")
+    if args.kubernetes:
+        write_private(folder / "kubernetes.yaml", _cluster_secrets(folder, newest, args.bus_url, args.state_url))
     console.json({"written": str(folder), "users": list(access.USERS)})
-    console.text(f"Wrote {folder}/env and {folder}/passwords for {len(access.USERS)} users.")
+    also = f", and {folder}/kubernetes.yaml" if args.kubernetes else ""
+    console.text(f"Wrote {folder}/env and {folder}/passwords for {len(access.USERS)} users{also}.")
     return 0
+
+
+def _cluster_secrets(folder: Path, newest: Mapping[str, str], bus_url: str, state_url: str) -> str:
+    """Return every Secret that the manifests name, as YAML."""
+    from archive_contracts import access
+    from archive_contracts.deploy.yaml import values
+    from archive_contracts.streams import SERVICES
+
+    def url(form: str, user: str) -> str:
+        return form.replace("USER", user).replace("PASSWORD", newest[user])
+
+    kept = sorted(path for path in (folder / "passwords").iterdir() if path.is_file())
+    secrets = {"archive-passwords": {path.name: path.read_text(encoding="utf-8") for path in kept}}
+    for user in (*SERVICES, access.OPERATOR):
+        secrets[f"archive-{user}"] = {"bus-url": url(bus_url, user), "state-url": url(state_url, user)}
+    secrets["archive-keda"] = {"username": access.KEDA, "password": newest[access.KEDA]}
+    secrets["archive-exporter"] = {"password": newest[access.EXPORTER]}
+    secrets["archive-api-key"] = {"key": newest[API_KEY]}
+    return values(
+        *(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+            for name, data in secrets.items()
+        )
+    )
 
 
 def run_acl(args: argparse.Namespace, console: Console) -> int:

@@ -1,0 +1,65 @@
+"""What `archive secrets` makes up is what the manifests ask for, and a credential changes without an outage."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from archive_cli.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    assert main(["secrets", "--out", str(tmp_path), "--kubernetes"]) == 0
+    return tmp_path
+
+
+def made(folder: Path) -> dict[str, Json]:
+    found = yaml.safe_load_all((folder / "kubernetes.yaml").read_text())
+    return {each["metadata"]["name"]: each["stringData"] for each in found}
+
+
+def asked(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield each (secret, key) that an object names; of a whole secret the key is empty."""
+    if isinstance(value, list):
+        for each in cast("list[Any]", value):
+            yield from asked(each)
+    if isinstance(value, dict):
+        for name, inner in cast("Json", value).items():
+            if name == "secretKeyRef":
+                yield inner["name"], inner["key"]
+            elif name == "secretTargetRef":
+                yield from ((each["name"], each["key"]) for each in inner)
+            elif name == "secret":
+                yield inner["secretName"], ""
+            else:
+                yield from asked(inner)
+
+
+def test_every_secret_of_the_manifests_is_made(folder: Path) -> None:
+    files = [path for part in ("base", "components") for path in (ROOT / "k8s" / part).rglob("*.yaml")]
+    wanted = {found for path in files for each in yaml.safe_load_all(path.read_text()) for found in asked(each)}
+    secrets = made(folder)
+    assert len(wanted) > 10
+    assert {name for name, _ in wanted} == secrets.keys()
+    assert [(name, key) for name, key in wanted if key and key not in secrets[name]] == []
+
+
+def test_newest_password_is_given_to_clients(folder: Path) -> None:
+    first = made(folder)
+    file = folder / "passwords" / "router"
+    file.write_text(file.read_text() + "another\n")
+    assert main(["secrets", "--out", str(folder), "--kubernetes", "--bus-url", "rediss://USER:PASSWORD@far:1/0"]) == 0
+    second = made(folder)
+    assert second["archive-router"]["bus-url"] == "rediss://router:another@far:1/0"
+    assert second["archive-passwords"]["router"].split() == [first["archive-passwords"]["router"].strip(), "another"]
+    assert second["archive-gateway"]["state-url"] == first["archive-gateway"]["state-url"]
+
+
+def test_secrets_are_for_their_owner_only(folder: Path) -> None:
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.rglob("*") if path.is_file())
