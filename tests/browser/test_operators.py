@@ -25,6 +25,27 @@ def test_dead_letter_is_replayed(page: Any, system: ArchiveSystem) -> None:
     assert "replayed dead letters" in row.inner_text()
 
 
+def test_matching_letters_are_dropped(page: Any, system: ArchiveSystem) -> None:
+    with redis.Redis.from_url(str(system.run_info["bus_url"])) as server:  # pyright: ignore[reportUnknownMemberType]
+        for _ in range(2):
+            server.xadd("{documents.commands:0}", {"type": "document.ingest.v1", "data": "no json"})
+        server.xadd("{chat.requests:0}", {"type": "chat.requested.v1", "data": "not json, and kept"})
+    page.goto("/system/dead?q=nothing-like-this")
+    page.get_by_text("No dead letters match").wait_for()
+    page.locator("#find").fill("documents.commands")
+    page.keyboard.press("Enter")
+    drop = page.get_by_role("button", name="Drop 2 letters")
+    drop.wait_for()
+    page.locator("#all-reason").fill("of a test")
+    drop.click()
+    page.get_by_text("No dead letters match").wait_for()
+    assert "q=documents.commands" in page.url
+    page.goto("/system/dead")
+    page.locator("tbody tr").first.wait_for()
+    page.goto("/system/actions")
+    assert "dropped dead letters" in page.locator("tr", has_text="of a test").inner_text()
+
+
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Generator[ArchiveSystem, None, None]:
     """A system behind keys."""

@@ -1,18 +1,15 @@
 """What people do on the page, in a real Chromium."""
 
-import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_hands import kept, tabbed
 
-from archive_bus import BusOptions, connect
 from archive_contracts.agents import Source, Step
-from archive_contracts.base import Message, Problem
-from archive_contracts.conversations import ConversationSaved, RecordAnswer, RecordQuestion
-from archive_contracts.streams import CONVERSATION_COMMANDS
+from archive_contracts.base import Problem
+from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_testkit.documents import FACTS, pdf
 from archive_testkit.system import ArchiveSystem
 
@@ -197,20 +194,6 @@ def test_hostile_answer_does_nothing(page: Any, system: ArchiveSystem) -> None:
     assert page.evaluate("window.owned") is None
 
 
-def kept(system: ArchiveSystem, *changes: Message) -> None:
-    """Have changes to conversations made durable."""
-
-    async def send() -> None:
-        urls = system.run_info["bus_url"], system.run_info["state_url"]
-        async with connect(*urls, BusOptions(service="console", grace_s=0.5)) as bus:
-            for change in changes:
-                await bus.request(change, ConversationSaved, to=CONVERSATION_COMMANDS, timeout=60.0)
-
-    # Playwright keeps a loop of its own in this thread.
-    with ThreadPoolExecutor(1) as other:
-        other.submit(lambda: asyncio.run(send())).result()
-
-
 def test_question_is_edited_and_kept_to_its_document(page: Any, library: str, tmp_path: Path) -> None:
     page.goto("/documents")
     other = {"name": "quolls.txt", "mimeType": "text/plain", "buffer": b"The quoll of Ardmore sleeps 14 hours a day."}
@@ -237,15 +220,6 @@ def test_question_is_edited_and_kept_to_its_document(page: Any, library: str, tm
     page.locator(".question", has_text="How long").wait_for()
 
 
-def tabbed(page: Any, target: Any) -> None:
-    """Walk by the tabulator alone until this is in focus."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if target.evaluate("element => element === document.activeElement"):
-            return
-    raise AssertionError(f"the tabulator does not reach {target}")
-
-
 def test_keyboard_alone_asks_and_opens_a_source(page: Any, library: str) -> None:
     page.goto("/documents")
     page.keyboard.press("Tab")
@@ -269,6 +243,22 @@ def test_keyboard_alone_asks_and_opens_a_source(page: Any, library: str) -> None
     tabbed(page, source)
     page.keyboard.press("Enter")
     page.locator(".paper image").wait_for()
+
+
+def test_times_are_in_the_readers_zone(chromium: Any, system: ArchiveSystem) -> None:
+    said = RecordQuestion(conversation_id="noon", turn_id="noon", mode="chat", text="Which noon?", asked_at=86400 * 9e3)
+    done = RecordAnswer(conversation_id="noon", turn_id="noon", status="done", text="Yours.", ended_at=86400 * 9e3)
+    kept(system, said, done)
+    shown: list[str] = []
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        context = chromium.new_context(
+            base_url=system.run_info["console_url"], timezone_id=zone, locale="en-GB", viewport=None
+        )
+        page = context.new_page()
+        page.goto("/chat/noon")
+        shown.append(page.locator(".turn time").first.inner_text())
+        context.close()
+    assert shown == ["23 Aug 1994", "22 Aug 1994"]
 
 
 @pytest.mark.parametrize("width", [390, 1440])

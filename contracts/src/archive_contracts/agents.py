@@ -7,6 +7,13 @@ from pydantic import Field
 from archive_contracts.base import Message, Model, Problem
 
 
+class EarlierTurn(Model):
+    """What was asked and answered before in the same conversation."""
+
+    question: str
+    answer: str = ""
+
+
 class RunResearch(Message):
     """Answer a question from the library and from memory, with sources."""
 
@@ -19,6 +26,10 @@ class RunResearch(Message):
     stream: bool = False
     model: str = ""
     document_ids: tuple[str, ...] = ()
+    turns: Annotated[
+        tuple[EarlierTurn, ...],
+        Field(description="Earlier turns of the conversation, oldest first: what the question may refer back to."),
+    ] = ()
 
 
 class Source(Model):
@@ -78,6 +89,10 @@ class RunAgent(Message):
     max_steps: Annotated[int, Field(description="0 means 10.", ge=0, le=50)] = 10
     advanced: Annotated[bool, Field(description="Also the tools that reach memory and library.")] = False
     model: str = ""
+    turns: Annotated[
+        tuple[EarlierTurn, ...],
+        Field(description="Earlier turns of the conversation, oldest first: what the question may refer back to."),
+    ] = ()
 
 
 class Step(Model):

@@ -180,6 +180,26 @@ async def test_dropped_letter_is_gone(redis_url: str, operator: Operator) -> Non
         await operator.dead_letter(first.id)
 
 
+async def test_dropped_letters_are_counted(redis_url: str, operator: Operator) -> None:
+    await bury(redis_url, operator, 3)
+    letters = await operator.dead_letters()
+    await operator.drop(letters[1])
+    assert await operator.drop_all(letters) == 2
+    assert await operator.dead_letters() == []
+
+
+async def test_consumers_are_named(redis_url: str, operator: Operator) -> None:
+    assert await operator.consumers(CHAT_REQUESTS, "router") == []
+    async with bus_of("router", redis_url) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: reject})
+        await router.publish(CHAT, to=CHAT_REQUESTS)
+        await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 1)
+        (consumer,) = await operator.consumers(CHAT_REQUESTS, "router")
+    assert consumer.name
+    assert consumer.seen_s >= 0
+    assert await operator.consumers(CHAT_REQUESTS, "nobody") == []
+
+
 async def test_tail_shows_what_comes(redis_url: str, operator: Operator) -> None:
     async with bus_of("gateway", redis_url) as gateway, Redis.from_url(redis_url) as client:  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
         await gateway.publish(CHAT, to=CHAT_REQUESTS, id="old")

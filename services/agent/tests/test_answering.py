@@ -11,6 +11,7 @@ from archive_agent.domain.support import NO_SUPPORT_ANSWER
 from archive_bus import Bus, Origin, RequestFailed
 from archive_contracts.agents import (
     AnswerDelta,
+    EarlierTurn,
     ResearchCompleted,
     RunFinished,
     RunResearch,
@@ -145,6 +146,21 @@ async def test_searches_within_tenant_and_documents(gateway: Gateway, library: M
     command = question(document_ids=("harbour",), top_k=3)
     await gateway.bus.request(command, ResearchCompleted, to=AGENT_COMMANDS, origin=Origin(tenant="acme"), timeout=20)
     assert library.asked == [("acme", SearchChunks(query=QUESTION, top_k=3, document_ids=("harbour",)))]
+
+
+@pytest.mark.usefixtures("agent")
+async def test_follow_up_is_read_with_its_turns(gateway: Gateway, library: Memory, router: Router) -> None:
+    router.script = ["It lifts 40 tonnes [Source 1]."]
+    turns = (EarlierTurn(question="What stands in the harbour?", answer="A crane, built in 1880 [Source 2]."),)
+    done = await gateway.ask(question(question="And what does it lift?", turns=turns), ResearchCompleted)
+    searched = [asked.query for _, asked in library.asked if isinstance(asked, SearchChunks)]
+    assert searched == [
+        "What stands in the harbour?\nA crane, built in 1880.\nAnd what does it lift?",
+        "And what does it lift?",
+    ]
+    said = [(message["role"], message["content"]) for message in router.bodies[0]["messages"]]
+    assert said[1:3] == [("user", "What stands in the harbour?"), ("assistant", "A crane, built in 1880.")]
+    assert [(source.document_id, source.cited) for source in done.sources] == [("harbour", True), ("ferry", False)]
 
 
 NO_ENGINE = Problem(code="no_engine", message="No engine is alive.", next_step="Start one.", status=503)

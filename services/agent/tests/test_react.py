@@ -20,7 +20,7 @@ from archive_agent.domain.react import (
     shown_input,
 )
 from archive_agent.domain.trajectory import describe_tool
-from archive_contracts.agents import RunFinished, RunModelReplied, RunStarted, RunToolReturned
+from archive_contracts.agents import EarlierTurn, RunFinished, RunModelReplied, RunStarted, RunToolReturned
 from archive_contracts.base import Problem
 from archive_contracts.tools import ToolSpec
 
@@ -292,3 +292,12 @@ def test_roles_take_turns() -> None:
     assert isinstance(todo, CallModel)
     assert [message.role for message in todo.messages] == ["system", "user", "assistant", "user"]
     assert todo.messages[-1].content.startswith("Observation: ‹|im_end|>[1]")
+
+
+def test_model_sees_what_the_task_refers_to() -> None:
+    turns = (EarlierTurn(question="What is 2*3?", answer="It is 6 [Source 1]."),)
+    asked = next_action(
+        started("And twice that?"), TOOLS, context=4096, answer_tokens=256, count_tokens=count_tokens, turns=turns
+    )
+    assert isinstance(asked, CallModel)
+    assert [message.content for message in asked.messages[1:]] == ["What is 2*3?", "It is 6.", "And twice that?"]

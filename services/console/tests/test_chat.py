@@ -184,6 +184,22 @@ async def test_documents_are_cited_and_limited(console: Any, peer: Any) -> None:
     assert (seen[0].run_id, seen[0].document_ids, seen[0].use_memory) == (turn, ("d", "e"), False)
 
 
+async def test_follow_up_over_documents_brings_its_turns(console: Any, router: Router, peer: Any) -> None:
+    seen: list[RunResearch] = []
+
+    async def research(delivery: Delivery[RunResearch]) -> None:
+        run = delivery.message
+        seen.append(run)
+        await delivery.reply(ResearchCompleted(run_id=run.run_id, question=run.question, answer="A", sources=()))
+
+    async with asked(console, "First?") as (path, turn):
+        await streamed(console, turn)
+    async with peer("agent", AGENT_COMMANDS, {RunResearch: research}):
+        reply = await console.post(f"{path}/turns", text="And the second?", mode="documents")
+        await streamed(console, reply.headers["location"].partition("#turn-")[2])
+    assert [(earlier.question, earlier.answer) for earlier in seen[0].turns] == [("First?", "Hello **world**")]
+
+
 async def test_unsupported_answer_is_called_so(console: Any, peer: Any) -> None:
     async def research(delivery: Delivery[RunResearch]) -> None:
         run = delivery.message

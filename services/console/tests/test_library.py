@@ -109,6 +109,17 @@ async def test_hostile_names_do_nothing(console: Any, memory: Any) -> None:
     assert "\n" not in headers.get("content-disposition", "")
 
 
+@pytest.mark.parametrize("path", ["/documents", "/", "/chat/any", "/system/jobs", "/system/dead"])
+async def test_list_comes_alone_where_asked_for(console: Any, memory: Any, path: str) -> None:
+    memory.documents = [info()]
+    part = await console.http.get(f"{path}?q=a", headers={"hx-request": "true", "hx-target": "list"})
+    assert part.text.strip().startswith('<div id="list"')
+    assert "<html" not in part.text
+    assert {"HX-Request", "HX-Target"} <= {name.strip() for name in part.headers["vary"].split(",")}
+    whole = await console.http.get(path.replace("/chat/any", "/"), headers={"hx-request": "true"})
+    assert ("<html" in whole.text, 'id="list"' in whole.text) == (True, True)
+
+
 async def test_list_of_many_is_paged(console: Any, memory: Any) -> None:
     memory.documents = [info(f"file-{number:05}.pdf", id=f"d{number}") for number in range(10_000)]
     first = await console.page("/documents")

@@ -124,6 +124,30 @@ async def test_drop_needs_a_reason(console: Any, dead: list[str], redis_url: str
     assert (await console.post("/system/dead/replay", letter=dead[1])).status_code == 400
 
 
+async def test_all_that_match_are_dropped(console: Any, dead: list[str], redis_url: str) -> None:
+    page = await console.page("/system/dead?q=no%20lane")
+    assert ("Replay 2 letters" in page, "Drop 2 letters" in page) == (True, True)
+    until = page.partition('name="until" value="')[2].partition('"')[0]
+    older = str(float(until) - 60)
+    for query, fields in (("q=nonsense", {}), ("group=memory", {}), ("q=lane", {"until": older}), ("", {"until": "x"})):
+        assert (await console.post(f"/system/dead/drop?{query}", reason="none", **fields)).status_code == 400
+    assert await letters(redis_url) == dead
+    reply = await console.post("/system/dead/drop?q=no%20lane", reason="all of them", until=until)
+    assert (reply.status_code, reply.headers["location"]) == (303, "/system/dead?q=no%20lane")
+    assert await letters(redis_url) == []
+    actions = await console.page("/system/actions")
+    assert ("dropped dead letters" in actions, "all of them" in actions) == (True, True)
+
+
+async def test_stream_names_who_reads_it(console: Any, dead: list[str], peer: Any) -> None:
+    page = await console.page("/system/streams/chat.requests")
+    assert '<th scope="row">router<small>' in page
+    assert 'href="/system/dead?stream=chat.requests&amp;group=router">2</a>' in page
+    async with console.http.stream("GET", "/system/streams/chat.requests/events?partition=0") as reply:
+        assert await anext(reply.aiter_lines()) == "event: fragment"
+    assert (await console.http.get("/system/streams/nothing/events")).status_code == 404
+
+
 async def test_actions_tell_who_and_why(console: Any, dead: list[str]) -> None:
     assert "Nothing was done by hand" in await console.page("/system/actions")
     await console.post("/system/dead/drop", letter=dead[0], reason=f"a {HOSTILE}")

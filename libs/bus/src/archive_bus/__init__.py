@@ -51,7 +51,15 @@ if TYPE_CHECKING:
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions, Durability, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
-    from archive_bus._reports import DeadLetter, GroupReport, NoSuchDeadLetter, NoSuchGroup, ServerMemory, StreamReport
+    from archive_bus._reports import (
+        ConsumerReport,
+        DeadLetter,
+        GroupReport,
+        NoSuchDeadLetter,
+        NoSuchGroup,
+        ServerMemory,
+        StreamReport,
+    )
     from archive_bus._setup import (
         SetupRefused,
         create_group,
@@ -116,6 +124,7 @@ _HOMES = {
     "Limits": "archive_bus._options",
     "Busy": "archive_bus._errors",
     "Answered": "archive_bus._answers",
+    "ConsumerReport": "archive_bus._reports",
     "DeadLetter": "archive_bus._reports",
     "GroupReport": "archive_bus._reports",
     "NoSuchDeadLetter": "archive_bus._reports",
@@ -178,6 +187,7 @@ __all__ = [
     "BusUnavailable",
     "Busy",
     "Call",
+    "ConsumerReport",
     "DeadLetter",
     "DeadlineExpired",
     "Delivery",

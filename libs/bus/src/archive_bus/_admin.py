@@ -17,12 +17,14 @@ from archive_bus._link import AWAY
 from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
 from archive_bus._options import Durability
 from archive_bus._reports import (
+    ConsumerReport,
     DeadLetter,
     GroupReport,
     NoSuchDeadLetter,
     NoSuchGroup,
     ServerMemory,
     StreamReport,
+    consumer_report,
     dead_letter_report,
     group_report,
     memory_report,
@@ -30,7 +32,8 @@ from archive_bus._reports import (
 from archive_bus._writer import SCRIPTS
 from archive_contracts.streams import Kind, Server, Stream, at, dead_letters, exists, named
 
-REPLAYED_AT_ONCE = 100
+AT_ONCE = 100
+"""Dead letters that one command replays or deletes."""
 
 
 class Operator:
@@ -147,7 +150,7 @@ class Operator:
         """Replay letters in their order; return how many were still there."""
         done = 0
         for (key, group), some in groupby(letters, lambda letter: (letter.key, letter.group)):
-            for ids in _batched([letter.id for letter in some], REPLAYED_AT_ONCE):
+            for ids in _batched([letter.id for letter in some], AT_ONCE):
                 done += sum(added is not None for added in await self._replay(key, group, ids))
         return done
 
@@ -181,6 +184,29 @@ class Operator:
         """Delete a dead letter."""
         with reachable():
             await self._clients[Server.BUS].xdel(dead_letters(letter.key, letter.group), letter.id)
+
+    async def drop_all(self, letters: Sequence[DeadLetter]) -> int:
+        """Delete dead letters; return how many were still there."""
+        done = 0
+        for (key, group), some in groupby(letters, lambda letter: (letter.key, letter.group)):
+            for ids in _batched([letter.id for letter in some], AT_ONCE):
+                with reachable():
+                    done += await self._clients[Server.BUS].xdel(dead_letters(key, group), *ids)
+        return done
+
+    async def consumers(self, stream: Stream, group: str, *, partition: str = "0") -> list[ConsumerReport]:
+        """Return who reads for a group, the latest to speak first; nobody where there is no such group.
+
+        Raises:
+            BusUnavailable: a server does not answer.
+        """
+        try:
+            with reachable():
+                rows = await self._clients[stream.server].xinfo_consumers(stream.physical(partition), group)
+        except ResponseError:
+            return []
+        found = [consumer_report(row) for row in rows]
+        return sorted((each for each in found if each.name != NOBODY), key=lambda each: (each.seen_s, each.name))
 
     async def check(self) -> dict[str, str | None]:
         """Return for each role what is wrong with it, or None."""

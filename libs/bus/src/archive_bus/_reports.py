@@ -52,6 +52,18 @@ class GroupReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumerReport:
+    """One process that reads for a group.
+
+    ``pending`` counts what it has read and not settled; ``seen_s`` is how long ago it last spoke.
+    """
+
+    name: str
+    pending: int
+    seen_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StreamReport:
     """One physical stream. Ages are seconds; ``oldest_s`` is of the first entry it still holds."""
 
@@ -113,6 +125,13 @@ def group_report(backlog: Backlog) -> GroupReport:
         seen_s=backlog.silent_s,
         awake=backlog.awake,
     )
+
+
+def consumer_report(row: Mapping[str, Any]) -> ConsumerReport:
+    """Return what an operator is told of a consumer, from what the server says of it."""
+    name = row["name"]
+    name = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    return ConsumerReport(name=name, pending=int(row["pending"]), seen_s=int(row["idle"]) / 1000)
 
 
 def dead_letter_report(key: str, group: str, letter_id: str, fields: Mapping[bytes, bytes]) -> DeadLetter:

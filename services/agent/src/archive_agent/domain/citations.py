@@ -24,6 +24,7 @@ _MARKER = re.compile(
     r"\[\s*(?:sources?\s*)?#?(?P<numbers>\d{1,3}(?:\s*(?:,|;|&|and|-|–|,\s*and)\s*(?:sources?\s*)?#?\d{1,3})*)\s*\]",
     re.IGNORECASE,
 )
+_CITED = re.compile(rf"\s*{_MARKER.pattern}", re.IGNORECASE)
 _MENTION = re.compile(r"\bsources? #?(?P<numbers>\d{1,3}(?:(?:,| and|, and| &) \d{1,3})*)\b", re.IGNORECASE)
 _LIST_ITEM = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")
 _RANGE = re.compile(r"(\d+)\s*[-–]\s*(?:sources?\s*)?(\d+)", re.IGNORECASE)
@@ -93,6 +94,11 @@ def check(answer: str, sources: Mapping[int, str]) -> CitationReport:
     known = frozenset(number for number in referred if number in sources)
     invalid = tuple(number for number in referred if number not in sources)
     return CitationReport(frozenset(cited), known - cited, invalid)
+
+
+def without_markers(text: str) -> str:
+    """Return a text without its markers: in another answer their numbers name other sources."""
+    return _CITED.sub("", text)
 
 
 def attribute(claim: str, sources: Mapping[int, str], *, question: str = "") -> int | None:

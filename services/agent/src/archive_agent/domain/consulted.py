@@ -1,6 +1,7 @@
 """From what memory found to candidates of evidence, and from evidence to the sources of an answer."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
 
 from archive_agent.domain.evidence import Candidate
 from archive_agent.domain.research import Source as Evidence
@@ -23,6 +24,16 @@ def from_chunk(hit: ChunkHit) -> Candidate:
         chunk_id=hit.chunk.id,
         section=hit.chunk.section,
     )
+
+
+def in_turn(found: Sequence[Sequence[ChunkHit]], *, limit: int) -> list[ChunkHit]:
+    """Return the best hits of several searches, by turns, each passage once."""
+    kept: dict[str, ChunkHit] = {}
+    for places in zip_longest(*found):
+        for hit in places:
+            if hit is not None:
+                kept.setdefault(hit.chunk.id, hit)
+    return list(kept.values())[:limit]
 
 
 def from_memories(items: Iterable[MemoryItem], *, question: str) -> list[Candidate]:

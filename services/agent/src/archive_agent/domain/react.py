@@ -12,7 +12,7 @@ from typing import Any, cast
 from archive_agent.domain.actions import FINAL_ANSWER, FinalAnswer, ToolCall, Unreadable, read_reply, response_format
 from archive_agent.domain.fitting import CountTokens, Message
 from archive_agent.domain.trajectory import Trajectory, build_messages
-from archive_contracts.agents import RunFinished, RunModelReplied, RunStarted, RunToolReturned, Step
+from archive_contracts.agents import EarlierTurn, RunFinished, RunModelReplied, RunStarted, RunToolReturned, Step
 from archive_contracts.tools import ToolSpec
 
 DEFAULT_MAX_STEPS = 10
@@ -103,9 +103,18 @@ def apply(state: RunState, event: Event) -> RunState:
 
 
 def next_action(
-    state: RunState, tools: Sequence[ToolSpec], *, context: int, answer_tokens: int, count_tokens: CountTokens
+    state: RunState,
+    tools: Sequence[ToolSpec],
+    *,
+    context: int,
+    answer_tokens: int,
+    count_tokens: CountTokens,
+    turns: Sequence[EarlierTurn] = (),
 ) -> Action:
-    """What to do now. The messages of CallModel leave `answer_tokens` of the `context` free."""
+    """What to do now. The messages of CallModel leave `answer_tokens` of the `context` free.
+
+    `turns` are what the task may refer back to. They are the command's, not the journal's: whoever goes on has both.
+    """
     if state.finished is not None:
         problem = state.finished.error
         return Finish(state.finished.answer, state.finished.success, problem.message if problem else "")
@@ -116,7 +125,7 @@ def next_action(
     if state.asked >= state.max_steps:
         return Finish("", False, f"No answer was reached in {state.max_steps} steps.")
     offered = () if _must_answer(state) else tuple(tools)
-    trajectory = Trajectory(state.question, state.steps, offered, _must_answer(state))
+    trajectory = Trajectory(state.question, state.steps, offered, _must_answer(state), tuple(turns))
     messages = build_messages(trajectory, budget=context - answer_tokens, count_tokens=count_tokens)
     return CallModel(state.asked + 1, tuple(messages), response_format(offered))
 

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from archive_agent.domain.errors import QuestionTooLong
 from archive_agent.domain.evidence import Candidate, Ranked, SentenceKey, rank, with_neighbours
 from archive_agent.domain.fitting import MESSAGE_TOKENS, CountTokens, Message, message_tokens, shorten
+from archive_agent.domain.following import earlier, subject
 from archive_agent.domain.quoting import as_source_text
+from archive_contracts.agents import EarlierTurn
 
 MIN_EVIDENCE_TOKENS = 48  # below this not even one ordinary sentence with its label fits
+EARLIER_SHARE = 0.15  # of the context, for the turns before a question that refers back
 LONGEST_SENTENCE_SHARE = 0.5  # of the budget; what a PDF's table calls a sentence can be a page long
 # What scores less than this share of the best sentence is padding, which distracts a small model.
 WORTH_SHOWING = 0.25
@@ -60,23 +63,26 @@ def build_prompt(
     *,
     budget: PromptBudget,
     count_tokens: CountTokens,
+    turns: Sequence[EarlierTurn] = (),
     similarities: Mapping[SentenceKey, float] | None = None,
 ) -> ResearchPrompt:
-    """Choose evidence for a question and write the messages.
+    """Choose evidence for a question and write the messages; ``turns`` are what it may refer back to.
 
     The prompt takes at most `budget.context - budget.answer` tokens by `count_tokens`.
 
     Raises:
         QuestionTooLong: no room for evidence is left beside the question.
     """
+    before = earlier(question, turns, room=int(budget.context * EARLIER_SHARE), count_tokens=count_tokens)
     frame = count_tokens(SYSTEM) + count_tokens(_user_message(question, [])) + 2 * MESSAGE_TOKENS
+    frame += message_tokens(before, count_tokens)
     room = budget.context - budget.answer - frame
     if room < MIN_EVIDENCE_TOKENS:
         raise QuestionTooLong(
             count_tokens(question),
             room=budget.context - budget.answer - MIN_EVIDENCE_TOKENS - frame + count_tokens(question),
         )
-    ranked = rank(question, candidates, similarities=similarities)
+    ranked = rank(subject(question, turns), candidates, similarities=similarities)
     excerpts = _Excerpts(ranked, min(room, budget.evidence), count_tokens)
     excerpts.fill()
     # Token counts of parts need not add up to that of the whole: the whole is measured, and shrunk where it must be.
@@ -84,7 +90,7 @@ def build_prompt(
     # Without any excerpt it is the frame, which fits, so this ends.
     while True:
         sources = excerpts.sources()
-        messages = (Message("system", SYSTEM), Message("user", _user_message(question, sources)))
+        messages = (Message("system", SYSTEM), *before, Message("user", _user_message(question, sources)))
         if message_tokens(messages, count_tokens) <= allowed:
             return ResearchPrompt(tuple(sources), messages)
         excerpts.drop_last()

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from archive_agent.domain.actions import FINAL_ANSWER, parameters_of
 from archive_agent.domain.fitting import MESSAGE_TOKENS, CountTokens, Message, message_tokens, shorten
+from archive_agent.domain.following import exchanges
 from archive_agent.domain.quoting import without_control_tokens
-from archive_contracts.agents import Step
+from archive_contracts.agents import EarlierTurn, Step
 from archive_contracts.tools import ToolSpec
 
 INSTRUCTIONS = (
@@ -19,6 +20,7 @@ INSTRUCTIONS = (
 ANSWER_NOW = f"Reply with {FINAL_ANSWER} now."
 
 HEAD_SHARE = 0.6  # of the budget, for instructions, tools and question; the rest is the run so far
+EARLIER_SHARE = 0.25  # of that head, for the turns before the task
 # The newest observation is what the model acts on; each older one gets half as much, down to a line.
 NEWEST_SHARE = 0.5
 LEAST_OBSERVATION = 24  # tokens
@@ -26,12 +28,13 @@ LEAST_OBSERVATION = 24  # tokens
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A task, what was done for it, and what may be done next."""
+    """A task, what was said before it and done for it, and what may be done next."""
 
     question: str
     steps: tuple[Step, ...]
     tools: tuple[ToolSpec, ...]
     must_answer: bool = False
+    turns: tuple[EarlierTurn, ...] = ()
 
 
 def build_messages(trajectory: Trajectory, *, budget: int, count_tokens: CountTokens) -> list[Message]:
@@ -80,9 +83,10 @@ def _head(trajectory: Trajectory, budget: int, count_tokens: CountTokens) -> lis
         f"{INSTRUCTIONS}\nTools: {names}",
         INSTRUCTIONS,
     ]
+    before = exchanges(trajectory.turns, room=int(budget * EARLIER_SHARE), count_tokens=count_tokens)
     question = Message("user", trajectory.question)
     for form in forms:
-        head = [Message("system", form), question]
+        head = [Message("system", form), *before, question]
         if message_tokens(head, count_tokens) <= budget:
             return head
     left = budget - message_tokens([Message("system", INSTRUCTIONS)], count_tokens) - MESSAGE_TOKENS

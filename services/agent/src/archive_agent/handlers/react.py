@@ -85,7 +85,14 @@ class Runs:
 
     def _next(self, state: RunState, tools: tuple[ToolSpec, ...], command: RunAgent) -> CallModel | CallTool | Finish:
         context = self._contexts.smallest(time.monotonic(), model=command.model)
-        return next_action(state, tools, context=context, answer_tokens=ANSWER_TOKENS, count_tokens=estimated_tokens)
+        return next_action(
+            state,
+            tools,
+            context=context,
+            answer_tokens=ANSWER_TOKENS,
+            count_tokens=estimated_tokens,
+            turns=command.turns,
+        )
 
     async def _think(self, delivery: Delivery[RunAgent], action: CallModel) -> RunModelReplied:
         question = Question(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from archive_agent.domain.budget import estimated_tokens, research_budget
 from archive_agent.domain.citations import CitationStream
-from archive_agent.domain.consulted import as_source, from_chunk, from_memories
+from archive_agent.domain.consulted import as_source, from_chunk, from_memories, in_turn
 from archive_agent.domain.errors import CANCELLED, AgentError
 from archive_agent.domain.evidence import Candidate
+from archive_agent.domain.following import searches, subject
 from archive_agent.domain.research import ResearchPrompt, build_prompt
 from archive_agent.domain.support import NO_SUPPORT_ANSWER, judge_support
 from archive_agent.domain.surroundings import Contexts
@@ -92,11 +93,13 @@ class Research:
         if not found.candidates and command.use_library and not found.documents:
             return _failed(command, _NO_DOCUMENTS)
         budget = research_budget(self._contexts.smallest(time.monotonic(), model=command.model))
-        prompt = build_prompt(command.question, found.candidates, budget=budget, count_tokens=estimated_tokens)
+        prompt = build_prompt(
+            command.question, found.candidates, budget=budget, count_tokens=estimated_tokens, turns=command.turns
+        )
         if command.stream:
             for evidence in prompt.sources:
                 _ = delivery.emit(SourceFound(source=as_source(evidence)))
-        if not judge_support(command.question, found.candidates).supported:
+        if not judge_support(subject(command.question, command.turns), found.candidates).supported:
             if command.stream:
                 _ = delivery.emit(AnswerDelta(text=NO_SUPPORT_ANSWER))
             return _completed(command, found, prompt, NO_SUPPORT_ANSWER)
@@ -111,21 +114,29 @@ class Research:
         command = delivery.message
         library, documents, memories = (), 0, ()
         if command.use_library:
-            search = SearchChunks(query=command.question, top_k=command.top_k, document_ids=command.document_ids)
-            chunks = await delivery.request(search, ChunksFound, to=MEMORY_QUERIES, timeout=SEARCH_TIMEOUT_S)
-            library, documents = tuple(from_chunk(hit) for hit in chunks.hits), chunks.documents
+            library, documents = await self._search(delivery)
         if command.use_memory:
             recall = RecallMemories(query=command.question, top_k=command.top_k)
             turns = await delivery.request(recall, MemoriesFound, to=MEMORY_QUERIES, timeout=SEARCH_TIMEOUT_S)
             memories = tuple(from_memories(turns.items, question=command.question))
         return Found(library, memories, documents)
 
+    async def _search(self, delivery: Delivery[RunResearch]) -> tuple[tuple[Candidate, ...], int]:
+        """Return the passages that the library holds on the question, and of how many documents in all."""
+        command = delivery.message
+        found: list[ChunksFound] = []
+        for query in searches(command.question, command.turns):
+            search = SearchChunks(query=query, top_k=command.top_k, document_ids=command.document_ids)
+            found.append(await delivery.request(search, ChunksFound, to=MEMORY_QUERIES, timeout=SEARCH_TIMEOUT_S))
+        hits = in_turn([each.hits for each in found], limit=command.top_k)
+        return tuple(from_chunk(hit) for hit in hits), found[0].documents
+
     async def _ask(
         self, delivery: Delivery[RunResearch], found: Found, prompt: ResearchPrompt, *, max_tokens: int
     ) -> ResearchCompleted:
         command = delivery.message
         shown = {evidence.number: evidence.excerpt for evidence in prompt.sources if evidence.excerpt}
-        citing = CitationStream(shown, question=command.question)
+        citing = CitationStream(shown, question=subject(command.question, command.turns))
         question = Question(
             messages=prompt.messages,
             model=command.model,

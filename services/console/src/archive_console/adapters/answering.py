@@ -11,7 +11,7 @@ import anyio
 
 from archive_bus import Bus, BusError, BusUnavailable, NoSuchLog, Origin
 from archive_console.domain.answers import STOPPED, Answer
-from archive_console.domain.conversations import Turn, context
+from archive_console.domain.conversations import Turn, context, earlier
 from archive_console.domain.ports import Change, Conversations
 from archive_contracts.agents import RunAgent, RunResearch
 from archive_contracts.base import Message, Problem
@@ -192,7 +192,15 @@ def _request(conversation: str, turn: Turn, before: Sequence[Turn]) -> tuple[Mes
                 stream=True,
                 model=turn.model,
                 document_ids=turn.document_ids,
+                turns=earlier(before, turn.question),
             )
             return research, AGENT_COMMANDS
         case "agent":
-            return RunAgent(run_id=turn.id, question=turn.question, advanced=True, model=turn.model), AGENT_COMMANDS
+            run = RunAgent(
+                run_id=turn.id,
+                question=turn.question,
+                advanced=True,
+                model=turn.model,
+                turns=earlier(before, turn.question),
+            )
+            return run, AGENT_COMMANDS

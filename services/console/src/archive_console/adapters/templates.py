@@ -13,6 +13,8 @@ from markupsafe import Markup
 from archive_console.adapters.markdown import Markdown, address_of
 from archive_console.domain.marking import split
 
+NOW_S = 10.0
+"""What spoke within it is there: whoever waits for work asks for it every second."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -34,6 +36,7 @@ class Templates:
             "moment": moment,
             "size": size,
             "age": age,
+            "heard": heard,
             "count": count,
         }
         known: dict[str, Any] = {"asset": asset, "split": split}
@@ -77,6 +80,13 @@ def age(seconds: float | None) -> str:
         if seconds < limit:
             return f"{seconds / divisor:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
+
+
+def heard(seconds: float | None) -> str:
+    """Return how long ago something spoke, in words."""
+    if seconds is None:
+        return "never"
+    return "now" if seconds < NOW_S else f"{age(seconds)} ago"
 
 
 def count(number: int, one: str, many: str = "") -> str:

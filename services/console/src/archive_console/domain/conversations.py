@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from archive_contracts.agents import Source, Step
+from archive_contracts.agents import EarlierTurn, Source, Step
 from archive_contracts.base import Problem
 from archive_contracts.conversations import Mode, TurnStatus
 
@@ -77,15 +77,23 @@ def title_of(question: str) -> str:
 
 def context(turns: Sequence[Turn], question: str) -> list[dict[str, str]]:
     """Return the messages that a model is asked with: as many whole turns as fit, the newest, then the question."""
-    kept: list[dict[str, str]] = []
+    said: list[dict[str, str]] = []
+    for turn in earlier(turns, question):
+        said += [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
+    return [*said, {"role": "user", "content": question}]
+
+
+def earlier(turns: Sequence[Turn], question: str) -> tuple[EarlierTurn, ...]:
+    """Return the turns that a question over documents may refer back to: as many of the newest as fit."""
+    kept: list[EarlierTurn] = []
     room = CONTEXT_CHARS - len(question)
     for turn in reversed(turns):
         room -= len(turn.question) + len(turn.answer)
         if room < 0:
             break
         if turn.answer:
-            kept[:0] = [{"role": "user", "content": turn.question}, {"role": "assistant", "content": turn.answer}]
-    return [*kept, {"role": "user", "content": question}]
+            kept.insert(0, EarlierTurn(question=turn.question, answer=turn.answer))
+    return tuple(kept)
 
 
 def as_markdown(conversation: Conversation) -> str:

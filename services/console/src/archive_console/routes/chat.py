@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 from starlette.datastructures import FormData
@@ -30,12 +31,33 @@ MODES: dict[str, Mode] = {"documents": "documents", "chat": "chat", "agent": "ag
 
 async def new_chat(visit: Visit) -> Response:
     """Show an empty conversation."""
+    if visit.list_only:
+        return await _list(visit)
     return await _show(visit, None)
 
 
 async def show_chat(visit: Visit) -> Response:
     """Show a conversation."""
+    if visit.list_only:
+        return await _list(visit)
     return await _show(visit, await _found(visit))
+
+
+async def _list(visit: Visit) -> Response:
+    """Show another page of the conversations, beside the one that is open."""
+    return visit.page("headings.html", **await _headings(visit))
+
+
+async def _headings(visit: Visit) -> dict[str, Any]:
+    words, offset = visit.word("q"), visit.number("from", 0)
+    found = await visit.desk.conversations.headings(visit.tenant, words=words, limit=LISTED + 1, offset=offset)
+    return {
+        "headings": found[:LISTED],
+        "current": visit.request.path_params.get("conversation", ""),
+        "newer": max(0, offset - LISTED) if offset else None,
+        "older": offset + LISTED if len(found) > LISTED else None,
+        "words": words,
+    }
 
 
 async def _show(visit: Visit, conversation: Conversation | None) -> Response:
@@ -44,17 +66,12 @@ async def _show(visit: Visit, conversation: Conversation | None) -> Response:
     like = editing or (turns[-1] if turns else None)
     found = await library(visit)
     picked = visit.request.query_params.getlist("document") or (like.document_ids if like else ())
-    words, offset = visit.word("q"), visit.number("from", 0)
-    headings = await visit.desk.conversations.headings(visit.tenant, words=words, limit=LISTED + 1, offset=offset)
     return visit.page(
         "chat.html",
+        **await _headings(visit),
         conversation=conversation,
         turns=turns,
         editing=editing,
-        headings=headings[:LISTED],
-        newer=max(0, offset - LISTED) if offset else None,
-        older=offset + LISTED if len(headings) > LISTED else None,
-        words=words,
         models=visit.desk.engines.models(),
         model=like.model if like else preferred_model(visit.desk.engines.workers()),
         only_bundled=only_bundled(visit.desk.engines.workers()),

@@ -50,7 +50,8 @@ async def show_documents(visit: Visit) -> Response:
         listed = await _listed(visit, patience_s=FIRST_S)
     except BusError:
         listed = {"rows": None, "page": visit.number("page", 0), "words": visit.word("q")}
-    return visit.page("documents.html", query=visit.request.url.query, **listed)
+    name = "document_list.html" if visit.list_only else "documents.html"
+    return visit.page(name, query=visit.request.url.query, **listed)
 
 
 async def watch_documents(visit: Visit) -> Response:

@@ -102,6 +102,7 @@ class Entry:
         if visit.partial:
             response.headers["hx-retarget"] = "#notice"
             response.headers["hx-reswap"] = "innerHTML"
+            response.headers["hx-push-url"] = "false"
         if problem.retry_after_s is not None:
             response.headers["retry-after"] = str(int(problem.retry_after_s + 0.5))
         await response(scope, receive, reply)
@@ -121,6 +122,9 @@ class _Reply:
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("cache-control", "no-store")
+            if headers.get("content-type", "").startswith("text/html"):
+                # The same address gives a whole page, or the part of it that a script asks for.
+                headers.add_vary_header("HX-Request, HX-Target")
         await self._send(message)
 
 

@@ -1,29 +1,29 @@
-"""The operator's pages: streams, lanes, messages, dead letters, engines."""
+"""The operator's pages: streams, lanes, messages, actions."""
 
 import contextlib
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
 from starlette.responses import Response
 
-from archive_bus import BusError, DeadLetter, TailEntry
+from archive_bus import BusError
+from archive_console.domain.causation import tree
 from archive_console.domain.errors import NotThere
 from archive_console.domain.overview import overview
-from archive_console.routes.acting import note, reason_of
+from archive_console.domain.readable import readable
+from archive_console.routes import letters
 from archive_console.routes.asking import FIRST_S
 from archive_console.routes.engines import engines
 from archive_console.routes.events import streamed, watched
 from archive_console.routes.jobs import board
-from archive_console.routes.visit import Visit, text
+from archive_console.routes.visit import Visit
 from archive_contracts.actions import ActionTaken
-from archive_contracts.streams import OPERATOR_ACTIONS, STREAMS, Stream
+from archive_contracts.streams import OPERATOR_ACTIONS, STREAMS, Stream, at
 
 LOOK_S = 2.0
 LATEST = 50
 ACTIONS = 200
-SHOWN_BYTES = 20_000
 
 Values = Mapping[str, Any]
 
@@ -44,14 +44,6 @@ async def _streams(visit: Visit) -> Values:
     return {"reports": await visit.desk.operator.streams(), "map": STREAMS}
 
 
-async def _dead(visit: Visit) -> Values:
-    stream, group = visit.word("stream"), visit.word("group")
-    letters = await visit.desk.operator.dead_letters(stream=stream, group=group, limit=200)
-    wanted = visit.word("q").casefold()
-    found = [letter for letter in letters if wanted in f"{letter.code} {letter.cause} {letter.type}".casefold()]
-    return {"letters": found, "stream": stream, "group": group, "words": visit.word("q")}
-
-
 async def _actions(visit: Visit) -> Values:
     """Return what operators did, the latest first."""
     entries = await visit.desk.operator.messages.latest(OPERATOR_ACTIONS, count=ACTIONS)
@@ -63,11 +55,13 @@ async def _actions(visit: Visit) -> Values:
 PARTS: Mapping[str, Callable[[Visit], Awaitable[Values]]] = {
     "overview": _overview,
     "streams": _streams,
-    "dead": _dead,
+    "dead": letters.board,
     "engines": engines,
     "actions": _actions,
     "jobs": board,
 }
+LISTS = frozenset({"dead", "jobs"})
+"""Pages whose list can be asked for alone."""
 
 
 async def show(visit: Visit) -> Response:
@@ -85,7 +79,8 @@ async def show(visit: Visit) -> Response:
     }
     with contextlib.suppress(TimeoutError, BusError), anyio.fail_after(FIRST_S):
         values = {**values, "late": False, **await PARTS[part](visit)}
-    return visit.page(f"system/{part}.html", part=part, **values)
+    name = f"{part}_list" if visit.list_only and part in LISTS else part
+    return visit.page(f"system/{name}.html", part=part, **values)
 
 
 async def watch(visit: Visit) -> Response:
@@ -101,19 +96,34 @@ async def watch(visit: Visit) -> Response:
 
 
 async def show_stream(visit: Visit) -> Response:
-    """Show a stream: its groups, and its latest messages decoded."""
+    """Show a stream: its groups, who reads for them, and its latest messages decoded."""
     stream, partition = _named(visit)
-    key = stream.physical(partition)
-    reports = [report for report in await visit.desk.operator.streams() if report.key == key]
-    entries = await visit.desk.operator.messages.latest(stream, partition=partition, count=LATEST)
     return visit.page(
         "system/stream.html",
         part="streams",
-        stream=stream,
-        partition=partition,
-        report=reports[0] if reports else None,
-        entries=entries,
+        query=visit.request.url.query,
+        **await _stream(visit, stream, partition),
     )
+
+
+async def watch_stream(visit: Visit) -> Response:
+    """Send what a stream holds, and who reads it, whenever that changes."""
+    stream, partition = _named(visit)
+
+    async def look() -> str:
+        return visit.html("system/stream_live.html", **await _stream(visit, stream, partition))
+
+    return streamed(watched(visit, ("stream", stream.name, partition), look, every_s=LOOK_S))
+
+
+async def _stream(visit: Visit, stream: Stream, partition: str) -> Values:
+    operator = visit.desk.operator
+    key = stream.physical(partition)
+    report = next((each for each in await operator.streams() if each.key == key), None)
+    groups = report.groups if report else ()
+    readers = {group.name: await operator.consumers(stream, group.name, partition=partition) for group in groups}
+    entries = await operator.messages.latest(stream, partition=partition, count=LATEST)
+    return {"stream": stream, "partition": partition, "report": report, "readers": readers, "entries": entries}
 
 
 async def show_message(visit: Visit) -> Response:
@@ -124,6 +134,7 @@ async def show_message(visit: Visit) -> Response:
         raise NotThere("This message is not on its stream any more.", next_step="Go back to the stream.")
     correlation = found.envelope.correlation or found.envelope.id if found.envelope else ""
     related = await visit.desk.operator.messages.related(correlation) if correlation else []
+    told = [(key, entry.id, entry.envelope) for key, entry in related if entry.envelope]
     return visit.page(
         "system/message.html",
         part="streams",
@@ -131,21 +142,8 @@ async def show_message(visit: Visit) -> Response:
         partition=partition,
         entry=found,
         fields=readable(found.fields),
-        related=tree(related),
+        related=[(at(link.key), link) for link in tree(told)],
     )
-
-
-def tree(related: Sequence[tuple[str, TailEntry]]) -> list[tuple[int, str, TailEntry]]:
-    """Return (depth, key, entry): each message below the one that caused it."""
-    depths: dict[str, int] = {}
-    shown: list[tuple[int, str, TailEntry]] = []
-    for key, entry in related:
-        if entry.envelope is None:
-            continue
-        depth = depths.get(entry.envelope.causation, -1) + 1
-        depths[entry.envelope.id] = depth
-        shown.append((depth, key, entry))
-    return shown
 
 
 def _named(visit: Visit) -> tuple[Stream, str]:
@@ -153,57 +151,3 @@ def _named(visit: Visit) -> tuple[Stream, str]:
     if stream is None:
         raise NotThere("The map has no such stream.", next_step="Go back to the list.")
     return stream, visit.word("partition", "0")
-
-
-def readable(fields: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
-    """Return the fields of an entry for people: JSON laid out, what is no text as its bytes."""
-    return [(name.decode(errors="replace"), _readable(value)) for name, value in fields.items()]
-
-
-def _readable(value: bytes) -> str:
-    try:
-        whole = value.decode()
-    except UnicodeDecodeError:
-        return repr(value[:SHOWN_BYTES])
-    if whole[:1] in "{[":
-        with contextlib.suppress(ValueError):
-            whole = json.dumps(json.loads(whole), indent=2, ensure_ascii=False)
-    return whole if len(whole) <= SHOWN_BYTES else f"{whole[:SHOWN_BYTES]}\n… {len(whole) - SHOWN_BYTES} more"
-
-
-async def show_letter(visit: Visit) -> Response:
-    """Show a dead letter: its cause and the fields as they came."""
-    letter = await _letter(visit)
-    return visit.page("system/letter.html", part="dead", letter=letter, fields=readable(letter.fields))
-
-
-async def replay(visit: Visit) -> Response:
-    """Give one dead letter, or all that are listed, another try."""
-    form = await visit.form()
-    reason = reason_of(form)
-    letters = await _chosen(visit, text(form, "letter"))
-    for letter in letters:
-        await visit.desk.operator.replay(letter)
-    await note(visit, "replayed dead letters", [letter.id for letter in letters], reason=reason)
-    return visit.to("/system/dead")
-
-
-async def drop(visit: Visit) -> Response:
-    """Give dead letters up for good; the reason is kept."""
-    form = await visit.form()
-    reason = reason_of(form)
-    letters = await _chosen(visit, text(form, "letter"))
-    for letter in letters:
-        await visit.desk.operator.drop(letter)
-    await note(visit, "dropped dead letters", [letter.id for letter in letters], reason=reason)
-    return visit.to("/system/dead")
-
-
-async def _chosen(visit: Visit, letter_id: str) -> Sequence[DeadLetter]:
-    if letter_id:
-        return [await visit.desk.operator.dead_letter(letter_id)]
-    return (await _dead(visit))["letters"]
-
-
-async def _letter(visit: Visit) -> DeadLetter:
-    return await visit.desk.operator.dead_letter(visit.request.path_params["letter"])

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from archive_console.routes import chat, documents, downloads, engines, files, jobs, probes, session, system
+from archive_console.routes import chat, documents, downloads, engines, files, jobs, letters, probes, session, system
 from archive_console.routes.desk import Desk
 from archive_console.routes.visit import Visit
 
@@ -34,10 +34,11 @@ _GET: tuple[tuple[str, Handler], ...] = (
     ("/system/offers/events", engines.watch_offers),
     ("/system/{part}/events", system.watch),
     ("/system/streams/{stream}", system.show_stream),
+    ("/system/streams/{stream}/events", system.watch_stream),
     ("/system/streams/{stream}/messages/{entry}", system.show_message),
     ("/system/jobs/{job}", jobs.show_job),
     ("/system/jobs/{job}/events", jobs.watch_job),
-    ("/system/dead/{letter}", system.show_letter),
+    ("/system/dead/{letter}", letters.show_letter),
     ("/system/{part}", system.show),
     ("/login", session.login_form),
     ("/static/{version}/{name}", files.serve),
@@ -59,8 +60,8 @@ _POST: tuple[tuple[str, Handler], ...] = (
     ("/documents/{document}/cancel", documents.cancel),
     ("/documents/{document}/reprocess", documents.reprocess),
     ("/documents/{document}/delete", documents.delete),
-    ("/system/dead/replay", system.replay),
-    ("/system/dead/drop", system.drop),
+    ("/system/dead/replay", letters.replay),
+    ("/system/dead/drop", letters.drop),
     ("/system/engines", engines.add_engine),
     ("/system/engines/{name}/remove", engines.remove_engine),
     ("/system/jobs/{job}/cancel", jobs.cancel_job),

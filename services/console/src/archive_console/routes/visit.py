@@ -16,6 +16,8 @@ from archive_console.routes.desk import Desk
 from archive_web import BodyTooLarge, BodyTooSlow, bounded
 
 PART_BYTES = 1 << 20
+LIST = "list"
+"""The id of the part of a page that turning its pages, or searching, replaces."""
 FRAMING = 64 * 1024
 """Bytes that boundaries and headers may add to the files of an upload."""
 
@@ -44,6 +46,11 @@ class Visit:
     def partial(self) -> bool:
         """Whether a part of a page is wanted, not a whole one."""
         return "hx-request" in self.request.headers
+
+    @property
+    def list_only(self) -> bool:
+        """Whether the list of a page is wanted, to be put in place of the one that is shown."""
+        return self.partial and self.request.headers.get("hx-target") == LIST
 
     def word(self, name: str, otherwise: str = "") -> str:
         """Return a parameter of the address."""

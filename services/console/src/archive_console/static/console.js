@@ -25,6 +25,13 @@ function nearBottom() {
   return window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
 }
 
+function keepTyped(old, part) {
+  for (const field of old.querySelectorAll("input[id]:not([type=hidden])")) {
+    const twin = field.value === field.defaultValue ? null : part.querySelector(`#${CSS.escape(field.id)}`);
+    if (twin) twin.value = field.value;
+  }
+}
+
 // Puts each part where its id says. What the reader has opened, or types into, stays as it is.
 function place(html) {
   const stay = nearBottom() && document.querySelector(".talk");
@@ -32,6 +39,7 @@ function place(html) {
     const old = part.id && document.getElementById(part.id);
     if (!old || (old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))) continue;
     const focused = old.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : "";
+    keepTyped(old, part);
     const twins = part.querySelectorAll("details");
     old.querySelectorAll("details").forEach((details, index) => {
       if (details.open && twins[index]) twins[index].open = true;
@@ -76,7 +84,7 @@ document.addEventListener("click", async (event) => {
 });
 
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
 }, true);
 
@@ -105,9 +113,20 @@ document.addEventListener("htmx:afterRequest", (event) => {
   }
 });
 document.addEventListener("htmx:afterSwap", (event) => {
+  for (const [element, source] of open) if (!element.isConnected) { source.close(); open.delete(element); }
+  if (event.target.id === "list") { turned(event.target); return; }
   ready(document);
   if (event.target.id === "thread") window.scrollTo({ top: document.body.scrollHeight });
 });
+
+// Another page of a list came. It is looked at first: who leafs on at once needs no stream of it.
+function turned(list) {
+  localTimes(list);
+  document.getElementById("told").textContent = list.dataset.told ?? "";
+  if (document.activeElement === document.body) list.querySelector("[tabindex], a")?.focus({ preventScroll: true });
+  if (!list.dataset.stream) return;
+  setTimeout(() => { if (list.isConnected) ready(list); }, list.querySelector(".waiting") ? 0 : 300);
+}
 
 // Documents that are picked count in the one way of answering that looks at them.
 document.addEventListener("change", (event) => {

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import BusError
-from archive_contracts.agents import AgentCompleted, RunAgent, Step
+from archive_contracts.agents import AgentCompleted, EarlierTurn, RunAgent, Step
 from archive_contracts.base import Problem
 from archive_contracts.streams import AGENT_COMMANDS
 from archive_gateway.routes.answers import Json
@@ -23,6 +23,10 @@ class AgentQuestion(BaseModel):
     question: Spoken
     max_steps: Annotated[int, Field(description="0 means 10.", ge=0, le=50)] = 10
     model: str = ""
+    turns: Annotated[
+        tuple[EarlierTurn, ...],
+        Field(max_length=50, description="Earlier turns, oldest first: what the question may refer back to."),
+    ] = ()
 
 
 class AgentAnswer(BaseModel):
@@ -56,6 +60,7 @@ class _Run:
             max_steps=question.max_steps,
             advanced=advanced,
             model=question.model,
+            turns=question.turns,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

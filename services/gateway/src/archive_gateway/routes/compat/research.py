@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import BusError
-from archive_contracts.agents import ResearchCompleted, RunResearch
+from archive_contracts.agents import EarlierTurn, ResearchCompleted, RunResearch
 from archive_contracts.streams import AGENT_COMMANDS
 from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import platform_error
@@ -33,6 +33,10 @@ class ResearchQuestion(BaseModel):
     stream: Annotated[bool, Field(description="Answer by server-sent events: source, delta, done, error.")] = False
     model: str = ""
     document_ids: Annotated[tuple[str, ...], Field(description="Only in these; empty means everywhere.")] = ()
+    turns: Annotated[
+        tuple[EarlierTurn, ...],
+        Field(max_length=50, description="Earlier turns, oldest first: what the question may refer back to."),
+    ] = ()
 
 
 async def research(desk: Desk, visit: Visit) -> ASGIApp:

@@ -1,0 +1,89 @@
+"""Dead letters: what was given up and why, and what becomes of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.responses import Response
+
+from archive_bus import DeadLetter
+from archive_console.domain.errors import BadForm
+from archive_console.domain.readable import readable
+from archive_console.routes.acting import note, reason_of
+from archive_console.routes.visit import Visit, text
+
+LETTERS = 1000
+"""The newest dead letters, which a search looks through and which are replayed or dropped at once."""
+LETTERS_SHOWN = 200
+
+
+async def board(visit: Visit) -> dict[str, Any]:
+    """Return the dead letters that match, the newest first. Raises BusError."""
+    stream, group, words = visit.word("stream"), visit.word("group"), visit.word("q").strip()
+    letters = await visit.desk.operator.dead_letters(stream=stream, group=group, limit=LETTERS)
+    found = [letter for letter in letters if words.casefold() in _searched(letter)]
+    return {
+        "letters": found,
+        "shown": LETTERS_SHOWN,
+        "filtered": bool(stream or group or words),
+        "stream": stream,
+        "group": group,
+        "words": words,
+    }
+
+
+def _searched(letter: DeadLetter) -> str:
+    return f"{letter.code}\n{letter.cause}\n{letter.type}\n{letter.key}\n{letter.group}".casefold()
+
+
+async def show_letter(visit: Visit) -> Response:
+    """Show a dead letter: its cause and the fields as they came."""
+    letter = await _letter(visit)
+    return visit.page("system/letter.html", part="dead", letter=letter, fields=readable(letter.fields))
+
+
+async def replay(visit: Visit) -> Response:
+    """Give one dead letter, or all that match, another try."""
+    form = await visit.form()
+    reason = reason_of(form)
+    letters = await _chosen(visit, form)
+    await visit.desk.operator.replay_all(letters)
+    await note(visit, "replayed dead letters", [letter.id for letter in letters], reason=reason)
+    return visit.to(_remaining(visit))
+
+
+async def drop(visit: Visit) -> Response:
+    """Give dead letters up for good; the reason is kept."""
+    form = await visit.form()
+    reason = reason_of(form)
+    letters = await _chosen(visit, form)
+    await visit.desk.operator.drop_all(letters)
+    await note(visit, "dropped dead letters", [letter.id for letter in letters], reason=reason)
+    return visit.to(_remaining(visit))
+
+
+def _remaining(visit: Visit) -> str:
+    """Return the address of the list, filtered as it was."""
+    query = visit.request.url.query
+    return f"/system/dead?{query}" if query else "/system/dead"
+
+
+async def _chosen(visit: Visit, form: FormData) -> Sequence[DeadLetter]:
+    """Return the one that is named, or those that match and had come when the list was shown.
+
+    Nobody replays or drops what he has not seen. Raises BadForm when there is none, or BusError.
+    """
+    if letter_id := text(form, "letter"):
+        return [await visit.desk.operator.dead_letter(letter_id)]
+    try:
+        until = float(text(form, "until") or "inf")
+    except ValueError:
+        raise BadForm("The form does not say which were shown.", next_step="Load the page again.") from None
+    letters = [letter for letter in (await board(visit))["letters"] if letter.at <= until]
+    if not letters:
+        raise BadForm("None of these dead letters is left.", next_step="Look at the list again.")
+    return letters
+
+
+async def _letter(visit: Visit) -> DeadLetter:
+    return await visit.desk.operator.dead_letter(visit.request.path_params["letter"])
