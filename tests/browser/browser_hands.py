@@ -10,6 +10,9 @@ from archive_contracts.conversations import ConversationSaved
 from archive_contracts.streams import CONVERSATION_COMMANDS
 from archive_testkit.system import ArchiveSystem
 
+DEEP = ("answer", "source", "letter", "message", "stream", "job")
+"""Pages that show one thing, which has to be there."""
+
 
 def kept(system: ArchiveSystem, *changes: Message) -> None:
     """Have changes to conversations made durable."""

@@ -2,14 +2,19 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from archive_testkit.documents import FACTS, pdf
 from archive_testkit.system import ArchiveSystem
+
+# Test folders are no packages; browser_hands is a name that no other tests use.
+sys.path.append(str(Path(__file__).parent))
 
 WAIT_MS = 60_000
 PAGES = (
@@ -97,3 +102,27 @@ def page(chromium: Any, system: ArchiveSystem) -> Generator[Any, None, None]:
     yield opened
     context.close()
     assert (foreign, failed) == ([], [])
+
+
+@pytest.fixture(scope="session")
+def deep(chromium: Any, system: ArchiveSystem, library: str) -> dict[str, str]:
+    """The addresses of pages that show one thing: an answer, its source, a letter, a stream, a message, a job."""
+    with redis.Redis.from_url(str(system.run_info["bus_url"])) as server:  # pyright: ignore[reportUnknownMemberType]
+        server.xadd("{chat.requests:0}", {"type": "chat.requested.v1", "data": "not json either"})
+    context = chromium.new_context(base_url=system.run_info["console_url"])
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto("/")
+    page.get_by_label("Ask documents", exact=True).check(force=True)
+    page.get_by_label("Your question").fill(FACTS[2].question)
+    page.keyboard.press("Enter")
+    found = {"source": page.locator(".sources a").first.get_attribute("href"), "answer": page.url.partition("#")[0]}
+    page.goto("/system/dead")
+    found["letter"] = page.get_by_role("link", name="Look into it").first.get_attribute("href")
+    found["stream"] = "/system/streams/chat.requests"
+    page.goto("/system/streams/engine.events")
+    found["message"] = page.locator("tbody a").first.get_attribute("href")
+    page.goto("/system/jobs")
+    found["job"] = page.locator("tbody a").first.get_attribute("href")
+    context.close()
+    return found

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from browser_hands import kept
 from PIL import Image
 
+from archive_contracts.agents import Step
+from archive_contracts.base import Message
+from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_testkit.documents import FACTS, pdf
 from archive_testkit.system import ArchiveSystem
 
@@ -26,8 +30,28 @@ PAGES: Mapping[str, str] = {
     "dead": "/system/dead",
     "engines": "/system/engines",
     "actions": "/system/actions",
+    "stream": "/system/streams/chat.requests",
+    "login": "/login",
+    "prose": "/chat/prose",
     "missing": "/nothing",
 }
+PROSE = """Two ways, the second of them without a loop:
+
+```python
+def total(prices: list[float], *, tax: float = 0.19) -> float:
+    \"\"\"Return the sum with tax.\"\"\"
+    # Rounded once, at the end.
+    return round(sum(prices) * (1 + tax), 2)
+```
+
+| Way | Lines | Exact |
+|---|---|---|
+| a loop | 5 | **yes** |
+| `sum` | 1 | yes |
+
+1. Read the prices.
+2. Call `total`, as in [the manual](https://example.org/sum).
+"""
 WIDTHS = (1440, 390)
 GAP = 16
 
@@ -45,6 +69,7 @@ def main(folder: Path) -> None:
             with sync_api.sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
                 _trouble(str(system.run_info["bus_url"]))
+                kept(system, *_talk())
                 pages = dict(PAGES) | _found(browser, str(system.run_info["console_url"]))
                 _take(browser, str(system.run_info["console_url"]), folder, pages)
                 _join(browser, str(system.run_info["console_url"]), folder, (pages["answer"], pages["source"]))
@@ -71,6 +96,30 @@ def _trouble(bus_url: str) -> None:
     """Give the operator's pages something to show."""
     with redis.Redis.from_url(bus_url) as server:
         server.xadd("{chat.requests:0}", {"type": "chat.requested.v1", "data": "not json"})
+
+
+def _talk() -> list[Message]:
+    """Return a conversation with all that an answer can show: prose, code, a table, steps."""
+    asked = RecordQuestion(
+        conversation_id="prose", turn_id="prose", mode="agent", text="How do I add up prices with tax?", asked_at=1.7e9
+    )
+    step = Step(
+        step_number=1,
+        thought="A sum, then tax.",
+        action="calculator",
+        action_input="(19.99 + 5) * 1.19",
+        observation="29.7381",
+    )
+    said = RecordAnswer(
+        conversation_id="prose",
+        turn_id="prose",
+        status="done",
+        text=PROSE,
+        engine="bundled/smollm2",
+        steps=(step,),
+        ended_at=1.7e9 + 8,
+    )
+    return [asked, said]
 
 
 def _found(browser: Any, url: str) -> dict[str, str]:

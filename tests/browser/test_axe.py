@@ -4,36 +4,9 @@ import importlib
 from typing import Any
 
 import pytest
-import redis
+from browser_hands import DEEP
 
-from archive_testkit.documents import FACTS
 from archive_testkit.system import ArchiveSystem
-
-WAIT_MS = 60_000
-DEEP = ("answer", "source", "letter", "message", "job")
-
-
-@pytest.fixture(scope="session")
-def deep(chromium: Any, system: ArchiveSystem, library: str) -> dict[str, str]:
-    """The addresses of pages that show one thing: an answer, its source, a letter, a message, a job."""
-    with redis.Redis.from_url(str(system.run_info["bus_url"])) as server:  # pyright: ignore[reportUnknownMemberType]
-        server.xadd("{chat.requests:0}", {"type": "chat.requested.v1", "data": "not json either"})
-    context = chromium.new_context(base_url=system.run_info["console_url"])
-    page = context.new_page()
-    page.set_default_timeout(WAIT_MS)
-    page.goto("/")
-    page.get_by_label("Ask documents", exact=True).check(force=True)
-    page.get_by_label("Your question").fill(FACTS[2].question)
-    page.keyboard.press("Enter")
-    found = {"source": page.locator(".sources a").first.get_attribute("href"), "answer": page.url.partition("#")[0]}
-    page.goto("/system/dead")
-    found["letter"] = page.get_by_role("link", name="Look into it").first.get_attribute("href")
-    page.goto("/system/streams/engine.events")
-    found["message"] = page.locator("tbody a").first.get_attribute("href")
-    page.goto("/system/jobs")
-    found["job"] = page.locator("tbody a").first.get_attribute("href")
-    context.close()
-    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_hands import kept, tabbed
+from browser_hands import DEEP, kept, tabbed
 
 from archive_contracts.agents import Source, Step
 from archive_contracts.base import Problem
@@ -162,6 +162,9 @@ def test_hostile_names_and_words_do_nothing(page: Any, tmp_path: Path) -> None:
     assert "<script>" in page.locator(".text").inner_text()
     page.goto("/")
     ask(page, "<img src=x onerror=document.title='owned'> [x](javascript:document.title='owned')", "Chat")
+    page.locator(".answer .prose").wait_for()
+    # What a small model goes on to say of it proves no more.
+    page.get_by_role("button", name="Stop").or_(ended(page)).first.click()
     ended(page).wait_for()
     assert "owned" not in page.title().replace(HOSTILE, "").partition(" ·")[0] or "img" in page.title()
     assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
@@ -246,8 +249,8 @@ def test_keyboard_alone_asks_and_opens_a_source(page: Any, library: str) -> None
 
 
 def test_times_are_in_the_readers_zone(chromium: Any, system: ArchiveSystem) -> None:
-    said = RecordQuestion(conversation_id="noon", turn_id="noon", mode="chat", text="Which noon?", asked_at=86400 * 9e3)
-    done = RecordAnswer(conversation_id="noon", turn_id="noon", status="done", text="Yours.", ended_at=86400 * 9e3)
+    said = RecordQuestion(conversation_id="noon", turn_id="noon", mode="chat", text="Which noon?", asked_at=1.7e9)
+    done = RecordAnswer(conversation_id="noon", turn_id="noon", status="done", text="Yours.", ended_at=1.7e9)
     kept(system, said, done)
     shown: list[str] = []
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
@@ -258,13 +261,21 @@ def test_times_are_in_the_readers_zone(chromium: Any, system: ArchiveSystem) -> 
         page.goto("/chat/noon")
         shown.append(page.locator(".turn time").first.inner_text())
         context.close()
-    assert shown == ["23 Aug 1994", "22 Aug 1994"]
+    assert shown == ["15 Nov 2023", "14 Nov 2023"]
 
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_nothing_scrolls_sideways(page: Any, library: str, width: int, path: str) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_page_does_not_scroll_sideways(page: Any, deep: dict[str, str], width: int, name: str) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(deep[name])
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
