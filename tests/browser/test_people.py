@@ -164,7 +164,7 @@ def test_hostile_names_and_words_do_nothing(page: Any, tmp_path: Path) -> None:
     ask(page, "<img src=x onerror=document.title='owned'> [x](javascript:document.title='owned')", "Chat")
     page.locator(".answer .prose").wait_for()
     # What a small model goes on to say of it proves no more.
-    page.get_by_role("button", name="Stop").or_(ended(page)).first.click()
+    page.get_by_role("button", name="Stop").click()
     ended(page).wait_for()
     assert "owned" not in page.title().replace(HOSTILE, "").partition(" ·")[0] or "img" in page.title()
     assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
