@@ -39,7 +39,7 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 async def test_every_script_is_tested_here() -> None:
     delivery = "ack append bury claim extend publish reap recover release reply started trim"
-    features = "ack_once adopt begin_once delay end_log move_due own present take"
+    features = "ack_once adopt begin_once delay end_log keep move_due own present take"
     operating = "backlog drop_group replay"
     assert set(SCRIPTS) == {*delivery.split(), *features.split(), *operating.split()}
 
@@ -123,13 +123,37 @@ async def test_late_outputs_are_refused(client: Any) -> None:
     late, early = now - 1000, now + 60_000
     assert await run(client, "publish", [STREAM, SEEN], late, HOUR, 10, "type", "t") == -1
     assert await run(client, "append", [STREAM, SEEN], late, HOUR, HOUR, -1, "type", "t") == -1
-    assert await run(client, "reply", [STREAM], late, 10, "*", "type", "t") == -1
+    assert await run(client, "reply", [STREAM], late, 10, 1, late, 2, "type", "t") == [1]
+    assert await run(client, "keep", [STREAM], late, "0-1", "type", "t") == -1
     assert await run(client, "end_log", [STREAM], late, HOUR, "type", "t") == -1
     assert await client.xlen(STREAM) == 0
     assert (await run(client, "publish", [STREAM, SEEN], early, HOUR, 10, "type", "t"))[0] == 1
     assert (await run(client, "publish", [STREAM, SEEN], late, HOUR, 10, "type", "t"))[0] == 0
-    assert await run(client, "reply", [STREAM], early, 10, "*", "type", "t") is not None
-    assert await run(client, "reply", ["{none:0}"], early, 10, "*", "type", "t") is None
+    assert await run(client, "reply", [STREAM], early, 10, 1, early, 2, "type", "t") is not None
+    assert await run(client, "reply", ["{none:0}"], early, 10, 1, early, 2, "type", "t") is None
+
+
+@pytest.mark.guarantee("G3")
+async def test_late_replies_alone_are_refused(client: Any) -> None:
+    await client.xgroup_create(STREAM, "owner", mkstream=True)
+    now = (await client.time())[0] * 1000
+    late, early = now - 1000, now + 60_000
+    three = ["id", "a", "id", "b", "data", "x", "id", "c"]
+    assert await run(client, "reply", [STREAM], late, 10, 3, 0, 2, late, 4, early, 2, *three) == [2]
+    assert await run(client, "reply", ["{none:0}"], late, 10, 3, 0, 2, late, 4, early, 2, *three) is None
+    entry = await run(client, "reply", [STREAM], early, 10, 3, 0, 2, early, 4, early, 2, *three)
+    rows = await client.execute_command("XRANGE", STREAM, entry, "+", keys=None)
+    assert await client.xlen(STREAM) == 2
+    assert rows
+
+
+async def test_line_is_kept_at_its_place(client: Any) -> None:
+    assert await run(client, "keep", [LOG], 0, "0-1", "type", "t") is None
+    await client.xgroup_create(LOG, "keeper", mkstream=True)
+    assert await run(client, "keep", [LOG], 0, "0-2", "type", "t") == b"0-2"
+    with pytest.raises(ResponseError, match="equal or smaller"):
+        await run(client, "keep", [LOG], 0, "0-2", "type", "again")
+    assert await client.xlen(LOG) == 1
 
 
 async def test_started_counts_each_run_once(client: Any) -> None:

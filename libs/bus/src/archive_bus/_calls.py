@@ -22,6 +22,8 @@ class Call:
         self._queue: deque[tuple[int, Message | BusError]] = deque()
         self._seen: set[str] = set()
         self._arrived: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._rings = self._patient_until = 0.0
         self._deadline = deadline
         self.seq = 0
         self.id = call_id
@@ -45,6 +47,13 @@ class Call:
         """
         while not self._queue:
             await self._wait(within)
+        return self._taken()
+
+    def ready(self) -> Message | None:
+        """Return the next reply when it is here already. Raises as next does for what came."""
+        return self._taken() if self._queue else None
+
+    def _taken(self) -> Message:
         self.seq, item = self._queue.popleft()
         if isinstance(item, BusError):
             raise item
@@ -60,23 +69,45 @@ class Call:
         self._queue.append((seq, item))
         _wake(self._arrived)
 
+    def close(self) -> None:
+        """Let go of the timer: nobody waits any more."""
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+
     async def _wait(self, within: float | None) -> None:
         loop = asyncio.get_running_loop()
-        left = self._deadline - loop.time()
-        limit = left if within is None else min(left, within)
+        now = loop.time()
+        left = self._deadline - now
+        self._patient_until = now + max(0.0, left if within is None else min(left, within))
         arrived = self._arrived = loop.create_future()
-        # A timer of one's own costs a fifth of asyncio.timeout, and every reply is waited for.
-        timer = loop.call_later(max(0.0, limit), _wake, arrived)
+        # One timer serves many waits, for most are over long before it rings: a timer each costs as much as the reply.
+        if self._alarm is None or self._rings > self._patient_until:
+            self._ring_at(self._patient_until)
         try:
             await arrived
         finally:
-            timer.cancel()
             self._arrived = None
         if self._queue:
             return
         if within is not None and within < left:
             raise TimeoutError
         raise RequestTimeout("no reply came before the deadline")
+
+    def _ring_at(self, when: float) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._rings = when
+        self._alarm = asyncio.get_running_loop().call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._arrived is None:
+            return
+        if self._rings >= self._patient_until:
+            _wake(self._arrived)
+        else:
+            self._ring_at(self._patient_until)
 
 
 def _wake(waiting: "asyncio.Future[None] | None") -> None:
@@ -102,6 +133,7 @@ class Calls:
     def remove(self, call: Call) -> None:
         """Drop replies that come too late."""
         self._open.pop(call.id, None)
+        call.close()
 
     def deliver(self, envelope: Envelope, message: Message | BusError) -> None:
         """Hand a reply to its call, if it is still open."""

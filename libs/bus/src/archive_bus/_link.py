@@ -175,6 +175,20 @@ def entries_of(rows: Sequence[Any]) -> list[tuple[str, dict[bytes, bytes]]]:
     return [(name.decode(), _paired(flat) if flat else {}) for name, flat in rows]
 
 
+def replies_of(rows: Sequence[Any]) -> list[tuple[str, dict[bytes, bytes]]]:
+    """Return (entry id, fields) of replies: an entry holds as many as travelled together, each of them from its id on.
+
+    No two fields of a reply have one name.
+    """
+    found: list[tuple[str, dict[bytes, bytes]]] = []
+    for name, flat in rows:
+        entry_id = name.decode()
+        starts = [place for place in range(0, len(flat), 2) if flat[place] == b"id"] or [0]
+        ends = (*starts[1:], len(flat))
+        found += [(entry_id, _paired(flat[start:end])) for start, end in zip(starts, ends, strict=True)]
+    return found
+
+
 def _paired(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     parts = iter(flat)
     return dict(zip(parts, parts, strict=False))  # the server writes pairs: to prove it costs a third more

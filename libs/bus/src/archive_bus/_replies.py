@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from archive_bus._calls import Calls
 from archive_bus._errors import BusUnavailable, PayloadError, WrongAnswer
-from archive_bus._payload import Payloads
+from archive_bus._payload import Payloads, decoded, is_whole
 from archive_bus._transport import Entry, Transport
 from archive_contracts.envelope import Envelope, EnvelopeError
-from archive_contracts.streams import REPLIES, Server
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,6 @@ class ReplyReader:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        key = REPLIES.physical(self._process)
         after = "0-0"
         while True:
             try:
@@ -54,7 +52,7 @@ class ReplyReader:
                     if self._open.is_set():
                         self._calls.lose()
                 self._open.set()
-                async for batch in self._until_renewal(key, after):
+                async for batch in self._until_renewal(after):
                     for entry in batch:
                         after = entry.id
                         await self._deliver(entry)
@@ -65,10 +63,10 @@ class ReplyReader:
         """Delete the reply stream: nobody will read it any more."""
         await self._transport.close_replies(self._process)
 
-    async def _until_renewal(self, key: str, after: str) -> AsyncIterator[Sequence[Entry]]:
+    async def _until_renewal(self, after: str) -> AsyncIterator[Sequence[Entry]]:
         """Yield replies until it is time to renew the stream's life and to drop what has been read."""
         renewed, read = time.monotonic(), 0
-        async for batch in self._transport.tail(key, server=Server.STATE, after=after):
+        async for batch in self._transport.replies(self._process, after=after):
             yield batch
             read += len(batch)
             # A server that came back empty between two reads does not say so: the stream is gone, and stays silent.
@@ -83,7 +81,7 @@ class ReplyReader:
             log.warning("an entry of the reply stream is dropped: %s", error)
             return
         try:
-            message = await self._payloads.message(envelope)
+            message = decoded(envelope) if is_whole(envelope) else await self._payloads.message(envelope)
         except (PayloadError, BusUnavailable) as error:
             self._calls.deliver(envelope, WrongAnswer(f"a reply of type {envelope.type} cannot be read: {error}"))
             return

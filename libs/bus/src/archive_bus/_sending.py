@@ -1,6 +1,7 @@
 """Putting messages into envelopes and envelopes on streams."""
 
 import asyncio
+import itertools
 import secrets
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -45,6 +46,8 @@ class Sender:
         self._options = options
         self._payloads = payloads
         self._tracer = tracer
+        # One call hears from few processes: its replies need ids of their own, but not random ones.
+        self._name, self._count = secrets.token_hex(8), itertools.count()
 
     async def publish(
         self,
@@ -142,13 +145,15 @@ class Sender:
         """
         if not (origin.reply or origin.log):
             return _nobody()
-        envelope = Envelope(
-            id=secrets.token_hex(8),
-            type=message.type,
-            subject=origin.reply.partition("/")[2],
-            tenant=origin.tenant,
-            seq=seq,
-            data=message.to_json(),
+        envelope = Envelope.of(
+            {
+                "id": f"{self._name}{next(self._count):x}",
+                "type": message.type,
+                "subject": origin.reply.partition("/")[2],
+                "tenant": origin.tenant,
+                "seq": seq,
+                "data": message.to_json(),
+            }
         )
         if not fits(envelope.data):
             return self._reply_large(envelope, origin, last, lease)
@@ -160,15 +165,18 @@ class Sender:
 
     def _tell(self, envelope: Envelope, origin: Origin, last: bool, lease: Lease | None) -> Awaitable[bool]:
         process, patience = origin.reply.partition("/")[0], self._options.patience_s
+        # Kept before it is told: nobody has heard what another process could not go on from.
+        kept = self._keep(envelope, origin, last, lease) if origin.log else None
         heard = self._transport.reply(process, envelope, timeout=patience, lease=lease) if process else None
-        if not origin.log:
-            return heard or _nobody()
-        key, logs = key_of(origin.tenant, origin.log), self._transport.answers
+        if kept and heard:
+            return Either(heard, kept)
+        return kept or heard or _nobody()
+
+    def _keep(self, envelope: Envelope, origin: Origin, last: bool, lease: Lease | None) -> Awaitable[bool]:
+        key, logs, patience = key_of(origin.tenant, origin.log), self._transport.answers, self._options.patience_s
         if last:
-            kept = logs.end(key, envelope, life=ANSWERS.retention, timeout=patience, lease=lease)
-        else:
-            kept = logs.add(key, envelope, timeout=patience, lease=lease)
-        return Either(heard, kept) if heard else kept
+            return logs.end(key, envelope, life=ANSWERS.retention, timeout=patience, lease=lease)
+        return logs.add(key, envelope, timeout=patience, lease=lease)
 
     def _seal(
         self, message: Message, origin: Origin, message_id: str | None, data: bytes, *, subject: str = ""

@@ -218,6 +218,10 @@ class Transport(Protocol):
         """Read entries after an id as they come; an empty batch about once a second when none come."""
         ...
 
+    def replies(self, process: str, *, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Read a process's replies as ``tail`` reads entries; such as travelled together have one entry's id."""
+        ...
+
     async def open_replies(self, process: str, *, read_to: str) -> bool:
         """Create or renew this process's reply stream, which dies a minute after its owner, and drop what was read.
 

@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from archive_bus._errors import BusUnavailable, PayloadError, ServerTooOld, WrongPassword
+from archive_bus._errors import BusError, BusUnavailable, PayloadError, ServerTooOld, WrongPassword
 from archive_bus._lease import clock
 from archive_bus._link import AWAY, Argument, Link, packed
 
@@ -31,13 +31,74 @@ SCRIPTS = {
 SHAS = {name: sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}  # noqa: S324 - the server's own name for it
 
 
-class _Op:
-    __slots__ = ("args", "future", "until")
+class Op(Protocol):
+    """One command in the queue."""
+
+    @property
+    def done(self) -> bool:
+        """Whether its outcome is known, so that it need not be sent (again)."""
+        ...
+
+    def leaves(self) -> bool:
+        """Whether it is to be sent, now that its turn has come."""
+        ...
+
+    def text(self, ahead_ms: float) -> bytes:
+        """Return it as it travels; ``ahead_ms`` leads from ``clock`` to that of the server.
+
+        Raises:
+            UnicodeEncodeError: it holds what UTF-8 cannot say.
+        """
+        ...
+
+    def settle(self, reply: Any) -> None:
+        """Take the reply in, or the ResponseError that it is."""
+        ...
+
+    def fail(self, error: BusError) -> None:
+        """Take in why there will be no reply."""
+        ...
+
+
+class _Call:
+    """A command whose reply a future holds."""
+
+    __slots__ = ("_args", "_until", "future")
 
     def __init__(self, args: tuple[Argument, ...], future: "asyncio.Future[Any]", until: float | None) -> None:
-        self.args = args
+        self._args = args
+        self._until = until
         self.future = future
-        self.until = until
+
+    @property
+    def done(self) -> bool:
+        return self.future.done()
+
+    def leaves(self) -> bool:
+        return not self.future.done()
+
+    def text(self, ahead_ms: float) -> bytes:
+        args = self._args
+        if self._until is not None:
+            place = 3 + int(args[2])
+            args = (*args[:place], int(self._until * 1000 + ahead_ms), *args[place + 1 :])
+        return packed(*args)
+
+    def settle(self, reply: Any) -> None:
+        if self.future.done():
+            return
+        if isinstance(reply, ResponseError):
+            self._refuse(reply)
+        else:
+            self.future.set_result(reply)
+
+    def fail(self, error: BusError) -> None:
+        if not self.future.done():
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        self.future.set_exception(error)
+        self.future.exception()  # a waiter that has gone away is no reason for a warning
 
 
 class Writer:
@@ -50,7 +111,7 @@ class Writer:
         self._replicas = replicas
         self._link = Link(pool)
         self._name = name
-        self._queue: deque[_Op] = deque()
+        self._queue: deque[Op] = deque()
         self._wake = asyncio.Event()
         self._ahead_ms = 0.0
         self._stopping = False
@@ -72,7 +133,7 @@ class Writer:
             except AWAY as error:
                 if failures == 0:
                     log.warning("%s: the server is away (%s); trying again", self._name, error)
-                self._queue.extendleft(op for op in reversed(batch) if not op.future.done())
+                self._queue.extendleft(op for op in reversed(batch) if not op.done)
                 await self._link.close()
                 if self._stopping:
                     break
@@ -80,17 +141,13 @@ class Writer:
                 failures += 1
         await self._link.close()
         for op in self._queue:
-            if not op.future.done():
-                op.future.set_exception(BusUnavailable("the connection was closed before the server answered"))
-                op.future.exception()
+            op.fail(BusUnavailable("the connection was closed before the server answered"))
 
-    async def _give_up(self, batch: Sequence[_Op], error: Exception) -> None:
+    async def _give_up(self, batch: Sequence[Op], error: Exception) -> None:
         """Say at once what waiting does not mend."""
         cause = error if isinstance(error, ServerTooOld) else WrongPassword(f"the server refuses to let us in: {error}")
         for op in batch:
-            if not op.future.done():
-                op.future.set_exception(cause)
-                op.future.exception()
+            op.fail(cause)
         await self._link.close()
 
     def stop(self) -> None:
@@ -100,7 +157,7 @@ class Writer:
 
     def send(self, *args: Argument) -> "asyncio.Future[Any]":
         """Queue a command; the future holds its reply or its ResponseError."""
-        return self._put(_Op(args, asyncio.get_running_loop().create_future(), None))
+        return self._call(args, None)
 
     def fenced(
         self, name: str, keys: Sequence[str], args: Sequence[Argument], *, until: float | None
@@ -110,12 +167,17 @@ class Writer:
         ``until`` is by ``clock`` and reaches the script as ms by the server's clock; None as 0.
         """
         parts = ("EVALSHA", SHAS[name], len(keys), *keys, 0, *args)
-        return self._put(_Op(parts, asyncio.get_running_loop().create_future(), until))
+        return self._call(parts, until)
 
-    def _put(self, op: _Op) -> "asyncio.Future[Any]":
+    def _call(self, args: tuple[Argument, ...], until: float | None) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.put(_Call(args, future, until))
+        return future
+
+    def put(self, op: Op) -> None:
+        """Queue a command."""
         self._queue.append(op)
         self._wake.set()
-        return op.future
 
     def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a script of the lua folder."""
@@ -125,15 +187,15 @@ class Writer:
         """Send a command and wait for its reply. Raises BusUnavailable when none comes in time."""
         return await within(self.send(*args), timeout)
 
-    def _take(self) -> list[_Op]:
-        batch: list[_Op] = []
+    def _take(self) -> list[Op]:
+        batch: list[Op] = []
         while self._queue and len(batch) < MOST_A_PIPELINE:
             op = self._queue.popleft()
-            if not op.future.done():
+            if op.leaves():
                 batch.append(op)
         return batch
 
-    async def _exchange(self, batch: Sequence[_Op]) -> None:
+    async def _exchange(self, batch: Sequence[Op]) -> None:
         if not self._link.connected:
             await self._connect()
         sayable = [(op, text) for op in batch if (text := self._text(op))]
@@ -151,26 +213,21 @@ class Writer:
         if not self._tell(sayable, replies):
             raise RedisConnectionError("no replica has confirmed in time")
 
-    def _tell(self, sent: Sequence[tuple[_Op, bytes]], replies: Sequence[Any]) -> bool:
+    def _tell(self, sent: Sequence[tuple[Op, bytes]], replies: Sequence[Any]) -> bool:
         """Hand the replies that came to their callers; False when what was accepted is not yet where it has to be."""
         # Told before a replica has it, the caller would believe what a failover forgets.
         if self._replicas and not (len(replies) > len(sent) and replies[-1] >= self._replicas):
             return False
         for (op, _), reply in zip(sent, replies, strict=False):
-            _settle(op, _judged(reply))
+            op.settle(_judged(reply))
         return True
 
-    def _text(self, op: _Op) -> bytes | None:
+    def _text(self, op: Op) -> bytes | None:
         """Return a command as it travels; tell its caller when it cannot."""
-        args = op.args
-        if op.until is not None:
-            place = 3 + int(args[2])
-            args = (*args[:place], int(op.until * 1000 + self._ahead_ms), *args[place + 1 :])
         try:
-            return packed(*args)
+            return op.text(self._ahead_ms)
         except UnicodeEncodeError as error:
-            op.future.set_exception(PayloadError(f"a name or an argument is no Unicode text: {error}"))
-            op.future.exception()
+            op.fail(PayloadError(f"a name or an argument is no Unicode text: {error}"))
             return None
 
     async def _connect(self) -> None:
@@ -196,16 +253,6 @@ def _judged(reply: Any) -> Any:
     if isinstance(reply, (AuthenticationError, *AWAY)):
         raise reply
     return reply
-
-
-def _settle(op: _Op, reply: Any) -> None:
-    if op.future.done():
-        return
-    if isinstance(reply, ResponseError):
-        op.future.set_exception(reply)
-        op.future.exception()
-    else:
-        op.future.set_result(reply)
 
 
 async def _new_enough(link: Link) -> None:

@@ -198,6 +198,10 @@ class MemoryTransport:
                 after = batch[-1].id
             yield batch
 
+    def replies(self, process: str, *, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Read the reply stream of a process as it grows."""
+        return self.tail(REPLIES.physical(process), server=Server.STATE, after=after)
+
     async def open_replies(self, process: str, *, read_to: str) -> bool:
         """Create or renew this process's reply stream."""
         key = REPLIES.physical(process)

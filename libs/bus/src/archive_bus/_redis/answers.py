@@ -1,7 +1,6 @@
 """Logs of streamed answers."""
 
-import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
 
@@ -9,12 +8,12 @@ from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
 from archive_bus._lease import Lease
-from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, accepted, flat_fields, in_time
+from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written, accepted, flat_fields
+from archive_bus._redis.telling import encoded
 from archive_bus._transport_parts import LogEnd
 from archive_bus._writer import within
 from archive_contracts.envelope import Envelope
 
-NOT_ABOVE_TOP = "equal or smaller"
 KEEPER = "keeper"
 
 
@@ -38,15 +37,14 @@ class RedisAnswerLogs:
 
     def add(self, key: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
         """Write an entry at its place."""
-        args = [0, f"0-{envelope.seq}", *flat_fields(envelope)]
-        return _Kept(self._connections.under(lease, "reply", key, args), timeout)
+        return self._connections.teller.keep(key, envelope.seq, _line(envelope), lease=lease, timeout=timeout)
 
     def end(
         self, key: str, envelope: Envelope, *, life: timedelta, timeout: float, lease: Lease | None = None
     ) -> Awaitable[bool]:
         """Write the last entry."""
         args = [_ms(life), *flat_fields(envelope)]
-        return _Kept(self._connections.under(lease, "end_log", key, args), timeout)
+        return _Ended(self._connections.ending(lease, key, args), timeout)
 
     async def reached(self, key: str) -> LogEnd | None:
         """Return how far a log has come."""
@@ -61,26 +59,21 @@ class RedisAnswerLogs:
         return LogEnd(seq=int(seq), ended=ended != "0")
 
 
-class _Kept:
-    """Whether an entry of a log is there; need not be awaited."""
+class _Ended(Written):
+    """Whether a log ended here, and not before."""
 
-    __slots__ = ("_reply", "_timeout")
+    __slots__ = ()
 
-    def __init__(self, reply: "asyncio.Future[Any]", timeout: float) -> None:
-        self._reply = reply
-        self._timeout = timeout
+    def found(self, reply: Any) -> bool:
+        return bool(reply)
 
-    def __await__(self) -> Generator[Any, None, bool]:
-        return self._wait().__await__()
 
-    async def _wait(self) -> bool:
-        try:
-            reply = await within(self._reply, self._timeout)
-            return bool(in_time(reply))
-        except ResponseError as error:
-            if NOT_ABOVE_TOP in str(error):
-                return True  # sent twice over a broken connection; the first has arrived
-            raise BusUnavailable(f"the state server refuses: {error}") from error
+def _line(envelope: Envelope) -> list[bytes]:
+    """Return the fields of an entry; place, call and message are its address and that of its log."""
+    fields = [*encoded("type", envelope.type)]
+    if envelope.tenant != "default":
+        fields += encoded("tenant", envelope.tenant)
+    return [*fields, b"data", envelope.data]
 
 
 def _ms(life: timedelta) -> int:

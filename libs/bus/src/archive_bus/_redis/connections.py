@@ -14,12 +14,12 @@ from archive_bus._errors import BusUnavailable, Busy, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._link import Argument, Links
 from archive_bus._options import Durability
+from archive_bus._redis.telling import LATE, Teller
 from archive_bus._writer import Writer, within
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server
 
 SETTLE_TIMEOUT_S = 5.0
-LATE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Connections:
         self.publisher = Writer(pools[Server.BUS], name="bus", replicas=int(bus.durability is Durability.REPLICATED))
         self.settler = Writer(pools[Server.BUS], name="bus settle")
         self.replier = Writer(pools[Server.STATE], name="state")
+        self.teller = Teller(self.replier)
 
     async def start(self) -> None:
         """Start writing; a server that is away is waited for by each caller."""
@@ -58,9 +59,9 @@ class Connections:
         for links in self.readers.values():
             await links.close()
 
-    def under(self, lease: Lease | None, script: str, key: str, args: Sequence[Argument]) -> "asyncio.Future[Any]":
-        """Queue a reply that a lease covers; the lease hears of one that came too late."""
-        sent = self.replier.fenced(script, [key], args, until=lease.until if lease else None)
+    def ending(self, lease: Lease | None, key: str, args: Sequence[Argument]) -> "asyncio.Future[Any]":
+        """Queue the end of a log that a lease covers; the lease hears of one that came too late."""
+        sent = self.replier.fenced("end_log", [key], args, until=lease.until if lease else None)
         if lease:
             sent.add_done_callback(partial(_tell, lease))
         return sent
@@ -95,8 +96,11 @@ class Written:
         return self._wait().__await__()
 
     async def _wait(self) -> bool:
-        reply = await accepted(self._reply, self._timeout)
-        return in_time(reply) is not None
+        return self.found(in_time(await accepted(self._reply, self._timeout)))
+
+    def found(self, reply: Any) -> bool:
+        """Return what a reply means."""
+        return reply is not None
 
 
 async def accepted(reply: "asyncio.Future[Any]", timeout: float) -> Any:

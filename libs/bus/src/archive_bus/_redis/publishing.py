@@ -13,8 +13,9 @@ from archive_bus._errors import BusUnavailable, Busy, JournalConflict
 from archive_bus._lease import Lease
 from archive_bus._link import Argument
 from archive_bus._options import Limits
-from archive_bus._redis.connections import Connections, Written, accepted, flat_fields, in_time
+from archive_bus._redis.connections import Connections, accepted, flat_fields, in_time
 from archive_bus._redis.memory import MemoryWatch
+from archive_bus._redis.telling import encoded
 from archive_bus._writer import Writer
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Stream
@@ -115,8 +116,12 @@ class Publishing:
 
     def reply(self, process: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
         """Queue an entry for a caller's reply stream."""
-        args: list[Argument] = [REPLIES.max_length or 1, "*", *flat_fields(envelope)]
-        return Written(self._connections.under(lease, "reply", REPLIES.physical(process), args), timeout)
+        fields = [*encoded("id", envelope.id), *encoded("type", envelope.type), *encoded("subject", envelope.subject)]
+        if envelope.seq:
+            fields += (b"seq", b"%d" % envelope.seq)
+        fields += (b"data", envelope.data)
+        key, most = REPLIES.physical(process), REPLIES.max_length or 1
+        return self._connections.teller.tell(key, fields, most=most, lease=lease, timeout=timeout)
 
 
 def _admitted(key: str, reply: Any) -> str:

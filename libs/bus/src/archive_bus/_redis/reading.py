@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from redis.exceptions import ResponseError
 
 from archive_bus._errors import BusUnavailable
-from archive_bus._link import AWAY, entries_of, only_stream
+from archive_bus._link import AWAY, entries_of, only_stream, replies_of
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written
 from archive_bus._transport import Entry
 from archive_bus._writer import within
@@ -34,6 +35,15 @@ class Reading:
 
     async def tail(self, key: str, *, server: Server, after: str) -> AsyncIterator[Sequence[Entry]]:
         """Read entries after an id as they come."""
+        async for rows in self._rows(key, server=server, after=after):
+            yield [Entry(entry_id, fields) for entry_id, fields in entries_of(rows)]
+
+    async def replies(self, process: str, *, after: str) -> AsyncIterator[Sequence[Entry]]:
+        """Read the reply stream of a process as it grows."""
+        async for rows in self._rows(REPLIES.physical(process), server=REPLIES.server, after=after):
+            yield [Entry(entry_id, fields) for entry_id, fields in replies_of(rows)]
+
+    async def _rows(self, key: str, *, server: Server, after: str) -> AsyncIterator[Sequence[Any]]:
         async with self._connections.readers[server].one() as link:
             while True:
                 place = ("STREAMS", key, after)
@@ -41,9 +51,9 @@ class Reading:
                     reply = await link.call("XREAD", "COUNT", 500, "BLOCK", TAIL_BLOCK_MS, *place, wait_s=TAIL_BLOCK_S)
                 except AWAY as error:
                     raise BusUnavailable(f"the server is away: {error}") from error
-                batch = [Entry(entry_id, fields) for entry_id, fields in entries_of(only_stream(reply))]
-                after = batch[-1].id if batch else after
-                yield batch
+                rows = only_stream(reply)
+                after = rows[-1][0].decode() if rows else after
+                yield rows
 
     async def open_replies(self, process: str, *, read_to: str) -> bool:
         """Create or renew this process's reply stream and drop what was read."""

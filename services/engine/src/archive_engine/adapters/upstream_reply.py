@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 from aiohttp import ClientError, ClientResponse
 
 from archive_engine.adapters.retry_after import retry_after_s
+from archive_engine.adapters.silence import Silence
 from archive_engine.domain.assemble import Assembler
 from archive_engine.domain.errors import (
     UpstreamCut,
@@ -39,8 +41,7 @@ class Timeouts:
     idle_s: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamEvent:
+class UpstreamEvent(NamedTuple):
     """One chunk of a stream, or the one body of an answer that is not streamed.
 
     `data` is what the server sent, byte for byte; `parsed` the same decoded, for usage and finish reason (empty
@@ -64,9 +65,11 @@ class UpstreamReply:
         self._shape: Shape = shape
         self._timeouts = timeouts
         self._response: ClientResponse | None = None
+        self._silence: Silence | None = None
         self._events: AsyncGenerator[UpstreamEvent] | None = None
         self._parser = SseParser()
-        self._done = False
+        self._found: deque[SseEvent] = deque()
+        self._streams = self._started = self._over = self._done = False
         self._running: set[int] = set()
         self._finished: set[int] = set()
         self.bad_chunks = 0
@@ -89,6 +92,7 @@ class UpstreamReply:
         try:
             if response.status != 200:
                 raise await _status_error(response, limit_s=self._timeouts.idle_s)
+            self._silence = Silence(response.content)
             self._events = self._read(response)
         except BaseException:
             response.close()
@@ -100,6 +104,8 @@ class UpstreamReply:
     ) -> None:
         """Close the connection, or give it back when the answer is complete."""
         response = self._opened()
+        if self._silence:
+            self._silence.close()
         try:
             if self._done and kind is None and not response.content.at_eof():
                 # What follows the last event is the end of the body, most often already here.
@@ -123,9 +129,14 @@ class UpstreamReply:
         Raises:
             UpstreamError: the answer ended early, stalled, or is none; `token_seen` tells what was delivered.
         """
-        if self._events is None:
+        if self._streams:
+            event = await self._next()
+            if event is None:
+                raise StopAsyncIteration
+        elif self._events is not None:
+            event = await anext(self._events)
+        else:
             raise RuntimeError("an UpstreamReply is read inside its `async with`")
-        event = await anext(self._events)
         self.token_seen = self.token_seen or event.token
         return event
 
@@ -134,7 +145,7 @@ class UpstreamReply:
             raise RuntimeError("an UpstreamReply is read inside its `async with`")
         return self._response
 
-    def _read(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
+    def _read(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent] | None:
         if self._shape in {"whole", "opaque", "raw"}:
             return self._whole(response)
         if response.content_type != "text/event-stream":
@@ -144,7 +155,10 @@ class UpstreamReply:
                 f"The engine answered a streamed request with {response.content_type}.",
                 next_step="Check that its base URL is an OpenAI-compatible API that can stream.",
             )
-        return self._assembled(response) if self._shape == "assembled" else self._stream(response)
+        if self._shape == "assembled":
+            return self._assembled()
+        self._streams = True
+        return None
 
     async def _whole(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
         body = bytearray()
@@ -165,36 +179,39 @@ class UpstreamReply:
         self._raise_in_band(parsed, text)
         yield UpstreamEvent(text, parsed, token=True)
 
-    async def _assembled(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
+    async def _assembled(self) -> AsyncGenerator[UpstreamEvent]:
         assembler = Assembler()
-        async for event in self._stream(response):
+        while event := await self._next():
             # Kept from the caller until it is complete, so that a failure here can still be hidden by another engine.
             assembler.add(event.parsed)
         result = assembler.result()
         yield UpstreamEvent(json.dumps(result, ensure_ascii=False), result, token=True)
 
-    async def _stream(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
-        started = False
-        while True:
-            piece = await self._piece(response, started=started)
-            try:
-                found = self._parser.feed(piece) if piece else self._parser.finish()
-            except EventTooLarge as error:
-                raise self._malformed(str(error)) from error
-            for event in found:
+    async def _next(self) -> UpstreamEvent | None:
+        """Return the next chunk of a stream, None after the last."""
+        found = self._found
+        while not self._done:
+            while found:
+                event = found.popleft()
                 if event.data == "[DONE]":
                     self._done = True
-                    return
-                chunk = self._chunk(event)
-                if chunk is not None:
-                    started = started or chunk.token
-                    yield chunk
-            if not piece:
-                break
-        # A few servers never say [DONE]; a finish reason for every choice is as good.
-        self._done = bool(self._finished) and self._running <= self._finished
-        if not self._done:
-            raise self._cut("The engine's stream ended before its answer was complete.")
+                    return None
+                if chunk := self._chunk(event):
+                    self._started = self._started or chunk.token
+                    return chunk
+            if self._over:
+                # A few servers never say [DONE]; a finish reason for every choice is as good.
+                self._done = bool(self._finished) and self._running <= self._finished
+                if not self._done:
+                    raise self._cut("The engine's stream ended before its answer was complete.")
+                return None
+            piece = await self._piece(self._opened(), started=self._started)
+            self._over = not piece
+            try:
+                found.extend(self._parser.feed(piece) if piece else self._parser.finish())
+            except EventTooLarge as error:
+                raise self._malformed(str(error)) from error
+        return None
 
     def _chunk(self, event: SseEvent) -> UpstreamEvent | None:
         parsed = _json_object(event.data)
@@ -216,12 +233,13 @@ class UpstreamReply:
 
         Comments count as life: a server that sends them while a long prompt is read has not stalled.
         """
-        if response.content.at_eof():
+        content, silence = response.content, self._silence
+        if silence is None or content.at_eof():
             return b""
         limit_s = self._timeouts.idle_s if started else self._timeouts.first_token_s
+        silence.listen(limit_s)
         try:
-            async with asyncio.timeout(limit_s):
-                return await response.content.readany()
+            return await content.readany()
         except TimeoutError as error:
             raise UpstreamStalled(
                 f"The engine sent nothing for {limit_s:g} s.",
@@ -230,6 +248,8 @@ class UpstreamReply:
             ) from error
         except (ClientError, OSError) as error:
             raise self._cut(f"The connection to the engine broke: {error or type(error).__name__}.") from error
+        finally:
+            silence.heard()
 
     def _raise_in_band(self, parsed: Json, raw: str) -> None:
         found = parsed.get("error")

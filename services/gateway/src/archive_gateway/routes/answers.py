@@ -57,25 +57,43 @@ class Nothing:
 class EventWire:
     """Server-sent events to one client. The status line goes out with the first of them, not before."""
 
-    __slots__ = ("_headers", "_send", "started")
+    __slots__ = ("_blocks", "_headers", "_out", "_send")
 
     def __init__(self, send: Send, *, headers: Headers = ()) -> None:
         self._send = send
         self._headers = [*headers]
-        self.started = False
+        self._blocks: list[bytes] = []
+        self._out = False
+
+    @property
+    def started(self) -> bool:
+        """Whether anything is out, or about to be."""
+        return self._out or bool(self._blocks)
 
     def announce(self, *headers: tuple[bytes, bytes]) -> None:
         """Add headers; once the first event or comment is out they come too late and are left out."""
         if not self.started:
             self._headers.extend(headers)
 
-    async def data(self, text: str, *, entry: str = "") -> None:
-        """Send one event that has no name, with an id to resume from when there is one."""
+    def add(self, text: str, *, entry: str = "") -> None:
+        """Queue one event that has no name, with an id to resume from when there is one, for the next that is sent."""
         if "\n" in text or "\r" in text:
             # Between the tokens of JSON a line break means nothing; in an event it ends the line.
             text = text.replace("\r", " ").replace("\n", " ")
         mark = f"id: {entry}\n" if entry else ""
-        await self._put(f"{mark}data: {text}\n\n".encode("utf-8", "replace"))
+        self._blocks.append(f"{mark}data: {text}\n\n".encode("utf-8", "replace"))
+
+    async def flush(self) -> None:
+        """Send what is queued, in one piece."""
+        if self._blocks:
+            block = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
+            self._blocks.clear()
+            await self._put(block)
+
+    async def data(self, text: str, *, entry: str = "") -> None:
+        """Send one event that has no name."""
+        self.add(text, entry=entry)
+        await self.flush()
 
     async def event(self, name: str, body: BaseModel | bytes, *, entry: str = "") -> None:
         """Send one named event, with an id to resume from when there is one."""
@@ -93,12 +111,13 @@ class EventWire:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _start(self) -> None:
-        if not self.started:
-            self.started = True
+        if not self._out:
+            self._out = True
             await self._send({"type": "http.response.start", "status": 200, "headers": [*_EVENTS, *self._headers]})
 
     async def _put(self, block: bytes) -> None:
-        await self._start()
+        if not self._out:
+            await self._start()
         await self._send({"type": "http.response.body", "body": block, "more_body": True})
 
 

@@ -55,6 +55,8 @@ class Conversation:
             RequestTimeout: its deadline passed.
             Unavailable: a server is away, from the start or for longer than a restart takes.
         """
+        if reply := self.ready():
+            return reply
         until = time.monotonic() + within
         while (left := until - time.monotonic()) > 0:
             try:
@@ -65,6 +67,14 @@ class Conversation:
                 self.ended = True
                 raise
         return None
+
+    def ready(self) -> Message | None:
+        """Return the next reply when it is here already. Raises RequestFailed as next does."""
+        try:
+            return self._call.ready()
+        except RequestFailed:
+            self.ended = True
+            raise
 
     async def _look(self) -> None:
         outage = await self._outages.look()

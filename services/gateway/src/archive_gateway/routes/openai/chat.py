@@ -118,24 +118,31 @@ class ChatAnswer:
         await wire.end()
 
     async def _pass_on(self, conversation: Conversation, meter: Meter, wire: EventWire) -> None:
-        presence, prefix = self._presence, f"{conversation.id}/"
+        presence, patience_s = self._presence, NOTE_S if self._presence else PING_S
         while True:
             if presence:
                 await presence.note()
-            reply = await conversation.next(within=PING_S if presence is None else NOTE_S)
-            if isinstance(reply, ChatDelta):
-                meter.piece()
-                if reply.engine:
-                    wire.announce(answered_by(reply.engine), *theirs(reply.headers, meter.headers))
-                if presence:
-                    presence.pieces += 1
-                await wire.data(reply.body, entry=f"{prefix}{conversation.seq}")
-            elif reply is None:
+            reply = await conversation.next(within=patience_s)
+            if reply is None:
                 await wire.ping()
-            elif isinstance(reply, ChatCompleted):
+                continue
+            while isinstance(reply, ChatDelta):
+                self._add(reply, conversation, meter, wire)
+                reply = conversation.ready()
+            await wire.flush()
+            if isinstance(reply, ChatCompleted):
                 conversation.ended = True
                 meter.done(reply.model, reply.usage)
                 if presence:
                     await presence.book(reply)
-                await wire.data("[DONE]", entry=f"{prefix}{conversation.seq}")
+                await wire.data("[DONE]", entry=f"{conversation.id}/{conversation.seq}")
                 return
+
+    def _add(self, piece: ChatDelta, conversation: Conversation, meter: Meter, wire: EventWire) -> None:
+        """Queue a piece: all that is here goes out together."""
+        meter.piece()
+        if piece.engine:
+            wire.announce(answered_by(piece.engine), *theirs(piece.headers, meter.headers))
+        if self._presence:
+            self._presence.pieces += 1
+        wire.add(piece.body, entry=f"{conversation.id}/{conversation.seq}")
