@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import eventually
+from bus_peers import COMPLETED, client_of, eventually
 from redis.asyncio import Redis
 
 from archive_bus import (
@@ -18,17 +18,19 @@ from archive_bus import (
     NoSuchDeadLetter,
     NoSuchGroup,
     Operator,
+    Origin,
     Reject,
+    RequestFailed,
     Retry,
     ServerMemory,
     TailEntry,
     connect,
 )
 from archive_contracts.base import Problem
-from archive_contracts.chat import ChatRequested
+from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.documents import IngestDocument
 from archive_contracts.jobs import JobQueued
-from archive_contracts.streams import CHAT_REQUESTS, DOCUMENT_COMMANDS, JOBS_JOURNAL
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, JOBS_JOURNAL, dead_letters
 from archive_testkit.servers import free_port
 
 INGEST = IngestDocument(job_id="j", document_id="d", blob="", filename="a.txt", size=1)
@@ -170,6 +172,33 @@ async def test_replayed_letter_gets_its_attempts_anew(redis_url: str, operator: 
         await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 2)
         assert len(await operator.dead_letters()) == 1
     assert attempts == [1, 2, 3, 4, 5] * 2
+
+
+@pytest.mark.guarantee("G5")
+async def test_replayed_request_runs_past_its_deadline(redis_url: str, operator: Operator) -> None:
+    runs: list[Origin] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        runs.append(delivery.origin)
+        if len(runs) == 1:
+            raise Reject(Problem(code="bad", message="bad"))
+        await delivery.publish(COMPLETED, to=CHAT_EVENTS)
+
+    async with bus_of("gateway", redis_url) as gateway, bus_of("router", redis_url) as router:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+        with pytest.raises(RequestFailed):
+            await gateway.request(CHAT, ChatCompleted, to=CHAT_REQUESTS, timeout=30)
+        await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 1)
+        async with client_of(redis_url) as client:
+            ((raw, fields),) = await client.xrange(dead_letters(CHAT_REQUESTS.physical(), "router"))
+            await client.xdel(dead_letters(CHAT_REQUESTS.physical(), "router"), raw)
+            past = {**fields, b"raw.deadline": b"1"}  # as when nobody looks at it for a day
+            await client.xadd(dead_letters(CHAT_REQUESTS.physical(), "router"), past)
+        (letter,) = await operator.dead_letters()
+        await operator.replay(letter)
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+    assert (runs[0].deadline > 0, runs[0].reply != "") == (True, True)
+    assert (runs[1].deadline, runs[1].reply) == (0, "")
 
 
 async def test_dropped_letter_is_gone(redis_url: str, operator: Operator) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from bus_peers import bus_of, client_of, eventually
 
-from archive_bus import Bus, Delivery
+from archive_bus import Bus, Delivery, Operator
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.streams import CHAT_EVENTS
 from archive_testkit.guarantees import Figure
@@ -148,3 +148,19 @@ async def test_deleted_partition_goes_on(redis_url: str, caplog: pytest.LogCaptu
         await memory.publish(turn("one", 3), to=STREAM)
         await eventually(lambda: "3" in seen)
     assert (seen[0], seen[-1]) == ("0", "3")
+
+
+@pytest.mark.guarantee("G10", "G12")
+async def test_dropped_group_returns_with_its_service(redis_url: str) -> None:
+    seen: list[str] = []
+
+    async def handle(delivery: Delivery[ChatCompleted]) -> None:
+        seen.append(delivery.message.text)
+
+    first = turn("one", 0)
+    async with bus_of("engine", redis_url) as engine, Operator(redis_url, redis_url) as operator:
+        await engine.publish(first, to=STREAM)
+        await operator.drop_group(STREAM, "memory", partition=STREAM.partition_of(first))
+        async with bus_of("memory", redis_url) as memory:
+            memory.subscribe(STREAM, {ChatCompleted: handle})
+            await eventually(lambda: seen == ["0"])

@@ -88,7 +88,8 @@ async def test_backlog_counts_who_asks(client: Any) -> None:
 
 
 async def test_replay_moves_once(client: Any) -> None:
-    letter = await client.xadd(DEAD, {"cause.code": "c", "raw.type": "t", "raw.data": b"\xff"})
+    caller = {"raw.deadline": "1", "raw.reply": "p/1", "raw.log": "l", "raw.only": "x"}
+    letter = await client.xadd(DEAD, {"cause.code": "c", "raw.type": "t", "raw.data": b"\xff", **caller})
     added, gone = await run(client, "replay", [STREAM, DEAD], "g", letter, "9-9")
     assert gone is None
     assert await run(client, "replay", [STREAM, DEAD], "g", letter) == [None]
@@ -261,6 +262,15 @@ async def test_bury_moves_once(client: Any) -> None:
     assert [fields for _, fields in await client.xrange(DEAD)] == [{b"raw.x": b"\xff\x00"}]
     assert not await pending(client)
     assert not await client.exists(ATTEMPTS)
+
+
+async def test_bury_needs_no_free_memory(client: Any) -> None:
+    (one,) = await deliver(client, 1)
+    await client.config_set("maxmemory", 1)
+    try:
+        assert await run(client, "bury", [*ALL, DEAD], "g", "me", one, "raw.x", "y") is not None
+    finally:
+        await client.config_set("maxmemory", 0)
 
 
 @pytest.mark.parametrize("held", [0, 2])

@@ -5,6 +5,7 @@ import contextlib
 import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from bus_peers import (
@@ -217,24 +218,26 @@ async def test_full_memory_ends_no_process(redis_server: RedisServer, group: str
 
 
 @pytest.mark.guarantee("G5")
-async def test_full_memory_adds_no_attempt(redis_server: RedisServer) -> None:
+@pytest.mark.parametrize("end", ["raises", "rejects", "returns"])
+async def test_full_memory_adds_no_attempt(redis_server: RedisServer, end: str) -> None:
     stream, runs = replace(QUICK, attempts=1), 0
 
     async with bus_of("router", redis_server.url) as router, client_of(redis_server.url) as client:
 
-        async def fail(delivery: Delivery[ChatRequested]) -> None:
+        async def handle(delivery: Delivery[ChatRequested]) -> Any:
             nonlocal runs
             del delivery
             runs += 1
             await client.config_set("maxmemory", 1)
-            raise ValueError("poison")
+            if end == "raises":
+                raise ValueError("poison")
+            if end == "rejects":
+                raise Reject(Problem(code="bad", message="bad"))
+            return "what nobody takes"
 
-        router.subscribe(stream, {ChatRequested: fail})
+        router.subscribe(stream, {ChatRequested: handle})
         await router.publish(CHAT, to=stream)
-        await eventually(lambda: router.counters().get(("chat.requests", "dead"), 0) > 0)
-        await asyncio.sleep(0.5)  # the dead letter is refused meanwhile
-        await client.config_set("maxmemory", 0)
-        async with asyncio.timeout(20):
-            while not await client.xlen(f"{QUICK.physical()}:router:dead"):
-                await asyncio.sleep(0.05)
+        await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 1)
+        assert await client.xlen(f"{QUICK.physical()}:router:dead") == 1
+        assert (await client.xpending(QUICK.physical(), "router"))["pending"] == 0
     assert runs == 1

@@ -278,7 +278,6 @@ class Handling:
             log.exception("%s: what follows the end of a %s failed", self._lane.key, envelope.type)
 
     async def _bury(self, held: Held, code: str, cause: str, envelope: Envelope | None = None) -> None:
-        self.counts["dead"] += 1
         held.settled = True
         log.error("%s: %s goes to the dead letters: %s: %s", self._lane.key, held.entry.id, code, cause)
         facts = {
@@ -287,7 +286,11 @@ class Handling:
             "type": envelope.type if envelope else "",
             "attempts": str(held.attempt),
         }
-        held.over = await self._transport.bury(self._lane, held.entry, facts)
+        moved = await self._transport.bury(self._lane, held.entry, facts)
+        # As with an acknowledgement: a first copy of this command may have moved it.
+        held.over = moved or clock() < held.until
+        if held.over:
+            self.counts["dead"] += 1
 
 
 def _why(starts: Starts) -> str:

@@ -98,7 +98,9 @@ class RedisOwners:
                 log.error(
                     "%s is gone with its group: unless it was dropped on purpose, its messages are lost", lane.key
                 )
-            await self._publishing.ensure(self._connections.settler, lane.stream, lane.key, SETTLE_TIMEOUT_S)
+            await self._publishing.ensure(
+                self._connections.settler, lane.stream, lane.key, SETTLE_TIMEOUT_S, joining=lane.group
+            )
 
 
 _GONE = object()
