@@ -8,19 +8,23 @@ from archive_bus._errors import BusError, BusUnavailable, RequestFailed, Request
 from archive_contracts.base import Failed, Message
 from archive_contracts.envelope import Envelope
 
+REMEMBERED = 32_768
+"""Replies a call knows again at least: more than one process can have had on their way when its connection broke."""
+
 
 class Call:
     """The caller's end of a request, for one reader: iterate for its replies.
 
     Iteration never ends by itself; the caller stops at the message type that ends its conversation. Raises
     RequestTimeout when the deadline passes, RequestFailed when the reply is a problem, BusUnavailable when replies were
-    lost with the server that held them. ``seq`` is the place of the last reply in the log of the answer, 0 when none is
-    kept: whoever resumes the answer names it.
+    lost: with the server that held them, or because the caller fell behind by more than a reply stream holds. ``seq``
+    is the place of the last reply in the answer: whoever resumes one that is kept names it.
     """
 
     def __init__(self, *, call_id: str, message_id: str, deadline: float) -> None:
         self._queue: deque[tuple[int, Message | BusError]] = deque()
         self._seen: set[str] = set()
+        self._seen_before: set[str] = set()
         self._arrived: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._rings = self._patient_until = 0.0
@@ -54,17 +58,23 @@ class Call:
         return self._taken() if self._queue else None
 
     def _taken(self) -> Message:
-        self.seq, item = self._queue.popleft()
+        seq, item = self._queue.popleft()
         if isinstance(item, BusError):
             raise item
         if isinstance(item, Failed):
             raise RequestFailed(item.problem)
+        if seq > self.seq + 1:
+            raise BusUnavailable(f"replies {self.seq + 1} to {seq - 1} were lost on their way")
+        # A run that is repeated may begin anew: a lower place is no gap.
+        self.seq = seq
         return item
 
     def put(self, item: Message | BusError, *, reply_id: str, seq: int = 0) -> None:
         """Take a reply in, once: what was on its way when a connection broke is written again."""
-        if reply_id in self._seen:
+        if reply_id in self._seen or reply_id in self._seen_before:
             return
+        if len(self._seen) >= REMEMBERED:
+            self._seen_before, self._seen = self._seen, set()
         self._seen.add(reply_id)
         self._queue.append((seq, item))
         _wake(self._arrived)

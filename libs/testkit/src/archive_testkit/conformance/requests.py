@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from archive_blobs import FolderBlobs
-from archive_bus import Delivery, Origin, PayloadError, RequestTimeout
+from archive_bus import BusUnavailable, Delivery, Origin, PayloadError, RequestTimeout
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT
 from archive_contracts.memory import GetLibraryStats, LibraryStats
@@ -88,6 +88,20 @@ class Requesting:
                 while isinstance(reply := await call.next(), ChatDelta):
                     got.append(reply.body)
         assert got == [str(number) for number in range(500)]
+
+    async def test_lost_replies_are_told(self, backend: Backend) -> None:
+        async with (
+            backend.bus("gateway") as gateway,
+            backend.bus("router") as router,
+            gateway.open(CHAT, to=CHAT_REQUESTS, timeout=60) as call,
+        ):
+            origin = Origin(reply=f"{gateway.process}/{call.id}")
+            for place in (1, 2, 1, 2, 4):  # the first run was repeated; 3 was dropped from a full reply stream
+                await router.reply(ChatDelta(body=str(place)), origin=origin, seq=place, last=False)
+            heard = [(await call.next(), call.seq)[1] for _ in range(4)]
+            with pytest.raises(BusUnavailable, match="replies 3 to 3 were lost"):
+                await call.next()
+        assert (heard, call.seq) == ([1, 2, 1, 2], 2)
 
     async def test_dead_caller_is_noticed(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
