@@ -70,6 +70,7 @@ async def serve(url: str) -> None:
         ({"nothing": "useful"}, "undecodable"),
         ({"type": "no.such.v1", "data": "{}"}, "unknown_type"),
         ({"type": KIND.replace(".v1", ".v99"), "data": "{}"}, "unknown_version"),
+        ({"type": GetLibraryStats.type, "data": "{}"}, "unknown_type"),
         ({"type": KIND, "data": "blob:sha256:zz"}, "payload_error"),
     ],
 )

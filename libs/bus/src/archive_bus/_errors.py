@@ -138,7 +138,7 @@ class Undecodable(PayloadError):
 
 
 class UnknownType(PayloadError):
-    """No message of this type is known here."""
+    """No message of this type is known here, or its stream does not carry it."""
 
     code = "unknown_type"
     next_step = "Correct the type, or update this service to a version whose contracts know it."

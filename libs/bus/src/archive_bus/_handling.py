@@ -14,7 +14,16 @@ from archive_bus._apart import Apart
 from archive_bus._coalesce import Coalescer
 from archive_bus._delivery import Run
 from archive_bus._durations import CUT_OFF, DONE, FAILED, REJECTED, Durations
-from archive_bus._errors import BusError, BusUnavailable, LeaseLost, PayloadError, Reject, Retry, WrongReturn
+from archive_bus._errors import (
+    BusError,
+    BusUnavailable,
+    LeaseLost,
+    PayloadError,
+    Reject,
+    Retry,
+    UnknownType,
+    WrongReturn,
+)
 from archive_bus._gate import Gate
 from archive_bus._held import Held
 from archive_bus._inbox import Turn
@@ -97,11 +106,14 @@ class Handling:
             return
         try:
             message = decoded(envelope) if is_whole(envelope) else await self._work.payloads.message(envelope)
+            for_us = type(message) in self._work.handlers
+            if not for_us and type(message) not in self._lane.stream.messages:
+                raise UnknownType(f"{self._lane.stream.name} carries no {message.type}")
         except PayloadError as error:
             await self._work.refuse(envelope, error.problem(), held)
             await self._bury(held, error.code, str(error), envelope)
             return
-        if type(message) not in self._work.handlers:
+        if not for_us:
             await self._acknowledge(held, self._passed)
         elif envelope.deadline and envelope.deadline < time.time() * 1000:
             self.counts["expired"] += 1
