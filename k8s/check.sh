@@ -39,7 +39,7 @@ other sentinel redis-sentinel
 judge sentinel k8s/overlays/.check-sentinel 1.33
 
 compose=$(find $tools/lib -path '*compose/docker-compose' | head -1)
-cp compose/*.yaml "$work/" && mkdir "$work/secrets"
+cp -r compose/*.yaml compose/observability "$work/" && mkdir "$work/secrets"
 $tools/bin/python - "$work/secrets/env" <<'PY'
 import pathlib, re, sys
 names = {n for path in pathlib.Path("compose").glob("*.yaml") for n in re.findall(r"\$\{([A-Z_]+)(?=\}|:\?)", path.read_text())}

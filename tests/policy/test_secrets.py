@@ -1,13 +1,16 @@
 """What `archive secrets` makes up is what the manifests ask for, and a credential changes without an outage."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
+from redis import Redis
 
 from archive_cli.__main__ import main
+from archive_testkit.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
@@ -59,6 +62,34 @@ def test_newest_password_is_given_to_clients(folder: Path) -> None:
     assert second["archive-router"]["bus-url"] == "rediss://router:another@far:1/0"
     assert second["archive-passwords"]["router"].split() == [first["archive-passwords"]["router"].strip(), "another"]
     assert second["archive-gateway"]["state-url"] == first["archive-gateway"]["state-url"]
+
+
+def as_user(server: RedisServer, user: str, password: str) -> Any:
+    return Redis(port=server.port, username=user, password=password)
+
+
+def test_administrator_renews_the_rules_of_a_server(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passwords, rules = folder / "passwords", tmp_path / "users.acl"
+    assert main(["acl", "--passwords", str(passwords), "--out", str(rules)]) == 0
+    server = RedisServer(tmp_path / "data", durable=True, options=["--aclfile", str(rules)]).start()
+    try:
+        (passwords / "ingress-acme").write_text("door\n")
+        (passwords / "router").write_text((passwords / "router").read_text() + "another\n")
+        first = (passwords / "administrator").read_text().strip()
+        monkeypatch.setenv("ARCHIVE_BUS_URL", server.url.replace("redis://", f"redis://administrator:{first}@"))
+        assert main(["bootstrap", "--passwords", str(passwords)]) == 0
+        capsys.readouterr()
+        assert main(["doctor", "--json"]) == 0
+        levels = {found["check"]: found["level"] for found in json.loads(capsys.readouterr().out)["findings"]}
+        assert (levels["bus access"], levels["groups"]) == ("ok", "ok")
+        with as_user(server, "router", "another") as router:
+            assert router.ping()
+        with as_user(server, "ingress-acme", "door") as acme:
+            assert acme.xadd("{ingress.acme:0}", {"type": "document.ingest.v1", "data": "{}"})
+    finally:
+        server.stop()
 
 
 def test_secrets_are_for_their_owner_only(folder: Path) -> None:

@@ -20,7 +20,9 @@ SENTINEL, REPLICA = "sentinel", "replica"
 EXTERNAL = "external"
 _PUBLISHER = "ingress-"
 USERS = (*SERVICES, OPERATOR, KEDA, EXPORTER, SENTINEL, REPLICA)
-"""Every user of an installation beside the server's administrator and foreign publishers."""
+"""Every user of an installation beside its administrator and foreign publishers."""
+ADMINISTRATOR = "administrator"
+"""Who changes users, and so can give itself any right: an operator's, for passwords and doors, never a process's."""
 
 BOTH: frozenset[Server] = frozenset(Server)
 
@@ -116,8 +118,9 @@ def selectors(user: str, servers: Collection[Server] = BOTH) -> list[Selector]:
     Raises:
         KeyError: no such user.
     """
-    if user == OPERATOR:
-        return [CONNECTION, Selector(tuple(_OPERATE.split()), ("~*",))]
+    if user in {OPERATOR, ADMINISTRATOR}:
+        more = [Selector(("acl|setuser",))] if user == ADMINISTRATOR else []
+        return [CONNECTION, Selector(tuple(_OPERATE.split()), ("~*",)), *more]
     if user == KEDA:
         keys = _read_only(key for stream in _scaled(servers) for key in physical_keys(stream))
         watching = [Selector(tuple(_SCALE.split()), keys)] if keys else []

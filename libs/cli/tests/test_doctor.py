@@ -10,7 +10,10 @@ import pytest
 from archive_bus import GroupReport, ServerSurvey, StreamReport, UserSurvey
 from archive_cli.__main__ import main
 from archive_cli.doctor import machine, servers, streams
+from archive_cli.doctor.examine import site_of
 from archive_cli.doctor.finding import Finding, Level, ok, warning, worst
+from archive_cli.home import Home
+from archive_cli.runinfo import ProcessInfo, RunInfo
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
 from archive_testkit.servers import RedisServer, free_port
 
@@ -30,6 +33,9 @@ SOUND = ServerSurvey(
     replicas=0,
     skew_s=0.01,
     refused=(),
+)
+RUN = RunInfo(
+    version="1", pid=1, state="ready", started_at=0.0, home="", url="", bus_url="", state_url="", blobs_url=""
 )
 QUIET = GroupReport("router", lag=0, pending=0, consumers=1, dead=0, oldest_s=None, seen_s=1.0)
 
@@ -174,6 +180,27 @@ def test_bare_server_warns(
     assert main(["doctor", "--json", "--pools", "small"]) == 0
     levels = {found["check"]: found["level"] for found in json.loads(capsys.readouterr().out)["findings"]}
     assert (levels["groups"], levels["bus access"], levels["engines"]) == ("ok", "warning", "skipped")
+
+
+@pytest.mark.parametrize(
+    ("asked", "running", "wanted"),
+    [("", ("model",), ("embed", "small")), ("", ("router",), ("embed",)), ("large", ("router",), ("large",))],
+)
+def test_pools_are_those_that_run(
+    archive: "Archive", asked: str, running: tuple[str, ...], wanted: tuple[str, ...]
+) -> None:
+    processes = tuple(ProcessInfo(name=name, service=name) for name in running)
+    run = replace(RUN, home=str(archive.home), processes=processes)
+
+    class Running(Home):
+        @property
+        def running(self) -> bool:
+            return True
+
+        def read_run(self) -> RunInfo:
+            return run
+
+    assert site_of(Running(archive.home), env={}, url="", pools=asked).pools == wanted
 
 
 def test_nothing_running_is_said(archive: "Archive") -> None:

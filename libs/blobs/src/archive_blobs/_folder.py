@@ -131,8 +131,11 @@ class FolderBlobs:
     def _probe(self) -> None:
         self._prepare()
         probe = self._parts / f"probe-{uuid.uuid4().hex}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            # An empty file fits onto a volume that is full.
+            probe.write_bytes(b"probe")
+        finally:
+            probe.unlink(missing_ok=True)
         self._sweep()
 
     def _sweep(self) -> None:

@@ -10,7 +10,6 @@ from archive_cli.console import Console
 if TYPE_CHECKING:
     from archive_cli.doctor.finding import Finding
 
-POOLS = "embed small"
 _ABOUT = """Check servers, settings, versions, access rules, groups, lag, disk, engines and clock, and say what to do.
 
 Looks at what runs on the data folder, or at the servers of ARCHIVE_BUS_URL, ARCHIVE_STATE_URL, ARCHIVE_BLOBS_URL and
@@ -22,7 +21,7 @@ def add(verbs: Verbs) -> None:
     parser = verb(verbs, "doctor", run_doctor, about="Check a deployment and say what to do.", options=[home_option()])
     parser.description = _ABOUT
     parser.add_argument("--url", default="", help="address of the gateway (ARCHIVE_URL; else the one running)")
-    parser.add_argument("--pools", default=POOLS, help=f"pools that need an engine (default {POOLS!r})")
+    parser.add_argument("--pools", default="", help="pools that need an engine (default: the built-in ones that run)")
     parser.add_argument("--quiet", action="store_true", help="only what is not as it should be")
 
 

@@ -53,18 +53,19 @@ def run_secrets(args: argparse.Namespace, console: Console) -> int:
     folder = Path(args.out)
     (folder / "passwords").mkdir(parents=True, exist_ok=True)
     newest: dict[str, str] = {}
-    for user in (*access.USERS, API_KEY):
-        path = folder / "passwords" / user if user in access.USERS else folder / user
+    users = (*access.USERS, access.ADMINISTRATOR)
+    for user in (*users, API_KEY):
+        path = folder / "passwords" / user if user in users else folder / user
         if not path.exists():
             write_private(path, secrets.token_urlsafe(24) + "\n")
         newest[user] = path.read_text(encoding="utf-8").split()[-1]
-    lines = [f"{variable_of(user) if user in access.USERS else 'GATEWAY_API_KEY'}={newest[user]}" for user in newest]
+    lines = [f"{variable_of(user) if user in users else 'GATEWAY_API_KEY'}={newest[user]}" for user in newest]
     write_private(folder / "env", "\n".join(lines) + "\n")
     if args.kubernetes:
         write_private(folder / "kubernetes.yaml", _cluster_secrets(folder, newest, args.bus_url, args.state_url))
-    console.json({"written": str(folder), "users": list(access.USERS)})
+    console.json({"written": str(folder), "users": list(users)})
     also = f", and {folder}/kubernetes.yaml" if args.kubernetes else ""
-    console.text(f"Wrote {folder}/env and {folder}/passwords for {len(access.USERS)} users{also}.")
+    console.text(f"Wrote {folder}/env and {folder}/passwords for {len(users)} users{also}.")
     return 0
 
 
@@ -99,20 +100,21 @@ def run_acl(args: argparse.Namespace, console: Console) -> int:
     from archive_contracts.streams import Server
 
     flavour, roles = access.Flavour(args.flavour), {Server(role) for role in _ROLES[args.server]}
-    known = dict(read_passwords(args.passwords, users=access.USERS))
+    all_users = (*access.USERS, access.ADMINISTRATOR)
+    known = dict(read_passwords(args.passwords, users=all_users))
     if args.env:
-        known |= {user: found.split() for user in access.USERS if (found := os.environ.get(variable_of(user)))}
+        known |= {user: found.split() for user in all_users if (found := os.environ.get(variable_of(user)))}
     publishers = dict(read_publishers(args.passwords)) if Server.BUS in roles else dict[str, Sequence[str]]()
     known |= publishers
     lines = [
         access.line(user, access.selectors(user, roles), flavour, passwords=known.get(user, ()))
-        for user in (*access.USERS, *publishers)
+        for user in (*access.USERS, *({access.ADMINISTRATOR} & known.keys()), *publishers)
     ]
     text = "\n".join(["user default off", *lines]) + "\n"
     if args.out:
         write_private(Path(args.out), text)
         console.json({"written": args.out, "users": sorted(known)})
-        console.text(f"Wrote {args.out}: {len(known)} of {len(access.USERS)} users have a password.")
+        console.text(f"Wrote {args.out}: {len(known)} of {len(lines)} users have a password.")
     else:
         console.json({"acl": text})
         console.text(text.rstrip())
@@ -127,7 +129,7 @@ def run_bootstrap(args: argparse.Namespace, console: Console) -> int:
 
     if not (url := os.environ.get("ARCHIVE_BUS_URL", "")):
         raise UsageError("There is no server.", code="no_server", next_step="set ARCHIVE_BUS_URL to its address")
-    passwords = dict(read_passwords(args.passwords, users=access.USERS))
+    passwords = dict(read_passwords(args.passwords, users=(*access.USERS, access.ADMINISTRATOR)))
     if Server.BUS in {Server(role) for role in _ROLES[args.server]}:
         passwords |= read_publishers(args.passwords)
 

@@ -5,17 +5,21 @@ import shutil
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from archive_blobs import BlobError, open_blobs
 from archive_bus import BusError, Operator, fixed_streams, lane_streams, survey, survey_processes, survey_users
 from archive_cli import __version__
 from archive_cli.doctor import machine, servers, streams
 from archive_cli.doctor.finding import Finding, failure, ok, skipped
+from archive_cli.engine_list import BUNDLED_POOL
 from archive_cli.errors import CliError, UsageError
 from archive_cli.home import Home
 from archive_cli.runinfo import RunInfo
 from archive_contracts.streams import SERVICES, Server
 
+MODEL = "model"
+"""The process of the bundled model, absent with --no-model."""
 PRIVATE = ("run.json", "bus/users.acl", "bus/valkey.conf", "state/users.acl", "keys", "memory", "blobs")
 
 
@@ -37,7 +41,7 @@ def examine(site: Site, *, key: str) -> list[Finding]:
     return [
         *_look_at_home(site),
         *asyncio.run(_look_at_servers(site)),
-        *asyncio.run(_look_at_blobs(site.blobs_url)),
+        *asyncio.run(_look_at_blobs(site)),
         *_look_at_processes(site),
         *_look_at_engines(site, key=key),
     ]
@@ -97,14 +101,25 @@ async def _asked(look: Callable[[], Awaitable[Iterable[Finding]]], *, role: str,
         return [] if quiet else [servers.away(role, error)]
 
 
-async def _look_at_blobs(url: str) -> list[Finding]:
-    if not url:
+async def _look_at_blobs(site: Site) -> list[Finding]:
+    if not site.blobs_url:
         return [skipped("blobs", "no address is known", "set ARCHIVE_BLOBS_URL")]
+    # A data folder has been looked at, and its blobs with it.
+    volume = [] if site.home else list(_volume_of(site.blobs_url))
     try:
-        await open_blobs(url).check()
+        await open_blobs(site.blobs_url).check()
     except BlobError as error:
-        return [failure("blobs", error.message, error.next_step)]
-    return [ok("blobs", f"{url.partition('?')[0]} can be written")]
+        return [*volume, failure("blobs", error.message, error.next_step)]
+    return [*volume, ok("blobs", f"{site.blobs_url.partition('?')[0]} can be written")]
+
+
+def _volume_of(url: str) -> Iterator[Finding]:
+    """Judge the volume of blobs that are files; one that is not there is found by writing to it."""
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.scheme == "file" and path.is_dir():
+        usage = shutil.disk_usage(path)
+        yield machine.judge_disk(str(path), free=usage.free, total=usage.total)
 
 
 def _look_at_processes(site: Site) -> Iterable[Finding]:
@@ -140,7 +155,15 @@ def site_of(home: Home, *, env: Mapping[str, str], url: str, pools: str) -> Site
         state_url=env.get("ARCHIVE_STATE_URL") or bus_url or (run.state_url if run else ""),
         blobs_url=blobs or ("" if everywhere else Path(home.path / "blobs").as_uri()),
         gateway_url=url or env.get("ARCHIVE_URL", "") or (run.url if run else ""),
-        pools=tuple(pools.split()),
+        pools=_wanted(pools, run),
         home=None if everywhere else home,
         run=run,
     )
+
+
+def _wanted(pools: str, run: RunInfo | None) -> tuple[str, ...]:
+    """Return the pools that need an engine: those named, else the built-in ones, the small one where its model runs."""
+    if pools:
+        return tuple(pools.split())
+    without_model = run is not None and all(process.name != MODEL for process in run.processes)
+    return ("embed",) if without_model else ("embed", BUNDLED_POOL)

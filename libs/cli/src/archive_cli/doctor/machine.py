@@ -14,7 +14,7 @@ def judge_disk(path: str, *, free: int, total: int) -> Finding:
     """Judge the free bytes of a volume."""
     told = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free at {path}"
     if free < VERY_LITTLE:
-        return failure("disk", told, "free space: the bus refuses messages that it cannot write")
+        return failure("disk", told, "free space, or enlarge the volume: what cannot be written is refused")
     if free < LITTLE:
         return warning("disk", told, "free space, or move the data folder")
     return ok("disk", told)
