@@ -11,17 +11,19 @@ import pytest
 from bus_peers import CHAT, STATS, bus_of, client_of, eventually
 from prometheus_client import REGISTRY
 
-from archive_bus import Bus, Delivery, Reject, Retry, _consumer
+from archive_bus import Bus, Delivery, Reject, Retry, _consumer, _trimming
 from archive_contracts import access
 from archive_contracts.access import Flavour
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.documents import IngestDocument
+from archive_contracts.engine import EmbedRequested
 from archive_contracts.jobs import JobQueued
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import (
     CHAT_REQUESTS,
     DOCUMENT_COMMANDS,
+    ENGINE_JOBS,
     JOBS_JOURNAL,
     MEMORY_QUERIES,
     REPLIES,
@@ -119,4 +121,22 @@ async def test_publisher_trims_what_is_handled(closed: RedisServer) -> None:
         async with client_of(closed.url) as admin:
             while await admin.xlen(CHAT_REQUESTS.physical()):
                 await asyncio.sleep(0.02)
+    assert await refusals(closed) == []
+
+
+async def test_lane_is_looked_after_by_its_reader(closed: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_trimming, "TRIM_S", 0.1)
+
+    async def handle(delivery: Delivery[EmbedRequested]) -> None:
+        del delivery
+
+    job, lane = EmbedRequested(texts=("text",)), ENGINE_JOBS.physical("small")
+    async with as_service("router", closed) as router:
+        await router.publish(job, to=ENGINE_JOBS, partition="small")
+        await router.publish(job, to=ENGINE_JOBS, partition="small", delay=timedelta(seconds=0.2))
+    async with as_service("engine", closed) as engine, client_of(closed.url) as admin:
+        engine.subscribe(ENGINE_JOBS, {EmbedRequested: handle}, partition="small")
+        await eventually(lambda: engine.counters().get(("engine.jobs", "done")) == 2)
+        while await admin.xlen(lane):
+            await asyncio.sleep(0.02)
     assert await refusals(closed) == []

@@ -62,7 +62,7 @@ class Bus(Asking, Listening):
         self._tracer = None if isinstance(options.tracer, NoOpTracer) else options.tracer
         self._payloads = Payloads(blobs)
         self._timekeeper = Timekeeper(transport)
-        self._trimmer = Trimmer(transport, service=options.service)
+        self._trimmer = Trimmer(transport, self._timekeeper, service=options.service)
         self._sender = Sender(
             transport,
             options,
@@ -87,8 +87,6 @@ class Bus(Asking, Listening):
         await self._transport.start()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
-        for stream, partition in self._trimmer.outputs:
-            self._timekeeper.watch(stream, partition)
         self._metrics.start()
         self._background = [
             self._tasks.create_task(self._replies.run()),
@@ -167,6 +165,7 @@ class Bus(Asking, Listening):
         )
         if trimmed_by_consumer(stream):
             self._timekeeper.watch(stream, lane.partition)
+        self._trimmer.reads(stream, lane.partition)
         return self._begin(consumer, reads)
 
     def _sharing(self, lane: Lane, work: Callable[[int], Work], gate: Gate, concurrency: int) -> Partitions:
@@ -197,6 +196,7 @@ class Bus(Asking, Listening):
             await consumer.drain(self._options.grace_s)
             serving.cancel()
             self._background.remove(serving)
+            self._trimmer.left(consumer.lane.stream, consumer.lane.partition)
 
         return Subscription(end)
 

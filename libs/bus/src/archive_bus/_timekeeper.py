@@ -1,6 +1,7 @@
 """Who makes delayed messages visible when they are due: every process whose service publishes to their stream.
 
-A consumer may not add to what it reads; only where all publishers are foreign, it keeps their time.
+A consumer may not add to what it reads; only where all publishers are foreign, or where it is one of them, it keeps
+their time.
 """
 
 import asyncio
@@ -53,6 +54,7 @@ class _Watched:
     stream: Stream
     partition: str
     look_at: float
+    released: bool = False
 
 
 class Timekeeper:
@@ -70,7 +72,13 @@ class Timekeeper:
         look_at = time.monotonic() + within_s
         watched = self._watched.setdefault(stream.physical(partition), _Watched(stream, partition, look_at))
         watched.look_at = min(watched.look_at, look_at)
+        watched.released = False
         self._wake.set()
+
+    def release(self, stream: Stream, partition: str) -> None:
+        """Look at a lane no more once nothing waits there."""
+        if watched := self._watched.get(stream.physical(partition)):
+            watched.released = True
 
     async def run(self) -> None:
         """Move what is due, until cancelled."""
@@ -100,3 +108,5 @@ class Timekeeper:
         if moved.next_in_s is not None:
             pause_s = 0.0 if moved.count == MOST_A_MOVE else max(TICK_S, moved.next_in_s)
             watched.look_at = min(watched.look_at, time.monotonic() + pause_s)
+        elif watched.released:
+            del self._watched[watched.stream.physical(watched.partition)]

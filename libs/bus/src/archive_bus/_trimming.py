@@ -1,7 +1,8 @@
 """Dropping what every group has acknowledged, done by those who publish.
 
 Access rules can keep a consumer from removing what other groups have not read yet, but not a publisher, since XADD
-trims as well. So whoever adds to a stream also trims it; foreign publishers do not, and their only consumer does.
+trims as well. So whoever adds to a stream also trims it, and who reads a lane that it may add to; foreign publishers do
+not, and their only consumer does.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import random
 import time
 
 from archive_bus._errors import BusUnavailable
+from archive_bus._timekeeper import Timekeeper
 from archive_bus._transport import Transport
 from archive_contracts.streams import STREAMS, Kind, Stream
 
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 
 TRIM_S = 5.0
 FORGET_S = 900.0
-"""How long a lane is trimmed after the last message to it; workers' own lanes come and go."""
+"""How long a lane is looked after once nothing is added to it or read from it; workers' own lanes come and go."""
 FOREIGN = "external"
 
 
@@ -28,37 +30,58 @@ def trimmed_by_consumer(stream: Stream) -> bool:
 
 
 class Trimmer:
-    """Trims the streams that a service publishes to."""
+    """Trims the streams that a service publishes to, and has the time of their delayed messages kept for as long."""
 
-    def __init__(self, transport: Transport, *, service: str) -> None:
+    def __init__(self, transport: Transport, timekeeper: Timekeeper, *, service: str) -> None:
         self._transport = transport
+        self._timekeeper = timekeeper
+        self._service = service
+        self._watched: dict[tuple[str, str], tuple[Stream, float]] = {}
         # From the start, so that what a publisher left behind that has died is trimmed by its successor.
-        self._watched = {
-            (stream.name, str(number)): (stream, math.inf)
-            for stream in STREAMS.values()
-            if service in stream.producers and stream.kind is Kind.WORK
-            for number in range(stream.partitions)
-        }
-
-    @property
-    def outputs(self) -> list[tuple[Stream, str]]:
-        """Streams and partitions that are looked after now."""
-        return [(stream, partition) for (_, partition), (stream, _) in self._watched.items()]
+        for stream in STREAMS.values():
+            if service in stream.producers and stream.kind is Kind.WORK:
+                for number in range(stream.partitions):
+                    self._watch(stream, str(number), math.inf)
 
     def published(self, stream: Stream, partition: str) -> None:
         """Trim a stream from now on, if groups read it."""
         if stream.consumers:
             forever = stream.kind is Kind.WORK
-            self._watched[stream.name, partition] = (stream, math.inf if forever else time.monotonic() + FORGET_S)
+            self._watch(stream, partition, math.inf if forever else time.monotonic() + FORGET_S)
+
+    def reads(self, stream: Stream, partition: str) -> None:
+        """Trim a lane that is read here, if its readers may also write to it: its publishers may all be gone."""
+        if stream.kind is Kind.LANE and self._service in stream.producers:
+            self._watch(stream, partition, math.inf)
+
+    def left(self, stream: Stream, partition: str) -> None:
+        """Trim a lane for a while yet that is no longer read here."""
+        place = (stream.name, partition)
+        if stream.kind is Kind.LANE and place in self._watched:
+            self._watched[place] = (stream, time.monotonic() + FORGET_S)
+
+    def _watch(self, stream: Stream, partition: str, until: float) -> None:
+        place = (stream.name, partition)
+        if known := self._watched.get(place):
+            until = max(until, known[1])
+        else:
+            self._timekeeper.watch(stream, partition)
+        self._watched[place] = (stream, until)
 
     async def run(self) -> None:
         """Trim now and then until cancelled."""
         while True:
             await asyncio.sleep(TRIM_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, hides nothing
             try:
-                for (name, partition), (stream, until) in list(self._watched.items()):
-                    await self._transport.trim(stream, partition)
-                    if time.monotonic() > until:
-                        del self._watched[name, partition]
+                for place in tuple(self._watched):
+                    await self._trim(place)
             except BusUnavailable as error:
                 log.warning("streams cannot be trimmed: %s; trying again", error)
+
+    async def _trim(self, place: tuple[str, str]) -> None:
+        partition = place[1]
+        await self._transport.trim(self._watched[place][0], partition)
+        stream, until = self._watched[place]
+        if time.monotonic() > until:
+            del self._watched[place]
+            self._timekeeper.release(stream, partition)

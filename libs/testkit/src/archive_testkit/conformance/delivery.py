@@ -12,8 +12,9 @@ from archive_bus import Acked, Bus, BusUnavailable, Delivery, LeaseLost, NotInMa
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.documents import DocumentDeleted, DocumentFailed, IngestDocument
+from archive_contracts.engine import EmbedRequested
 from archive_contracts.memory import GetLibraryStats
-from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, DOCUMENT_EVENTS
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, DOCUMENT_EVENTS, ENGINE_JOBS
 from archive_testkit.conformance.backend import Backend, bare, eventually, lane_of, quick, take
 
 CHAT = ChatRequested(body="{}", model="m")
@@ -389,6 +390,23 @@ class Delivering:
             (entry,) = await take(transport, lane, 1)
             await transport.ack(lane, [entry.id])
             assert await transport.trim(stream, "0") == 0
+
+    @pytest.mark.guarantee("G8")
+    async def test_reader_of_a_lane_trims_it(self, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("archive_bus._trimming.TRIM_S", 0.1)
+        seen: list[str] = []
+
+        async def handle(delivery: Delivery[EmbedRequested]) -> None:
+            seen.append(delivery.envelope.id)
+
+        async with backend.bus("router") as router:
+            for _ in range(3):
+                await router.publish(EmbedRequested(texts=("text",)), to=ENGINE_JOBS, partition="small")
+        async with backend.bus("engine") as engine:
+            engine.subscribe(ENGINE_JOBS, {EmbedRequested: handle}, partition="small")
+            async with asyncio.timeout(60):
+                while len(seen) < 3 or await backend.entries(ENGINE_JOBS.physical("small")):  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(0.02)
 
     @pytest.mark.guarantee("G5")
     async def test_outage_in_handler_is_no_attempt(self, backend: Backend) -> None:

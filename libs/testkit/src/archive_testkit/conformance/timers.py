@@ -9,10 +9,12 @@ import pytest
 from archive_bus import Delivery, NotInMap
 from archive_contracts.chat import ChatRequested
 from archive_contracts.control import CancelRequested
-from archive_contracts.streams import CHAT_REQUESTS, CONTROL
+from archive_contracts.engine import EmbedRequested
+from archive_contracts.streams import CHAT_REQUESTS, CONTROL, ENGINE_JOBS
 from archive_testkit.conformance.backend import Backend, Feature, eventually, needs
 
 CHAT = ChatRequested(body="{}", model="m")
+JOB = EmbedRequested(texts=("text",))
 
 
 def chat(model: str) -> ChatRequested:
@@ -90,6 +92,30 @@ class Delaying:
         async with backend.bus("router") as router, backend.bus("gateway"):
             router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
             await eventually(lambda: seen == ["m"])
+
+    @pytest.mark.guarantee("G14")
+    async def test_reader_of_a_lane_keeps_its_time(self, backend: Backend) -> None:
+        seen: list[str] = []
+
+        async def handle(delivery: Delivery[EmbedRequested]) -> None:
+            seen.append(delivery.envelope.id)
+
+        async with backend.bus("router") as router:
+            await router.publish(JOB, to=ENGINE_JOBS, partition="small", delay=timedelta(seconds=0.2), id="timer")
+        async with backend.bus("engine") as engine:
+            engine.subscribe(ENGINE_JOBS, {EmbedRequested: handle}, partition="small")
+            await eventually(lambda: seen == ["timer"], within=60)
+
+    @pytest.mark.guarantee("G14")
+    async def test_writer_to_a_lane_keeps_its_time(self, backend: Backend) -> None:
+        lane = ENGINE_JOBS.physical("small")
+        async with backend.bus("router") as gone:
+            await gone.publish(JOB, to=ENGINE_JOBS, partition="small", delay=timedelta(seconds=0.2))
+        async with backend.bus("router") as router:
+            await router.publish(JOB, to=ENGINE_JOBS, partition="small")
+            async with asyncio.timeout(60):
+                while len(await backend.entries(lane)) < 2:  # noqa: ASYNC110 - it has no event
+                    await asyncio.sleep(0.02)
 
     @pytest.mark.guarantee("G14")
     async def test_publisher_alone_keeps_the_time(self, backend: Backend) -> None:
