@@ -346,6 +346,31 @@ async def test_deserted_lane_is_cleared_at_once(site: Site, model: str, text: st
     assert interrupted.problem.code == "interrupted"
 
 
+async def test_caller_hears_that_no_engine_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive_router.domain.desertion.PATIENCE_S", 0.5)
+    async with AsyncExitStack() as life:
+        engine = await deserted(site, life, "p")
+        origin = Origin(log="answer-3")
+        first = asyncio.ensure_future(site.ask(timeout=300.0, origin=origin))
+        async with asyncio.timeout(30):
+            while not asked(engine):
+                await asyncio.sleep(0.01)
+        waiting = asyncio.ensure_future(site.ask(timeout=300.0))
+        await site.announced(lambda beat: beat.waiting > 0)
+        await life.aclose()
+        async with asyncio.timeout(90):
+            told = [await waiting, await first]
+    for heard in told:
+        assert heard.problem
+        assert (heard.problem.status, heard.problem.code, heard.problem.retry_after_s) == (503, "no_engine", 2.0)
+    engine.answers("Hel", "lo")
+    async with site.worker("p", engine), asyncio.timeout(60):
+        while (await site.ask()).text != "Hello":
+            await asyncio.sleep(0.1)
+    # The two jobs that lay there were dropped: nobody waits for them.
+    assert asked(engine) == 2
+
+
 async def test_cut_answer_goes_on_in_another_pool(site: Site) -> None:
     async with AsyncExitStack() as life:
         _ = await deserted(site, life, "p", "spare")

@@ -16,6 +16,7 @@ from archive_router.adapters.engines_file import EnginesFileReader
 from archive_router.adapters.learned import Learned
 from archive_router.domain.route import Policy
 from archive_router.handlers.routing import Limits, Routing
+from archive_router.handlers.stranded import tell_stranded
 from archive_router.settings import Settings
 from archive_telemetry import App, log_context, run_service, tracer_for
 
@@ -43,7 +44,7 @@ def build(settings: Settings) -> App:
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:
         async with bus, asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(_listen(bus, routing)), tasks.create_task(learned.run())]
+            background = [tasks.create_task(_listen(bus, routing, tasks)), tasks.create_task(learned.run())]
             bus.subscribe(CHAT_REQUESTS, {ChatRequested: routing.chat}, concurrency=settings.concurrency)
             bus.subscribe(EMBEDDING_REQUESTS, {EmbedRequested: routing.embed}, concurrency=settings.concurrency)
             yield
@@ -60,7 +61,7 @@ def build(settings: Settings) -> App:
     )
 
 
-async def _listen(bus: Bus, routing: Routing) -> None:
+async def _listen(bus: Bus, routing: Routing, tasks: asyncio.TaskGroup) -> None:
     async for received in bus.follow(ENGINE_EVENTS, since=timedelta(seconds=10)):
         if received and isinstance(received.message, EngineRegistered | EngineLeft):
             routing.hear(received.message)
@@ -70,6 +71,8 @@ async def _listen(bus: Bus, routing: Routing) -> None:
         for pool in routing.deserted():
             with contextlib.suppress(BusUnavailable):
                 await bus.publish(LaneDeserted(pool=pool), to=ENGINE_EVENTS, timeout=TELL_S)
+        if lanes := routing.stranded():
+            tasks.create_task(tell_stranded(bus, lanes))
 
 
 def main() -> None:

@@ -142,6 +142,10 @@ class Lanes:
         )
         return sorted(pool for pool in before - self._served if not self._may_sleep(pool))
 
+    def asleep(self) -> frozenset[str]:
+        """Return the pools that may have no worker."""
+        return frozenset(pool for pool, plan in self._plans.items() if plan.scale_to_zero)
+
     def _may_sleep(self, pool: str) -> bool:
         return pool in self._plans and self._plans[pool].scale_to_zero
 

@@ -14,6 +14,7 @@ from archive_contracts.engine import EmbedRequested, EngineLeft, EngineRegistere
 from archive_contracts.streams import ENGINE_JOBS
 from archive_router.domain.affinity import marks_of
 from archive_router.domain.demand import Demand
+from archive_router.domain.desertion import Desertion
 from archive_router.domain.lanes import Lanes, LaneView
 from archive_router.domain.route import Decision, Policy, decide, no_engine
 from archive_router.handlers.turns import Turns
@@ -77,10 +78,15 @@ class Routing:
         self._operator = operator
         self._learner = learner
         self._began = self._clocks.steady()
+        self._desertion = Desertion()
 
     def hear(self, event: EngineRegistered | EngineLeft) -> None:
         """Take in what an engine worker says of itself."""
         now = self._clocks.steady()
+        # Also a router that was never asked must know which pools may sleep.
+        self._policy = self._operator(self.lanes, self._policy)
+        if isinstance(event, EngineRegistered):
+            self._desertion.hear(event, now=now)
         self.lanes.hear(event, now=now)
         self.lanes.forget(now)
         self.turns.move()
@@ -88,6 +94,11 @@ class Routing:
     def deserted(self) -> list[str]:
         """Return the pools whose last worker is gone, each once: their lanes have to be cleared by somebody else."""
         return self.lanes.deserted(self._clocks.steady())
+
+    def stranded(self) -> list[str]:
+        """Return the lanes that nobody is left to clear, each once: whoever waits for their jobs has to be told."""
+        now = self._clocks.steady()
+        return self._desertion.lanes(now, anybody=bool(self.lanes.living(now)), asleep=self.lanes.asleep())
 
     async def chat(self, delivery: Delivery[ChatRequested]) -> None:
         """Route a chat, a completion or a reranking."""

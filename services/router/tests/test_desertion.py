@@ -1,0 +1,48 @@
+"""Nobody lives in any pool: which lanes have to be cleared by the router, and when."""
+
+from archive_contracts.engine import EngineRegistered
+from archive_router.domain.desertion import ABANDONED_S, PATIENCE_S, Desertion
+
+
+def beat(worker: str, pool: str, *, directed: bool = False) -> EngineRegistered:
+    return EngineRegistered(
+        worker=worker, engine="e", pool=pool, models=(), capabilities=("chat",), slots=1, directed=directed
+    )
+
+
+def test_forsaken_lanes_are_told_once() -> None:
+    desertion = Desertion()
+    desertion.hear(beat("w1", "small", directed=True), now=0.0)
+    desertion.hear(beat("w2", "embed"), now=1.0)
+    assert desertion.lanes(2.0, anybody=False, asleep=()) == []
+    found = desertion.lanes(2.0 + PATIENCE_S, anybody=False, asleep=())
+    assert found == ["embed", "embed~batch", "small", "small:w1", "small~batch"]
+    assert desertion.lanes(60.0, anybody=False, asleep=()) == []
+
+
+def test_returning_worker_ends_desertion() -> None:
+    desertion = Desertion()
+    desertion.hear(beat("w1", "small"), now=0.0)
+    assert desertion.lanes(1.0, anybody=False, asleep=()) == []
+    assert desertion.lanes(1.0 + PATIENCE_S / 2, anybody=True, asleep=()) == []
+    assert desertion.lanes(1.0 + PATIENCE_S, anybody=False, asleep=()) == []
+    assert desertion.lanes(1.0 + 2 * PATIENCE_S, anybody=False, asleep=()) == ["small", "small~batch"]
+
+
+def test_sleeping_pool_keeps_its_jobs() -> None:
+    desertion = Desertion()
+    for pool in ("gpu", "small"):
+        desertion.hear(beat(f"w-{pool}", pool, directed=True), now=0.0)
+    assert desertion.lanes(0.0, anybody=False, asleep={"gpu"}) == []
+    found = desertion.lanes(PATIENCE_S, anybody=False, asleep={"gpu"})
+    assert found == ["small", "small:w-small", "small~batch"]
+
+
+def test_long_gone_worker_is_passed_over() -> None:
+    desertion = Desertion()
+    desertion.hear(beat("old", "small", directed=True), now=0.0)
+    desertion.hear(beat("new", "small", directed=True), now=ABANDONED_S)
+    assert desertion.lanes(ABANDONED_S, anybody=False, asleep=()) == []
+    found = desertion.lanes(ABANDONED_S + PATIENCE_S, anybody=False, asleep=())
+    assert "small:old" not in found
+    assert "small:new" in found
