@@ -46,6 +46,7 @@ class Problem(Model):
     retry_after_s: Annotated[float | None, Field(ge=0)] = None
     engine: Annotated[str, Field(description="The engine that failed, for people; empty when none was asked.")] = ""
     spent: Annotated[Spent | None, Field(description="Tokens of the part that was delivered before it failed.")] = None
+    upstream_ms: Annotated[float, Field(description="Time spent in the engine that failed.", ge=0)] = 0.0
 
 
 class Failed(Message):

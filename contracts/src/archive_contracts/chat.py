@@ -52,6 +52,9 @@ class ChatDelta(Message):
     headers: Annotated[
         tuple[tuple[str, str], ...], Field(description="The engine's own, for the caller; in the first chunk only.")
     ] = ()
+    upstream_ms: Annotated[
+        float | None, Field(description="Time until the engine sent it; in the first chunk only.", ge=0)
+    ] = None
 
 
 class ChatCompleted(Message):

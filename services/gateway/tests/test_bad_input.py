@@ -142,6 +142,8 @@ async def test_empty_question_is_refused(gateway: Any) -> None:
 async def test_bad_page_is_refused(gateway: Any) -> None:
     reply = await gateway.http.get("/memories/?limit=none")
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_value")
+    many = await gateway.http.get("/memories?" + "&".join(f"a{number}=1" for number in range(200)))
+    assert (many.status_code, many.json()["code"]) == (400, "invalid_value")
 
 
 async def test_nonsense_gets_an_answer(gateway: Any) -> None:

@@ -189,7 +189,7 @@ async def test_engines_headers_reach_the_client(gateway: Any, peer: Any, stream:
 
     async def answer(delivery: Delivery[ChatRequested]) -> None:
         if stream:
-            _ = delivery.emit(ChatDelta(body='{"choices":[]}', engine="e", headers=theirs))
+            _ = delivery.emit(ChatDelta(body='{"choices":[]}', engine="e", headers=theirs, upstream_ms=0.5))
         await delivery.reply(ChatCompleted(engine="e", pool="p", model="m", body="{}", headers=theirs))
 
     asked = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
@@ -197,3 +197,18 @@ async def test_engines_headers_reach_the_client(gateway: Any, peer: Any, stream:
         reply = await gateway.http.post("/v1/chat/completions", json=asked)
     assert reply.headers["openai-model"] == "m-1"
     assert reply.headers["x-ratelimit-remaining-tokens"] == "7"
+    assert reply.headers["x-archive-engine"] == "e"
+    assert float(reply.headers["x-archive-overhead-ms"]) >= 0
+
+
+async def test_error_tells_its_overhead(gateway: Any, peer: Any) -> None:
+    async def refuse(delivery: Delivery[ChatRequested]) -> None:
+        await asyncio.sleep(0.2)
+        spent = Problem(code="broken", message="It broke.", status=500, engine="e", upstream_ms=1e6)
+        await delivery.fail(spent if delivery.message.model == "m" else spent.model_copy(update={"upstream_ms": 0.0}))
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: refuse}):
+        in_engine = await gateway.http.post("/v1/chat/completions", json=ASKED)
+        elsewhere = await gateway.http.post("/v1/chat/completions", json=ASKED | {"model": "n"})
+    assert float(in_engine.headers["x-archive-overhead-ms"]) == 0
+    assert float(elsewhere.headers["x-archive-overhead-ms"]) >= 200

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from archive_bus import Delivery
-from archive_contracts.base import Problem
+from archive_contracts.base import Problem, Spent
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested, Usage
 from archive_contracts.keys import KeyLimits
 from archive_contracts.streams import CHAT_REQUESTS
@@ -97,7 +97,7 @@ async def test_tokens_are_settled_by_what_was_used(closed: Any, engine: Any) -> 
     key = await key_with(closed, tokens_per_minute=1000)
     first = await ask(closed, key, max_tokens=900)
     assert int(first.headers["x-ratelimit-remaining-tokens"]) < 100
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         # Each of them reserves 101 tokens, and really takes 40: twenty could not pass otherwise.
         for _ in range(20):
             while (await ask(closed, key, max_tokens=100)).status_code == 429:
@@ -115,7 +115,7 @@ async def test_concurrency_of_a_key_is_shared(closed: Any, start: Any, engine: a
         assert "concurrent" in refused.json()["error"]["message"]
         engine.set()
         await running.aread()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await ask(other, key)).status_code != 200:
                 await asyncio.sleep(0.02)
 
@@ -155,11 +155,30 @@ async def test_cut_stream_is_metered(closed: Any, engine: asyncio.Event) -> None
     ) as running:
         pieces = running.aiter_raw()
         await anext(pieces)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (found := await rows(closed)):
             await asyncio.sleep(0.02)
     assert (found[0]["cut"], found[0]["estimated"], found[0]["model"]) == (1, 1, "m")
     assert found[0]["completion_tokens"] >= 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_broken_answer_is_booked_as_its_engine_says(closed: Any, peer: Any, stream: bool) -> None:
+    spent = Spent(engine="e", model="served", prompt_tokens=30, completion_tokens=9, estimated=False)
+
+    async def break_off(delivery: Delivery[ChatRequested]) -> None:
+        if stream:
+            _ = delivery.emit(ChatDelta(body=CHUNK))
+        await delivery.fail(Problem(code="upstream_cut", message="Cut.", status=502, spent=spent))
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: break_off}):
+        await ask(closed, ROOT, stream=stream)
+    async with asyncio.timeout(30):
+        while not (found := await rows(closed)):
+            await asyncio.sleep(0.02)
+    [row] = found
+    assert (row["model"], row["prompt_tokens"], row["completion_tokens"]) == ("served", 30, 9)
+    assert (row["requests"], row["cut"], row["estimated"]) == (1, 1, 0)
 
 
 async def test_writes_at_once_lose_no_usage(redis_url: str) -> None:
@@ -191,6 +210,8 @@ async def test_usage_survives_the_gateway(start: Any, engine: Any) -> None:
 async def test_bad_span_is_refused(closed: Any) -> None:
     for query in ({"start": "2026-02-02", "end": "2026-02-01"}, {"start": "2000-01-01"}, {"tenant": "{a}"}):
         assert (await closed.http.get("/v1/usage", params=query, headers=ROOT)).status_code == 400
+    for day in ("0001-01-01", "9999-12-31"):
+        assert (await closed.http.get("/v1/usage", params={"end": day}, headers=ROOT)).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,9 @@ async def test_metrics_have_the_originals_fields(gateway: Any, engines: None, pe
 async def test_health_says_how_memory_listens(gateway: Any, engines: None, bus_as: Any) -> None:
     found = (await gateway.http.get("/health")).json()
     assert (found["vorpal_url"], found["vorpal_model"]) == ("http://e", "m")
+    assert (found["status"], found["service"]) == ("healthy", "archive-gateway")
+    assert found["version"]
+    assert found["timestamp"].endswith("Z")
     assert found["async_memory"] == {"enabled": True, "start_from_latest": False, "last_id": "0-0", "stream_length": 0}
 
 

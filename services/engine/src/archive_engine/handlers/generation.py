@@ -121,9 +121,7 @@ class Generation:
                         whole = event.data
                     elif not (sent.hides_usage and _only_usage(event)):
                         body = rest.rewritten(event.parsed) if rest else event.data
-                        first = not (course.told or rest)
-                        named, theirs = (self._engine.name, course.headers) if first else ("", ())
-                        _ = delivery.emit(ChatDelta(body=body, engine=named, headers=theirs))
+                        _ = delivery.emit(ChatDelta(body=body) if course.told or rest else self._first(course, body))
                         course.told += 1
                         course.head = course.head or event.data
             finally:
@@ -134,6 +132,11 @@ class Generation:
         await delivery.reply(completed)
         if request.store and request.user_turn:
             await delivery.publish(completed.model_copy(update={"body": None, "headers": ()}), to=CHAT_EVENTS)
+
+    def _first(self, course: Course, body: str) -> ChatDelta:
+        """Return the first piece of an answer, which tells who answers and how long that took."""
+        spent_ms = (time.monotonic() - course.began) * 1000
+        return ChatDelta(body=body, engine=self._engine.name, headers=course.headers, upstream_ms=spent_ms)
 
     def _completed(self, job: GenerateRequested, course: Course, whole: str | None) -> ChatCompleted:
         answer, ttft = course.answer, _ttft_s(course)
@@ -208,7 +211,8 @@ class Generation:
                 self._guard.budget.retried()
                 raise Retry(str(error), delay_s=delay_s) from error
             case GiveUp(problem):
-                await delivery.fail(problem)
+                spent_ms = (time.monotonic() - course.began) * 1000
+                await delivery.fail(problem.model_copy(update={"upstream_ms": spent_ms}))
 
     async def _pass_on(self, delivery: Delivery[GenerateRequested], job: GenerateRequested) -> None:
         await delivery.publish(job, to=ENGINE_JOBS, partition=lane_of(job), reply=True)

@@ -17,6 +17,7 @@ from archive_gateway.domain.errors import GatewayError, Leaving
 from archive_gateway.domain.faces import error_body, error_headers, speaks_openai
 from archive_gateway.routes.answers import EVENTS, send_last_event, send_whole
 from archive_gateway.routes.connection import ClientLeft
+from archive_gateway.routes.headers import overhead
 from archive_gateway.routes.visit import TICKET, Ticket
 from archive_telemetry import counter, extract, get_logger, histogram
 
@@ -101,7 +102,7 @@ class Entry:
             if reply.streams:
                 await send_last_event(reply, error_body(problem, scope["path"]), named=not speaks_openai(scope["path"]))
             return
-        headers = error_headers(problem)
+        headers = [*error_headers(problem), overhead(reply.ticket.began, upstream_ms=problem.upstream_ms)]
         if isinstance(error, GatewayError):
             headers.extend(error.headers())
         headers.extend(reply.ticket.limits)

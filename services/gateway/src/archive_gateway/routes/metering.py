@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from archive_bus import RequestFailed
+from archive_contracts.base import Spent
 from archive_contracts.chat import Usage
 from archive_gateway.domain.errors import Headers, LimitReached
 from archive_gateway.domain.guardrails import Guardrails
@@ -42,13 +44,14 @@ class Meter:
     ``handed_on`` says that somebody else books it.
     """
 
-    __slots__ = ("_demand", "_model", "_pieces", "_usage", "handed_on", "headers")
+    __slots__ = ("_demand", "_model", "_pieces", "_spent", "_usage", "handed_on", "headers")
 
     def __init__(self, demand: Demand, headers: Headers) -> None:
         self._demand = demand
         self._pieces = 0
         self._model = ""
         self._usage: Usage | None = None
+        self._spent: Spent | None = None
         self.handed_on = False
         self.headers = headers
 
@@ -61,9 +64,16 @@ class Meter:
         self._model = model
         self._usage = usage
 
+    def broke(self, spent: Spent | None) -> None:
+        """Note that the answer broke off, and what its engine had used by then, when that is known."""
+        if spent:
+            self._model, self._spent = spent.model, spent
+
     def counts(self) -> Counts | None:
         """Return what was used, None when nothing was."""
         if self._usage is None:
+            if self._spent:
+                return cut_counts(self._spent)
             if not self._pieces:
                 return None
             prompt = tokens_in(self._demand.prompt_chars)
@@ -119,6 +129,9 @@ class Metering:
             if caller.limited:
                 reservation = await self._reserve(ticket, demand, meter)
             yield meter
+        except RequestFailed as failed:
+            meter.broke(failed.problem().spent)
+            raise
         finally:
             self._leave(caller.key)
             counts = meter.counts()
@@ -161,6 +174,17 @@ class Metering:
             limit = getattr(caller.limits, grant.rule)
             raise LimitReached(grant.rule, limit=limit, wait_s=grant.wait_s)
         return wanted
+
+
+def cut_counts(spent: Spent) -> Counts:
+    """Return what an answer that broke off has used, by the word of whoever spoke to its engine."""
+    return Counts(
+        requests=1,
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        cut=1,
+        estimated=int(spent.estimated),
+    )
 
 
 def _today() -> str:

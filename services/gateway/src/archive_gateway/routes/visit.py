@@ -16,7 +16,8 @@ from archive_gateway.routes.connection import whole
 M = TypeVar("M", bound=BaseModel)
 
 TICKET = "archive.ticket"
-
+MOST_FIELDS = 100
+"""Parameters of an address."""
 
 NOBODY = Caller(key="", tenant="", scopes=frozenset())
 
@@ -88,7 +89,13 @@ class Visit:
 
     def query(self, model: type[M]) -> M:
         """Return the query string as a model. Raises BadRequest."""
-        pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+        text = self.scope["query_string"].decode("latin-1")
+        try:
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        except ValueError:
+            raise BadRequest(
+                f"The address has more than {MOST_FIELDS} parameters.", next_step="Send fewer.", code="invalid_value"
+            ) from None
         try:
             return model.model_validate(dict(pairs))
         except ValidationError as error:

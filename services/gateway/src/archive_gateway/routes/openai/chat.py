@@ -16,7 +16,7 @@ from archive_gateway.routes.answers import PING_S, EventWire, send_whole
 from archive_gateway.routes.asking import Conversation, Leave
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
-from archive_gateway.routes.headers import answer_headers, answered_by, theirs
+from archive_gateway.routes.headers import answer_headers, stream_headers
 from archive_gateway.routes.metering import ANSWER_TOKENS, Demand, Meter
 from archive_gateway.routes.openai.chat_body import Asked, chat_asked, completion_asked
 from archive_gateway.routes.openai.streams import NOTE_S, Presence, mark_of, resumed
@@ -111,10 +111,12 @@ class ChatAnswer:
         except (GatewayError, BusError) as error:
             if not wire.started:
                 raise
+            problem = error.problem()
+            meter.broke(problem.spent)
             if self._presence and conversation.ended:
-                await self._presence.book_cut()
+                await self._presence.book_cut(problem.spent)
             # Without [DONE]: clients take this for what it is, an answer that broke off.
-            await wire.data(openai_error(error.problem()).decode())
+            await wire.data(openai_error(problem).decode())
         await wire.end()
 
     async def _pass_on(self, conversation: Conversation, meter: Meter, wire: EventWire) -> None:
@@ -142,7 +144,7 @@ class ChatAnswer:
         """Queue a piece: all that is here goes out together."""
         meter.piece()
         if piece.engine:
-            wire.announce(answered_by(piece.engine), *theirs(piece.headers, meter.headers))
+            wire.announce(*stream_headers(self._visit, piece, meter.headers))
         if self._presence:
             self._presence.pieces += 1
         wire.add(piece.body, entry=f"{conversation.id}/{conversation.seq}")

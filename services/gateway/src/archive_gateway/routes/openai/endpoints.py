@@ -6,7 +6,7 @@ from archive_gateway.routes.table import Face
 _openai = Face("openai", scope="inference")
 _ENGINE = {
     "x-archive-engine": "The engine that answers; a stream that began with a ping goes without.",
-    "x-archive-overhead-ms": "Time spent outside the engine, when the answer is whole.",
+    "x-archive-overhead-ms": "Time spent outside the engine; of a stream, until its first piece.",
     "x-archive-stream": "The id of a streamed answer.",
 }
 _ASKED = (404, 422, 429, 502, 504)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import Answered, BusError, NoSuchLog
-from archive_contracts.base import Failed, Problem
+from archive_contracts.base import Failed, Problem, Spent
 from archive_contracts.chat import ChatCompleted, ChatDelta
 from archive_gateway.domain.errors import NotThere
 from archive_gateway.domain.faces import openai_error, platform_error, speaks_openai
@@ -18,6 +18,7 @@ from archive_gateway.routes.answers import PING_S, EventWire, Nothing
 from archive_gateway.routes.compat.research_events import event_of
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
+from archive_gateway.routes.metering import cut_counts
 from archive_gateway.routes.visit import Visit
 
 GRACE_S = 30.0
@@ -99,14 +100,14 @@ class Presence:
         self._desk.cancels.soon(stream, reason="nobody came back for the answer")
         await self.book_cut()
 
-    async def book_cut(self) -> None:
-        """Book what came of an answer that broke off, once."""
-        if not self.pieces:
+    async def book_cut(self, spent: Spent | None = None) -> None:
+        """Book what came of an answer that broke off, once: as ``spent`` says, else by the pieces that came by."""
+        if not (spent or self.pieces):
             return
         if not await self._desk.attendance.settled(self._stream):
-            prompt = tokens_in(self.patron.prompt_chars)
-            counts = Counts(requests=1, prompt_tokens=prompt, completion_tokens=self.pieces, cut=1, estimated=1)
-            self._desk.metering.book(self._tenant, self.patron.key, self.patron.model, counts)
+            prompt, model = tokens_in(self.patron.prompt_chars), spent.model if spent else self.patron.model
+            pieces = Counts(requests=1, prompt_tokens=prompt, completion_tokens=self.pieces, cut=1, estimated=1)
+            self._desk.metering.book(self._tenant, self.patron.key, model, cut_counts(spent) if spent else pieces)
 
 
 class ResumedAnswer:
@@ -172,13 +173,18 @@ class ResumedAnswer:
                 if self._presence:
                     await self._presence.book(answered.message)
                 await wire.data("[DONE]", entry=entry)
-            case Failed():
-                await self._fail(wire, answered.message.problem, entry)
+            case Failed(problem=problem):
+                await self._book_cut(problem)
+                await self._fail(wire, problem, entry)
             case message if event := event_of(message):
                 self._named = True
                 await wire.event(*event, entry=entry)
             case _:
                 raise NoSuchLog(f"the stream {self._stream!r} is no chat and no research")
+
+    async def _book_cut(self, problem: Problem) -> None:
+        if self._presence:
+            await self._presence.book_cut(problem.spent)
 
     async def _fail(self, wire: EventWire, problem: Problem, entry: str = "") -> None:
         """Say why nothing follows, in the words of the stream: events of a chat have no names."""

@@ -1,6 +1,8 @@
 """What the gateway says of itself."""
 
 import asyncio
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Literal
 
 from pydantic import BaseModel
@@ -35,8 +37,10 @@ class AsyncMemory(BaseModel):
 
 
 class FullHealth(Health):
-    """The same with what the original's page reads: its first engine, and how memory listens."""
+    """The same with what the originals' pages read: version and time, the first engine, and how memory listens."""
 
+    version: str
+    timestamp: str
     vorpal_url: str = ""
     vorpal_model: str = ""
     async_memory: AsyncMemory | None = None
@@ -61,6 +65,8 @@ async def health(desk: Desk, visit: Visit) -> ASGIApp:
     body = FullHealth(
         status=_word(checks),
         checks=checks,
+        version=version("archive-gateway"),
+        timestamp=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         engines=len(healthy),
         models=len(offers),
         vorpal_url=first.base_url if first else "",

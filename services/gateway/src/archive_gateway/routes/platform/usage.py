@@ -64,7 +64,7 @@ async def get_usage(desk: Desk, visit: Visit) -> ASGIApp:
     if wanted.tenant and wanted.tenant != caller.tenant:
         caller.demand("operator")
     end = wanted.end or datetime.now(UTC).date()
-    start = wanted.start or end - timedelta(days=29)
+    start = wanted.start or date.fromordinal(max(1, end.toordinal() - 29))
     days = (end - start).days + 1
     if not 0 < days <= MOST_DAYS:
         raise BadRequest(
