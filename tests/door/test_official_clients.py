@@ -1,29 +1,24 @@
-"""The official client, in both major versions that are in use, asks every endpoint."""
+"""The official client, in both major versions that are in use, asks everything of a whole door."""
 
 import asyncio
-import base64
 import shutil
-import struct
 import subprocess
 import sys
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
-from archive_bus import Delivery
-from archive_contracts.engine import Embedded, EmbedRequested, EngineRegistered, ModelCard
-from archive_contracts.streams import EMBEDDING_REQUESTS, ENGINE_EVENTS
+from archive_testkit.model_server import model_server
 
 SCRIPT = Path(__file__).parent / "apps" / "ask_everything.py"
 INSTALL_S = 90
+ABLE = ("chat", "completion", "tools", "json_schema", "vision", "embedding", "rerank")
 
 
 def python_with(major: int, folder: Path) -> str:
     """Return an interpreter with that major version of the client: this one, or one in an environment of its own."""
-    import openai
-
     if openai.__version__.startswith(f"{major}."):
         return sys.executable
     uv = shutil.which("uv")
@@ -43,26 +38,15 @@ def python_with(major: int, folder: Path) -> str:
     return str(python)
 
 
-async def embed(delivery: Delivery[EmbedRequested]) -> None:
-    count = len(delivery.message.texts)
-    raw = base64.b64encode(struct.pack("<3f", 0, 0.5, 1) * count).decode()
-    await delivery.reply(Embedded(model="e", dim=3, vectors=raw, counts=(1,) * count, tokens=count, engine="e"))
-
-
 @pytest.mark.parametrize("major", [2, 3])
-async def test_official_client_asks_everything(
-    gateway: Any, router: Any, peer: Any, bus_as: Any, until: Any, tmp_path: Path, major: int
-) -> None:
+async def test_official_client_asks_everything(door: Any, tmp_path: Path, major: int) -> None:
     python = await asyncio.to_thread(python_with, major, tmp_path / "client")
-    beat = EngineRegistered(
-        worker="w", engine="e", pool="p", models=(ModelCard(id="m"),), capabilities=("chat",), slots=1, heartbeat_s=60
-    )
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(peer("router", EMBEDDING_REQUESTS, {EmbedRequested: embed}))
-        engine = await stack.enter_async_context(bus_as("engine"))
-        await engine.publish(beat, to=ENGINE_EVENTS)
-        await until(lambda: gateway.info()["models"])
-        command = [python, str(SCRIPT), f"{gateway.url}/v1"]
+    async with model_server() as server:
+        await door.serve("all", server.url, capabilities=ABLE)
+        await door.open(max_body_mb=1)
+        await door.ready("all")
+        made = await door.http.post("/v1/keys", json={"name": "meagre", "limits": {"requests_per_minute": 1}})
+        command = [python, str(SCRIPT), f"{door.url}/v1", "root", made.json()["key"]]
         done = await asyncio.to_thread(
             subprocess.run, command, check=False, capture_output=True, text=True, timeout=120
         )
