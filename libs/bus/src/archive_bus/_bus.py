@@ -87,6 +87,7 @@ class Bus(Asking, Listening):
         await self._transport.start()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
+        self._sender.enter(self._tasks)
         self._metrics.start()
         self._background = [
             self._tasks.create_task(self._replies.run()),

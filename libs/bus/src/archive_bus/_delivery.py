@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import anyio
 
 from archive_bus._calls import Call
+from archive_bus._large import Large
 from archive_bus._lease import Lease
 from archive_contracts.base import Failed, Message, Problem
 from archive_contracts.envelope import Envelope
@@ -81,6 +82,7 @@ class Delivery(Generic[M]):
     __slots__ = (
         "_begun",
         "_bus",
+        "_large",
         "_origin",
         "_outputs",
         "_redelivered",
@@ -101,6 +103,7 @@ class Delivery(Generic[M]):
         self._origin: Origin | None = None
         self._traceparent = run.traceparent
         self._begun = False
+        self._large: Large | None = None
         self.envelope = envelope
         self.message = message
         self.attempt = run.attempt
@@ -190,15 +193,31 @@ class Delivery(Generic[M]):
 
     async def reply(self, message: Message) -> bool:
         """Answer the caller for good and wait until that is written. False: nobody waits, and nothing is kept."""
-        return await self._bus.reply(message, origin=self.origin, seq=self._told + 1, lease=self.lease)
+        return await self._say(message, seq=self._told + 1, last=True)
 
     def emit(self, message: Message) -> Awaitable[bool]:
-        """Answer the caller with one of many messages. They keep their order; awaiting one waits for its write."""
+        """Answer the caller with one of many messages. They keep their order; awaiting one waits for its write.
+
+        Large ones go through the blob store: what follows waits for them, and the message is not done before.
+        """
         if not self._begun:
             self._begun = True
             self._bus.mark_begun(self.envelope.id)
         self._told += 1
-        return self._bus.reply(message, origin=self.origin, seq=self._told, last=False, lease=self.lease)
+        return self._say(message, seq=self._told, last=False)
+
+    def _say(self, message: Message, *, seq: int, last: bool) -> Awaitable[bool]:
+        if self._large and self._large.passed:
+            self._large = None
+        said = self._bus.reply(message, origin=self.origin, seq=seq, last=last, lease=self.lease, behind=self._large)
+        if isinstance(said, Large):
+            self._large = said
+        return said
+
+    @property
+    def unsaid(self) -> Large | None:
+        """The last reply that waits for the blob store, or for one that does; None when all are on their way."""
+        return self._large
 
     def go_on_behind(self, told: int) -> None:
         """Place the next reply behind so many that were sent over the message which led to this one."""

@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
 from archive_bus._delivery import Origin
+from archive_bus._large import Large
 from archive_bus._lease import Lease
 from archive_bus._sending import Sender
 from archive_bus._timekeeper import due_of
@@ -82,10 +83,18 @@ class Publishing:
         )
 
     def reply(
-        self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True, lease: Lease | None = None
+        self,
+        message: Message,
+        *,
+        origin: Origin,
+        seq: int = 0,
+        last: bool = True,
+        lease: Lease | None = None,
+        behind: Large | None = None,
     ) -> Awaitable[bool]:
         """Write to a caller's reply stream and the log of the answer, in the order of the calls.
 
-        ``seq`` is the place in the answer, and counts where it is kept. False: nobody waits, and nothing is kept.
+        ``seq`` is the place in the answer. One too large for an entry is a Large; what follows names it in ``behind``.
+        False: nobody waits, and nothing is kept.
         """
-        return self._sender.reply(message, origin=origin, seq=seq, last=last, lease=lease)
+        return self._sender.reply(message, origin=origin, seq=seq, last=last, lease=lease, behind=behind)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +11,8 @@ from opentelemetry.trace import Tracer
 
 from archive_bus._answers import Either, key_of
 from archive_bus._delivery import Origin
-from archive_bus._errors import Busy, LeaseLost, NotInMap
+from archive_bus._errors import BusError, Busy, LeaseLost, NotInMap
+from archive_bus._large import Large
 from archive_bus._lease import Lease, clock
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads, fits
@@ -136,11 +137,23 @@ class Sender:
             await self._publish(to.listing, "0", envelope, timeout, lease, None)
         return entry
 
+    def enter(self, tasks: asyncio.TaskGroup) -> None:
+        """Store large replies in the background of these tasks."""
+        self._tasks = tasks
+
     def reply(
-        self, message: Message, *, origin: Origin, seq: int = 0, last: bool = True, lease: Lease | None = None
+        self,
+        message: Message,
+        *,
+        origin: Origin,
+        seq: int = 0,
+        last: bool = True,
+        lease: Lease | None = None,
+        behind: Large | None = None,
     ) -> Awaitable[bool]:
         """Write to a caller's reply stream and to the log of the answer; the order of calls is kept.
 
+        A reply too large for an entry is a Large, and so is one that comes ``behind`` it.
         False: nobody waits, and nothing is kept.
         """
         if not (origin.reply or origin.log):
@@ -155,13 +168,21 @@ class Sender:
                 "data": message.to_json(),
             }
         )
-        if not fits(envelope.data):
-            return self._reply_large(envelope, origin, last, lease)
+        if behind or not fits(envelope.data):
+            tell = partial(self._tell, origin=origin, last=last, lease=lease)
+            return Large(self._tasks.create_task(self._queue_large(envelope, behind, tell)))
         return self._tell(envelope, origin, last, lease)
 
-    async def _reply_large(self, envelope: Envelope, origin: Origin, last: bool, lease: Lease | None) -> bool:
-        stored = replace(envelope, data=await self._payloads.fit(envelope.data))
-        return await self._tell(stored, origin, last, lease)
+    async def _queue_large(
+        self, envelope: Envelope, behind: Large | None, tell: Callable[[Envelope], Awaitable[bool]]
+    ) -> Awaitable[bool] | BusError:
+        try:
+            stored = replace(envelope, data=await self._payloads.fit(envelope.data))
+            if behind:
+                await behind.queued()
+            return tell(stored)
+        except BusError as error:
+            return error  # told to whoever waits for it, or for one behind it
 
     def _tell(self, envelope: Envelope, origin: Origin, last: bool, lease: Lease | None) -> Awaitable[bool]:
         process, patience = origin.reply.partition("/")[0], self._options.patience_s

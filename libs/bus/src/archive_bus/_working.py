@@ -53,11 +53,15 @@ class Working:
                 correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
             )
             if tracer is None:
+                delivery = Delivery(self.bus, envelope, message, run=run)
                 with bound:
-                    returned: object = await act(Delivery(self.bus, envelope, message, run=run))
+                    returned: object = await act(delivery)
             else:
                 with receiving(tracer, stream, envelope) as run.traceparent, bound:
-                    returned = await act(Delivery(self.bus, envelope, message, run=run))
+                    delivery = Delivery(self.bus, envelope, message, run=run)
+                    returned = await act(delivery)
+            if delivery.unsaid:
+                await delivery.unsaid
             if returned is not None:
                 raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
 

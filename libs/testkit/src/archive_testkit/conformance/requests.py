@@ -1,12 +1,13 @@
 """Requests and streamed replies, deadlines, cancellation, large messages."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archive_blobs import FolderBlobs
-from archive_bus import BusUnavailable, Delivery, Origin, PayloadError, RequestTimeout
+from archive_bus import BusUnavailable, Delivery, Origin, PayloadError, RequestFailed, RequestTimeout
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT
 from archive_contracts.memory import GetLibraryStats, LibraryStats
@@ -126,6 +127,35 @@ class Requesting:
         assert sent[b"data"].startswith(BLOB_PREFIX)
         assert isinstance(answer, ChatCompleted)
         assert answer.text == large
+
+    async def test_large_reply_keeps_its_place(self, backend: Backend, tmp_path: Path) -> None:
+        blobs = FolderBlobs(tmp_path)
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            for size in (5, INLINE_LIMIT + 1, 4):
+                _ = delivery.emit(ChatDelta(body="x" * size))
+            if delivery.message.model == "m":
+                await delivery.reply(COMPLETED)
+
+        heard: list[int] = []
+        async with backend.bus("gateway", blobs=blobs) as gateway, backend.bus("router", blobs=blobs) as router:
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+            async with gateway.open(CHAT, to=CHAT_REQUESTS, timeout=60) as call:
+                while isinstance(reply := await call.next(), ChatDelta):
+                    heard.append(len(reply.body))
+            async with gateway.open(CHAT.model_copy(update={"model": "n"}), to=CHAT_REQUESTS, timeout=60) as call:
+                heard += [len(reply.body) for _ in range(3) if isinstance(reply := await call.next(), ChatDelta)]
+        assert heard == [5, INLINE_LIMIT + 1, 4] * 2
+
+    async def test_unstored_reply_is_no_success(self, backend: Backend) -> None:
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            _ = delivery.emit(ChatDelta(body="x" * INLINE_LIMIT))
+
+        once = replace(CHAT_REQUESTS, attempts=1)
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            router.subscribe(once, {ChatRequested: handle})
+            with pytest.raises(RequestFailed, match="no blob store"):
+                await gateway.request(CHAT, ChatCompleted, to=once, timeout=60)
 
     async def test_large_message_needs_blob_store(self, backend: Backend) -> None:
         async with backend.bus("gateway") as gateway:
