@@ -9,9 +9,10 @@ from bus_peers import CHAT, bus_of, client_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_bus import Delivery, LeaseLost, Origin
+from archive_bus import BusUnavailable, Delivery, LeaseLost, Origin
 from archive_bus._lease import clock
 from archive_bus._link import replies_of
+from archive_bus._redis import telling
 from archive_contracts.chat import ChatDelta, ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS, REPLIES
 
@@ -42,6 +43,25 @@ def test_frame_gives_back_its_replies(frames: list[list[tuple[bytes, dict[bytes,
         for number, frame in enumerate(said)
     ]
     assert replies_of(rows) == [(f"{number}-0", each) for number, frame in enumerate(said) for each in frame]
+
+
+async def test_waiting_replies_are_bounded(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "MOST_WAITING", 100)
+    async with (
+        bus_of("gateway", redis_url) as gateway,
+        bus_of("router", redis_url) as router,
+        gateway.open(CHAT, to=CHAT_REQUESTS, timeout=60) as call,
+    ):
+        origin = Origin(reply=f"{gateway.process}/{call.id}")
+        told = [router.reply(ChatDelta(body=str(place)), origin=origin, seq=place) for place in range(1, 301)]
+        outcomes = await asyncio.gather(*told, return_exceptions=True)
+        assert await router.reply(ChatDelta(body="on"), origin=origin, seq=301)
+        for _ in range(outcomes.count(True)):
+            await call.next()
+        with pytest.raises(BusUnavailable, match=r"replies \d+ to 300 were lost"):
+            await call.next()
+    assert 0 < outcomes.count(True) <= 100
+    assert {type(each) for each in outcomes if each is not True} == {BusUnavailable}
 
 
 async def test_replies_of_a_turn_share_an_entry(redis_url: str) -> None:

@@ -198,7 +198,8 @@ class Delivery(Generic[M]):
     def emit(self, message: Message) -> Awaitable[bool]:
         """Answer the caller with one of many messages. They keep their order; awaiting one waits for its write.
 
-        Large ones go through the blob store: what follows waits for them, and the message is not done before.
+        Large ones go through the blob store: what follows waits for them, and the message is not done before. While
+        tens of thousands wait for the server, more are not written: the caller hears of the gap.
         """
         if not self._begun:
             self._begun = True

@@ -116,6 +116,11 @@ class Writer:
         self._ahead_ms = 0.0
         self._stopping = False
 
+    @property
+    def queued(self) -> int:
+        """How many commands wait."""
+        return len(self._queue)
+
     async def run(self) -> None:
         """Send what is queued until stopped, then what is left."""
         failures = 0

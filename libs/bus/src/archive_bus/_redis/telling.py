@@ -6,7 +6,7 @@ streams at once cost the server and the reader less than as many single ones; on
 
 import asyncio
 from collections.abc import Generator
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
@@ -19,8 +19,11 @@ LATE = -1
 MOST_A_FRAME = 128
 FRAME_BYTES = 64 * 1024
 """From here on a frame is closed: what is large gains nothing by travelling with others."""
+MOST_WAITING = 32_768
+"""Replies that may wait for the server, which nobody need await: an outage must not fill the memory with them."""
 _REPLY, _KEEP = SHAS["reply"], SHAS["keep"]
 _AT_ANY_PLACE = "equal or smaller"
+T = TypeVar("T", bound="Told")
 
 
 class Told:
@@ -202,6 +205,8 @@ class Teller:
     def tell(self, key: str, fields: list[bytes], *, most: int, lease: Lease | None, timeout: float) -> Told:
         """Queue a reply, behind all that is queued; the stream keeps ``most`` entries."""
         told = Told(fields, lease=lease, timeout=timeout)
+        if self._writer.queued >= MOST_WAITING:
+            return self._refuse(told)
         frame = self._open.get(key)
         if frame is None or frame.full:
             frame = self._open[key] = Frame(key, most=most, among=self._open)
@@ -212,5 +217,11 @@ class Teller:
     def keep(self, key: str, place: int, fields: list[bytes], *, lease: Lease | None, timeout: float) -> Line:
         """Queue a line of a log."""
         line = Line(key, place, fields, lease=lease, timeout=timeout)
+        if self._writer.queued >= MOST_WAITING:
+            return self._refuse(line)
         self._writer.put(line)
         return line
+
+    def _refuse(self, told: T) -> T:
+        told.fail(BusUnavailable(f"{self._writer.queued} replies wait for the state server"))
+        return told
