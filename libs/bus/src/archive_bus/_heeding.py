@@ -27,7 +27,9 @@ class _Heeding(AbstractConnection):
         await _heeded(super().connect())
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        await _heeded(super().send_packed_command(command, check_health=check_health))
+        sending = super().send_packed_command(command, check_health=check_health)
+        # Without a time limit there is no wait_for that could lose anything.
+        await (sending if self.socket_timeout is None else _heeded(sending))
 
 
 async def _heeded(step: Awaitable[R]) -> R:

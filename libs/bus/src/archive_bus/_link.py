@@ -9,6 +9,7 @@ and a timer to write, another timer to read, a retry policy around both) costs s
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError
 """What a server says, or does not say, when it will be back."""
 SILENCE_S = 3.0
 """How long a server may take for a reply, beyond the time that it was asked to wait."""
+AT_ONCE = 32 * 1024
+"""Bytes that leave without waiting for the server to read: below what a transport keeps before it makes us wait."""
 
 
 def packed(*args: Argument) -> bytes:
@@ -32,22 +35,16 @@ def packed(*args: Argument) -> bytes:
 
 
 class _Bundles(DefaultParser):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass] - chosen at import
-    """Reads the replies to a whole bundle where one is asked for; an error among them is a value."""
+    """Reads the replies to a whole bundle; an error among them is a value."""
 
-    __slots__ = ("into", "wanted")
+    __slots__ = ()
 
-    def __init__(self, socket_read_size: int) -> None:
-        super().__init__(socket_read_size=socket_read_size)
-        self.into: list[Any] = []
-        self.wanted = 0
-
-    async def read_response(self, disable_decoding: bool = False, push_request: bool = False) -> Any:
-        if not self.wanted:
-            return await super().read_response(disable_decoding, push_request)
+    async def read_bundle(self, into: list[Any], wanted: int) -> None:
+        """Put so many replies into a list."""
         if not self._connected:
             raise RedisConnectionError("the connection was closed")
-        into, reader = self.into, self._reader
-        while len(into) < self.wanted:
+        reader = self._reader
+        while len(into) < wanted:
             reply = reader.gets()
             if reply is NOT_ENOUGH_DATA:
                 await self.read_from_socket()
@@ -55,7 +52,11 @@ class _Bundles(DefaultParser):  # pyright: ignore[reportGeneralTypeIssues, repor
                 raise reply
             else:
                 into.append(reply)
-        return into
+
+    def stall(self) -> None:
+        """End the read at hand with a TimeoutError."""
+        if self._stream:
+            self._stream.set_exception(TimeoutError())
 
 
 class Link:
@@ -65,6 +66,9 @@ class Link:
         self._pool = pool
         self._connection: AbstractConnection | None = None
         self._parser: _Bundles | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = 0.0
+        self._until = math.inf
 
     @property
     def connected(self) -> bool:
@@ -113,11 +117,15 @@ class Link:
         connection, parser = self._connection, self._parser
         assert connection is not None
         assert parser is not None
-        parser.into, parser.wanted = into, count
         try:
-            async with asyncio.timeout(SILENCE_S + wait_s):
+            if len(commands) <= AT_ONCE:
+                self._listen(SILENCE_S + wait_s)
                 await connection.send_packed_command(commands, check_health=False)
-                await connection.read_response()
+                await parser.read_bundle(into, count)
+            else:
+                async with asyncio.timeout(SILENCE_S + wait_s):
+                    await connection.send_packed_command(commands, check_health=False)
+                    await parser.read_bundle(into, count)
         except TimeoutError:
             await self.close()
             raise RedisTimeoutError("the server is silent") from None
@@ -125,11 +133,35 @@ class Link:
             # Also when cancelled: a reply that is still to come would be taken for that of the next command.
             await self.close()
             raise
-        parser.wanted = 0
+        self._until = math.inf
+
+    def _listen(self, limit_s: float) -> None:
+        """Watch a bundle by the timer of those before it: one each would cost a tenth of a small bundle."""
+        loop = asyncio.get_running_loop()
+        self._until = loop.time() + limit_s
+        if self._timer is None or self._rings > self._until:
+            self._ring_at(self._until, loop)
+
+    def _ring_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._rings = when
+        self._timer = loop.call_at(when, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._until <= self._rings and self._parser:
+            self._parser.stall()
+        elif self._until < math.inf:
+            self._ring_at(self._until, loop)
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection = self._connection, None
+        self._until = math.inf
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         if connection:
             await _closed(connection)
 

@@ -6,10 +6,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from archive_bus._errors import BusUnavailable
+from archive_bus._errors import BusUnavailable, PayloadError
 from archive_bus._lease import Lease
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written, accepted, flat_fields
-from archive_bus._redis.telling import encoded
 from archive_bus._transport_parts import LogEnd
 from archive_bus._writer import within
 from archive_contracts.envelope import Envelope
@@ -70,10 +69,12 @@ class _Ended(Written):
 
 def _line(envelope: Envelope) -> list[bytes]:
     """Return the fields of an entry; place, call and message are its address and that of its log."""
-    fields = [*encoded("type", envelope.type)]
-    if envelope.tenant != "default":
-        fields += encoded("tenant", envelope.tenant)
-    return [*fields, b"data", envelope.data]
+    try:
+        if envelope.tenant == "default":
+            return [b"type", envelope.type.encode(), b"data", envelope.data]
+        return [b"type", envelope.type.encode(), b"tenant", envelope.tenant.encode(), b"data", envelope.data]
+    except UnicodeEncodeError as error:
+        raise PayloadError(f"a field of the envelope is no Unicode text: {error}") from error
 
 
 def _ms(life: timedelta) -> int:

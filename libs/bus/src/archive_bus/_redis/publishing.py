@@ -9,13 +9,12 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from archive_bus._backlog import dropped_groups
-from archive_bus._errors import BusUnavailable, Busy, JournalConflict
+from archive_bus._errors import BusUnavailable, Busy, JournalConflict, PayloadError
 from archive_bus._lease import Lease
 from archive_bus._link import Argument
 from archive_bus._options import Limits
 from archive_bus._redis.connections import Connections, accepted, flat_fields, in_time
 from archive_bus._redis.memory import MemoryWatch
-from archive_bus._redis.telling import encoded
 from archive_bus._writer import Writer
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Stream
@@ -116,10 +115,11 @@ class Publishing:
 
     def reply(self, process: str, envelope: Envelope, *, timeout: float, lease: Lease | None = None) -> Awaitable[bool]:
         """Queue an entry for a caller's reply stream."""
-        fields = [*encoded("id", envelope.id), *encoded("type", envelope.type), *encoded("subject", envelope.subject)]
-        if envelope.seq:
-            fields += (b"seq", b"%d" % envelope.seq)
-        fields += (b"data", envelope.data)
+        try:
+            fields = [b"id", envelope.id.encode(), b"type", envelope.type.encode()]
+            fields += (b"subject", envelope.subject.encode(), b"seq", b"%d" % envelope.seq, b"data", envelope.data)
+        except UnicodeEncodeError as error:
+            raise PayloadError(f"a field of the envelope is no Unicode text: {error}") from error
         key, most = REPLIES.physical(process), REPLIES.max_length or 1
         return self._connections.teller.tell(key, fields, most=most, lease=lease, timeout=timeout)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from archive_bus._errors import BusError, BusUnavailable, Busy, LeaseLost, PayloadError
+from archive_bus._errors import BusError, BusUnavailable, Busy, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._link import Argument, packed
 from archive_bus._writer import SHAS, Writer
@@ -177,18 +177,6 @@ class Frame:
         """Take note that none of it will be written."""
         for told in self._told:
             told.fail(error)
-
-
-def encoded(name: str, value: str) -> tuple[bytes, bytes]:
-    """Return a field as it travels.
-
-    Raises:
-        PayloadError: it holds what UTF-8 cannot say (lone surrogates).
-    """
-    try:
-        return name.encode(), value.encode()
-    except UnicodeEncodeError as error:
-        raise PayloadError(f"a field of the envelope is no Unicode text: {error}") from error
 
 
 def _ends(told: Told, ahead_ms: float) -> int:

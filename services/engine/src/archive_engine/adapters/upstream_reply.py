@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 from aiohttp import ClientError, ClientResponse
+from pydantic_core import from_json
 
 from archive_engine.adapters.retry_after import retry_after_s
 from archive_engine.adapters.silence import Silence
@@ -293,9 +294,13 @@ async def _status_error(response: ClientResponse, *, limit_s: float) -> Upstream
 
 def _json_object(text: str) -> Json | None:
     try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+        parsed = from_json(text)
+    except ValueError:
+        # It knows no half of a surrogate pair; Python does, and some servers cut a character in two.
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
     return cast("Json", parsed) if isinstance(parsed, dict) else None
 
 
