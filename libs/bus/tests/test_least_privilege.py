@@ -11,7 +11,7 @@ import pytest
 from bus_peers import CHAT, STATS, bus_of, client_of, eventually
 from prometheus_client import REGISTRY
 
-from archive_bus import Bus, Delivery, Reject, Retry, _consumer, _trimming
+from archive_bus import Bus, Delivery, Operator, Reject, Retry, _consumer, _trimming
 from archive_contracts import access
 from archive_contracts.access import Flavour
 from archive_contracts.base import Problem
@@ -121,6 +121,20 @@ async def test_publisher_trims_what_is_handled(closed: RedisServer) -> None:
         async with client_of(closed.url) as admin:
             while await admin.xlen(CHAT_REQUESTS.physical()):
                 await asyncio.sleep(0.02)
+    assert await refusals(closed) == []
+
+
+async def test_publisher_trims_for_dropped_groups(closed: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_trimming, "TRIM_S", 0.1)
+    async with (
+        as_service("gateway", closed) as gateway,
+        Operator(closed.url, closed.url) as operator,
+        client_of(closed.url) as admin,
+    ):
+        await gateway.publish(CHAT, to=CHAT_REQUESTS)
+        await operator.drop_group(CHAT_REQUESTS, "router")
+        while await admin.xlen(CHAT_REQUESTS.physical()):
+            await asyncio.sleep(0.02)
     assert await refusals(closed) == []
 
 

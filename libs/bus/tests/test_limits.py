@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 from bus_peers import CHAT, KEPT, bus_of, client_of, eventually, publish_output
 
-from archive_bus import Bus, Busy, Delivery, Limits, NoSuchGroup, Operator
+from archive_bus import Bus, Busy, Delivery, Limits, NoSuchGroup, Operator, _trimming
 from archive_bus._redis import RedisTransport, RedisUrls
 from archive_contracts.chat import ChatRequested
 from archive_contracts.documents import IngestDocument
-from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS
+from archive_contracts.jobs import JobQueued
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_testkit.servers import RedisServer
 
 TEN = Limits(depth=10)
@@ -128,6 +129,47 @@ async def test_nearly_full_memory_lets_handlers_finish(redis_server: RedisServer
         assert await client.xlen(CHAT_EVENTS.physical()) >= 5
         await client.config_set("maxmemory", 0)
         assert not await refusal(gateway, lambda told: not told)
+
+
+@pytest.mark.guarantee("G9")
+async def test_depth_counts_the_delayed(redis_url: str) -> None:
+    async with bus_of("gateway", redis_url, limits=TEN) as gateway:
+        for _ in range(10):
+            await gateway.publish(CHAT, to=CHAT_REQUESTS, delay=timedelta(hours=1))
+        with pytest.raises(Busy, match="10 delayed"):
+            await gateway.publish(CHAT, to=CHAT_REQUESTS, delay=timedelta(hours=1))
+
+
+@pytest.mark.guarantee("G8")
+async def test_nearly_full_memory_refuses_all_but_outputs(redis_server: RedisServer) -> None:
+    async with (
+        bus_of("gateway", redis_server.url, limits=Limits(memory=0.5)) as gateway,
+        client_of(redis_server.url) as client,
+    ):
+        await fill(gateway, 1)
+        used = (await client.info("memory"))["used_memory"]
+        await client.config_set("maxmemory", int(used * 1.5))
+        await refusal(gateway, bool)
+        with pytest.raises(Busy):
+            await gateway.publish(CHAT, to=CHAT_REQUESTS, delay=timedelta(hours=1))
+        with pytest.raises(Busy):
+            await gateway.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="j")
+
+
+@pytest.mark.guarantee("G8")
+async def test_last_dropped_group_pins_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_trimming, "TRIM_S", 0.1)
+    async with (
+        bus_of("gateway", redis_url) as gateway,
+        Operator(redis_url, redis_url) as operator,
+        client_of(redis_url) as client,
+    ):
+        await fill(gateway, 5)
+        await operator.drop_group(CHAT_REQUESTS, "router")
+        await fill(gateway, 5)
+        async with asyncio.timeout(60):
+            while await client.xlen(CHAT_REQUESTS.physical()):
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.guarantee("G8")

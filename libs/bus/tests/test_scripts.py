@@ -290,6 +290,19 @@ async def test_trim_stops_at_the_oldest_unacked(client: Any, held: int) -> None:
     assert await run(client, "trim", ["{none:0}"], now) == 0
 
 
+async def test_trim_goes_on_without_its_dropped_groups(client: Any) -> None:
+    await deliver(client, 3)
+    now = (await client.time())[0] * 1000 + 60_000
+    await client.xgroup_destroy(STREAM, "g")
+    assert await run(client, "trim", [STREAM], now) == 0
+    assert await run(client, "trim", [STREAM], now, "g", "h") == 0
+    await client.sadd("{s:0}:dropped", "g")
+    assert await run(client, "trim", [STREAM], now, "g", "h") == 0
+    await client.sadd("{s:0}:dropped", "h")
+    assert await run(client, "trim", [STREAM], 1, "g", "h") == 0
+    assert await run(client, "trim", [STREAM], now, "g", "h") == 3
+
+
 async def test_end_log_lets_nothing_follow(client: Any) -> None:
     assert await run(client, "end_log", [LOG], 0, HOUR, "type", "t") is None
     await client.xgroup_create(LOG, "keeper", mkstream=True)
@@ -306,17 +319,19 @@ async def test_end_log_lets_nothing_follow(client: Any) -> None:
 async def test_delay_keeps_once_and_moves_when_due(client: Any) -> None:
     timers, parcels = f"{STREAM}:due", f"{STREAM}:parcels"
     seen = [f"{STREAM}:seen:{name}" for name in ("a", "b")]
-    assert await run(client, "delay", [timers, parcels, seen[0]], 0, HOUR, 1, 0, "a", "type", b"\xff\x00") == 0
-    assert await run(client, "delay", [timers, parcels, seen[0]], 0, HOUR, 1, 0, "a", "type", "again") is None
-    assert 0 < await run(client, "delay", [timers, parcels, seen[1]], 0, HOUR, 0, HOUR, "b", "type", "t") <= HOUR + 1
+    assert await run(client, "delay", [timers, parcels, seen[0]], 0, HOUR, 1, 0, 2, "a", "type", b"\xff\x00") == 0
+    assert await run(client, "delay", [timers, parcels, seen[0]], 0, HOUR, 1, 0, 2, "a", "type", "again") is None
+    assert 0 < await run(client, "delay", [timers, parcels, seen[1]], 0, HOUR, 0, HOUR, 2, "b", "type", "t") <= HOUR + 1
     assert HOUR < await client.pttl(seen[1]) <= 2 * HOUR + 1
+    full = await run(client, "delay", [timers, parcels, f"{STREAM}:seen:c"], 0, HOUR, 1, 0, 2, "c", "type", "t")
+    assert full == -2
     assert await run(client, "move_due", [STREAM, timers, parcels], HOUR, 10) is None
     await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
     count, left = await run(client, "move_due", [STREAM, timers, parcels], HOUR, 10)
     assert (count, 0 < left <= HOUR + 1) == (1, True)
     assert [fields for _, fields in await client.xrange(STREAM)] == [{b"type": b"\xff\x00"}]
     assert await run(client, "publish", [STREAM, seen[0]], 0, HOUR, "type", "t") == [0, await client.get(seen[0])]
-    late = await run(client, "delay", [timers, parcels, f"{STREAM}:seen:c"], 1, HOUR, 0, 1, "c", "type", "t")
+    late = await run(client, "delay", [timers, parcels, f"{STREAM}:seen:c"], 1, HOUR, 0, 1, 2, "c", "type", "t")
     assert late == -1
     assert (await client.zrange(timers, 0, -1), await client.hkeys(parcels)) == ([b"b"], [b"b"])
 

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
-from archive_bus import BusUnavailable, Delivery, Lane
+from archive_bus import BusUnavailable, Busy, Delivery, Lane, Limits
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL, Server
@@ -101,3 +102,11 @@ async def test_dead_letters_can_be_looked_at() -> None:
     (letter,) = broker.dead(CHAT_REQUESTS, "router")
     assert letter[b"cause.code"] == b"undecodable"
     assert letter[b"raw.nothing"] == b"useful"
+
+
+async def test_depth_counts_what_is_delayed() -> None:
+    async with memory_bus("gateway", Broker(), limits=Limits(depth=2)) as bus:
+        for _ in range(2):
+            await bus.publish(CHAT, to=CHAT_REQUESTS, delay=timedelta(hours=1))
+        with pytest.raises(Busy, match="2 delayed"):
+            await bus.publish(CHAT, to=CHAT_REQUESTS, delay=timedelta(hours=1))

@@ -64,7 +64,7 @@ class MemoryTransport:
         self.answers: AnswerLogs = MemoryAnswerLogs(broker, _Written)
         self.inboxes: Inboxes = MemoryInboxes(broker)
         self.owners: Owners = MemoryOwners(broker)
-        self.timers: Timers = MemoryTimers(broker)
+        self.timers: Timers = MemoryTimers(broker, depth=depth)
 
     async def start(self) -> None:
         """There is nothing to connect."""

@@ -2,7 +2,7 @@
 
 import heapq
 
-from archive_bus import BusUnavailable, Due, Lease, Moved, wire
+from archive_bus import BusUnavailable, Busy, Due, Lease, Moved, wire
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server, Stream
 from archive_testkit.memory_broker import Broker
@@ -12,8 +12,9 @@ from archive_testkit.memory_log import in_time
 class MemoryTimers:
     """The same rules as the scripts."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, depth: int) -> None:
         self._broker = broker
+        self._depth = depth
 
     async def delay(
         self,
@@ -31,6 +32,8 @@ class MemoryTimers:
         if self._broker.known(key, envelope.id):
             return None
         in_time(lease)
+        if (waiting := len(self._broker.timers[key])) >= self._depth:
+            raise Busy(f"{waiting} delayed messages of {key} wait for their time")
         at = due.at_ms / 1000 if due.at_ms else now + due.delay_ms / 1000
         heapq.heappush(self._broker.timers[key], (at, envelope.id, wire(envelope)))
         self._broker.remember(key, envelope.id, "timer", for_s=max(0.0, at - now))

@@ -44,9 +44,7 @@ class Publishing:
         until = time.monotonic() + timeout
         if stream.max_length is not None:
             return await self._broadcast(stream, key, envelope, timeout)
-        if lease is None:
-            self._memory.admit()
-        args = (WINDOW_MS, self._limits.depth, *flat_fields(envelope))
+        args = (WINDOW_MS, self.admit(lease), *flat_fields(envelope))
         keys = (key, f"{key}:seen:{envelope.id}")
         for _ in range(3):
             if key not in self._grouped:
@@ -61,6 +59,12 @@ class Publishing:
             log.error("%s is gone with its groups: unless it was dropped on purpose, its messages are lost", key)
             self._grouped.discard(key)
         raise BusUnavailable(f"stream {key} vanishes as soon as it is created")
+
+    def admit(self, lease: Lease | None) -> int:
+        """Return how many messages may wait. Raises Busy while memory is nearly full, but for outputs of handlers."""
+        if lease is None:
+            self._memory.admit()
+        return self._limits.depth
 
     async def _broadcast(self, stream: Stream, key: str, envelope: Envelope, timeout: float) -> str:
         length = ("MAXLEN", "~", stream.max_length or 1)
@@ -98,6 +102,7 @@ class Publishing:
         lease: Lease | None = None,
     ) -> str:
         """Append to a journal once for each id."""
+        self.admit(lease)
         key = stream.physical(entity)
         life = int(stream.retention.total_seconds() * 1000)
         args: list[Argument] = [

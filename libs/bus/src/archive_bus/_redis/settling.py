@@ -100,7 +100,7 @@ class Settling:
     async def trim(self, stream: Stream, partition: str) -> int:
         """Drop what every group has acknowledged and the retention does not keep."""
         keep_from = int((time.time() - stream.retention.total_seconds()) * 1000)
-        return await self._settle("trim", [stream.physical(partition)], [keep_from])
+        return await self._settle("trim", [stream.physical(partition)], [keep_from, *stream.consumers])
 
     async def reap(self, lane: Lane, *, leaving: bool = False) -> None:
         """Remove consumers that own nothing and are silent, or this one when it is leaving."""

@@ -2,10 +2,10 @@
 
 import time
 
-from archive_bus._errors import BusUnavailable
+from archive_bus._errors import BusUnavailable, Busy
 from archive_bus._lease import Lease
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, accepted, flat_fields, in_time
-from archive_bus._redis.publishing import WINDOW_MS, Publishing
+from archive_bus._redis.publishing import REFUSED, WINDOW_MS, Publishing
 from archive_bus._transport_parts import Due, Moved
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Stream
@@ -31,9 +31,12 @@ class RedisTimers:
         """Keep an envelope until it is due."""
         key = stream.physical(partition)
         keys = [f"{key}:due", f"{key}:parcels", f"{key}:seen:{envelope.id}"]
-        args = [WINDOW_MS, due.at_ms, due.delay_ms, envelope.id, *flat_fields(envelope)]
+        most = self._publishing.admit(lease)
+        args = [WINDOW_MS, due.at_ms, due.delay_ms, most, envelope.id, *flat_fields(envelope)]
         sent = self._connections.publisher.fenced("delay", keys, args, until=lease.until if lease else None)
         left = in_time(await accepted(sent, timeout))
+        if left == REFUSED:
+            raise Busy(f"{most} delayed messages of {key} wait for their time")
         return None if left is None else left / 1000
 
     async def move(self, stream: Stream, partition: str, *, most: int) -> Moved:

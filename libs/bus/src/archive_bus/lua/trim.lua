@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Drop what every group has acknowledged and the retention no longer keeps. Never what is unread or pending.
--- KEYS: stream   ARGV: keep entries from this time on, ms since the epoch
+-- Drop what every group has acknowledged and the retention no longer keeps. Never what is unread or pending. Without a
+-- group nobody waits for what is there only where an operator has dropped all that the map names.
+-- KEYS: stream   ARGV: keep entries from this time on, ms since the epoch; group of the map, ...
 local function parse(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(seq)
@@ -11,7 +12,14 @@ end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local keep_ms, keep_seq = tonumber(ARGV[1]), 0
 local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
-if #groups == 0 then return 0 end
+if #groups == 0 then
+  if #ARGV == 1 then return 0 end
+  local dropped = {}
+  for _, group in ipairs(redis.call('SMEMBERS', KEYS[1] .. ':dropped')) do dropped[group] = true end
+  for i = 2, #ARGV do
+    if not dropped[ARGV[i]] then return 0 end
+  end
+end
 for _, group in ipairs(groups) do
   local info = {}
   for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
