@@ -5,13 +5,56 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from archive_bus import BusOptions, connect
+from archive_contracts.agents import Step
 from archive_contracts.base import Message
-from archive_contracts.conversations import ConversationSaved
+from archive_contracts.conversations import ConversationSaved, RecordAnswer, RecordQuestion
 from archive_contracts.streams import CONVERSATION_COMMANDS
 from archive_testkit.system import ArchiveSystem
 
-DEEP = ("answer", "source", "letter", "message", "stream", "job")
+DEEP = ("answer", "source", "letter", "message", "stream", "job", "prose")
 """Pages that show one thing, which has to be there."""
+
+PROSE = """Two ways, the second of them without a loop:
+
+```python
+def total(prices: list[float], *, tax: float = 0.19) -> float:
+    \"\"\"Return the sum with tax.\"\"\"
+    # Rounded once, at the end.
+    return round(sum(prices) * (1 + tax), 2)
+```
+
+| Way | Lines | Exact |
+|---|---|---|
+| a loop | 5 | **yes** |
+| `sum` | 1 | yes |
+
+1. Read the prices.
+2. Call `total`, as in [the manual](https://example.org/sum).
+"""
+
+
+def talk() -> list[Message]:
+    """Return a conversation with all that an answer can show: prose, code, a table, steps."""
+    asked = RecordQuestion(
+        conversation_id="prose", turn_id="prose", mode="agent", text="How do I add up prices with tax?", asked_at=1.7e9
+    )
+    step = Step(
+        step_number=1,
+        thought="A sum, then tax.",
+        action="calculator",
+        action_input="(19.99 + 5) * 1.19",
+        observation="29.7381",
+    )
+    said = RecordAnswer(
+        conversation_id="prose",
+        turn_id="prose",
+        status="done",
+        text=PROSE,
+        engine="bundled/smollm2",
+        steps=(step,),
+        ended_at=1.7e9 + 8,
+    )
+    return [asked, said]
 
 
 def kept(system: ArchiveSystem, *changes: Message) -> None:

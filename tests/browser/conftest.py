@@ -16,6 +16,8 @@ from archive_testkit.system import ArchiveSystem
 # Test folders are no packages; browser_hands is a name that no other tests use.
 sys.path.append(str(Path(__file__).parent))
 
+from browser_hands import kept, talk
+
 WAIT_MS = 60_000
 PAGES = (
     "/",
@@ -119,6 +121,8 @@ def deep(chromium: Any, system: ArchiveSystem, library: str) -> dict[str, str]:
     found = {"source": page.locator(".sources a").first.get_attribute("href"), "answer": page.url.partition("#")[0]}
     page.goto("/system/dead")
     found["letter"] = page.get_by_role("link", name="Look into it").first.get_attribute("href")
+    kept(system, *talk())
+    found["prose"] = "/chat/prose"
     found["stream"] = "/system/streams/chat.requests"
     page.goto("/system/streams/engine.events")
     found["message"] = page.locator("tbody a").first.get_attribute("href")

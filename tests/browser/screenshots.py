@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from browser_hands import kept
+from browser_hands import kept, talk
 from PIL import Image
 
-from archive_contracts.agents import Step
-from archive_contracts.base import Message
-from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_testkit.documents import FACTS, pdf
 from archive_testkit.system import ArchiveSystem
 
@@ -35,23 +32,8 @@ PAGES: Mapping[str, str] = {
     "prose": "/chat/prose",
     "missing": "/nothing",
 }
-PROSE = """Two ways, the second of them without a loop:
-
-```python
-def total(prices: list[float], *, tax: float = 0.19) -> float:
-    \"\"\"Return the sum with tax.\"\"\"
-    # Rounded once, at the end.
-    return round(sum(prices) * (1 + tax), 2)
-```
-
-| Way | Lines | Exact |
-|---|---|---|
-| a loop | 5 | **yes** |
-| `sum` | 1 | yes |
-
-1. Read the prices.
-2. Call `total`, as in [the manual](https://example.org/sum).
-"""
+EMPTY: Mapping[str, str] = {"first": "/", "no-documents": "/documents"}
+"""Pages before anything was asked or added."""
 WIDTHS = (1440, 390)
 GAP = 16
 
@@ -65,11 +47,12 @@ def main(folder: Path) -> None:
         file.write_bytes(pdf(FACTS))
         system = ArchiveSystem(Path(scratch) / "home", options=("--ports", "console=0")).start()
         try:
-            system.command("ingest", str(file))
             with sync_api.sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+                _take(browser, str(system.run_info["console_url"]), folder, EMPTY)
+                system.command("ingest", str(file))
                 _trouble(str(system.run_info["bus_url"]))
-                kept(system, *_talk())
+                kept(system, *talk())
                 pages = dict(PAGES) | _found(browser, str(system.run_info["console_url"]))
                 _take(browser, str(system.run_info["console_url"]), folder, pages)
                 _join(browser, str(system.run_info["console_url"]), folder, (pages["answer"], pages["source"]))
@@ -96,30 +79,6 @@ def _trouble(bus_url: str) -> None:
     """Give the operator's pages something to show."""
     with redis.Redis.from_url(bus_url) as server:
         server.xadd("{chat.requests:0}", {"type": "chat.requested.v1", "data": "not json"})
-
-
-def _talk() -> list[Message]:
-    """Return a conversation with all that an answer can show: prose, code, a table, steps."""
-    asked = RecordQuestion(
-        conversation_id="prose", turn_id="prose", mode="agent", text="How do I add up prices with tax?", asked_at=1.7e9
-    )
-    step = Step(
-        step_number=1,
-        thought="A sum, then tax.",
-        action="calculator",
-        action_input="(19.99 + 5) * 1.19",
-        observation="29.7381",
-    )
-    said = RecordAnswer(
-        conversation_id="prose",
-        turn_id="prose",
-        status="done",
-        text=PROSE,
-        engine="bundled/smollm2",
-        steps=(step,),
-        ended_at=1.7e9 + 8,
-    )
-    return [asked, said]
 
 
 def _found(browser: Any, url: str) -> dict[str, str]:

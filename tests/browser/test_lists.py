@@ -94,3 +94,20 @@ def test_views_of_jobs_keep_focus_and_search(page: Any, library: str) -> None:
     page.keyboard.press("Enter")
     page.get_by_text("No job is like that").wait_for()
     assert (stayed(page), "view=failed" in page.url) == (True, True)
+
+
+def test_focus_outlives_what_comes_by_itself(page: Any, library: str) -> None:
+    page.goto("/documents")
+    row = page.locator("tr", has_text=library)
+    again = row.get_by_role("button", name="Read again")
+    again.focus()
+    row.evaluate("row => { row.dataset.old = 'yes'; }")
+    other = page.context.new_page()
+    other.goto("/documents")
+    file = {"name": "passer-by.txt", "mimeType": "text/plain", "buffer": b"A passer-by whistles."}
+    other.locator("#file").set_input_files([file])
+    other.get_by_role("button", name="Add", exact=True).click()
+    page.bring_to_front()
+    page.get_by_role("link", name="passer-by.txt").wait_for()
+    assert row.get_attribute("data-old") is None
+    assert again.evaluate("element => element === document.activeElement")

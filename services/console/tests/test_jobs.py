@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from archive_bus import Origin
-from archive_console.domain.jobs import VIEWS, Told, listing, milestones, record
+from archive_console.domain.jobs import VIEWS, Told, listing, milestones, newest_first, record
 from archive_contracts.base import Problem
 from archive_contracts.jobs import JobEvent, JobFinished, JobProgressed, JobQueued
 from archive_contracts.streams import JOBS_JOURNAL
@@ -104,9 +104,9 @@ async def test_page_follows_a_job(console: Any, journal: Any) -> None:
     some.integers(1, 10),
 )
 def test_pages_hold_each_job_once(states: list[str], offset: int, limit: int) -> None:
-    records = [
+    records = newest_first(
         record(str(number), [Told(number, event) for event in events(state)]) for number, state in enumerate(states)
-    ]
+    )
     whole = listing(records, view="all", words="", offset=0, limit=100)
     page = listing(records, view="all", words="", offset=offset, limit=limit)
     assert page.records == whole.records[offset : offset + limit]

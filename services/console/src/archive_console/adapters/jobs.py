@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from archive_bus import Operator, TailEntry
-from archive_console.domain.jobs import EVENTS, JobRecord, Told, record
+from archive_console.domain.jobs import EVENTS, JobRecord, Told, newest_first, record
 from archive_contracts.streams import JOBS_JOURNAL
 
 FRESH_S = 0.5
@@ -27,7 +27,7 @@ class JobBoard:
         self._until = 0.0
 
     async def records(self) -> list[JobRecord]:
-        """Return every job whose journal is kept, as it was a moment ago at most. Raises BusError."""
+        """Return every job whose journal is kept, the newest first, as it was a moment ago. Raises BusError."""
         async with self._looking:
             if self._clock() >= self._until:
                 self._seen = await self._read()
@@ -41,7 +41,7 @@ class JobBoard:
         journals = {name: told(entries) for name, entries in read.items()}
         records = [record(name, entries) for name, entries in journals.items() if entries]
         self._ended = ended | {each.job.id: each for each in records if each.job.ended}
-        return [*ended.values(), *records]
+        return newest_first([*records, *ended.values()])
 
     async def journal(self, job_id: str) -> list[Told]:
         """Return what was told about one job, oldest first; nothing when there is none. Raises BusError."""

@@ -20,19 +20,18 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A job, whose it is, and when it began and last changed, in seconds since the epoch."""
+    """A job, whose it is, and when it began and last changed, in seconds since the epoch.
+
+    ``view`` is the list, beside that of all, in which it stands; ``searched`` what a search looks through. Both are
+    made once: a page of the list looks at thousands of records.
+    """
 
     job: Job
     tenant: str
     began_at: float
     changed_at: float
-
-    @property
-    def view(self) -> str:
-        """Return the list, beside that of all, in which it stands."""
-        if not self.job.ended:
-            return "active"
-        return "failed" if self.job.status == "failed" else "ended"
+    view: str
+    searched: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +47,20 @@ class Listing:
 def record(job_id: str, told: Sequence[Told]) -> JobRecord:
     """Return the job that its journal, which is not empty, describes."""
     queued = next((each.event for each in told if isinstance(each.event, JobQueued)), None)
+    job, tenant = fold(job_id, (each.event for each in told)), queued.tenant if queued else ""
     return JobRecord(
-        job=fold(job_id, (each.event for each in told)),
-        tenant=queued.tenant if queued else "",
+        job=job,
+        tenant=tenant,
         began_at=told[0].at,
         changed_at=told[-1].at,
+        view="active" if not job.ended else "failed" if job.status == "failed" else "ended",
+        searched=_searched(job, tenant),
     )
+
+
+def newest_first(records: Iterable[JobRecord]) -> list[JobRecord]:
+    """Return records in the order in which they are listed."""
+    return sorted(records, key=lambda each: (each.began_at, each.job.id), reverse=True)
 
 
 def milestones(told: Iterable[Told]) -> list[Told]:
@@ -70,13 +77,15 @@ def milestones(told: Iterable[Told]) -> list[Told]:
 
 
 def listing(records: Iterable[JobRecord], *, view: str, words: str, offset: int, limit: int) -> Listing:
-    """Return the page of ``limit`` jobs from ``offset`` on whose name, tenant, id, phase or error holds ``words``."""
+    """Return the page of ``limit`` jobs from ``offset`` on whose name, tenant, id, phase or error holds ``words``.
+
+    ``records`` are the newest first.
+    """
     wanted = words.casefold()
-    found = [each for each in records if not wanted or wanted in _searched(each)]
-    views = Counter(each.view for each in found)
+    found = [each for each in records if wanted in each.searched]
+    views = Counter([each.view for each in found])
     counts = {name: views[name] for name in VIEWS[1:]}
-    shown = [each for each in found if view in {"all", each.view}]
-    shown.sort(key=lambda each: (each.began_at, each.job.id), reverse=True)
+    shown = found if view == "all" else [each for each in found if each.view == view]
     return Listing(
         records=tuple(shown[offset : offset + limit]),
         counts={"all": len(found), **counts},
@@ -85,7 +94,6 @@ def listing(records: Iterable[JobRecord], *, view: str, words: str, offset: int,
     )
 
 
-def _searched(each: JobRecord) -> str:
-    job = each.job
+def _searched(job: Job, tenant: str) -> str:
     error = f"{job.error.code} {job.error.message}" if job.error else ""
-    return f"{job.filename}\n{each.tenant}\n{job.id}\n{job.kind}\n{job.phase}\n{error}".casefold()
+    return f"{job.filename}\n{tenant}\n{job.id}\n{job.kind}\n{job.phase}\n{error}".casefold()

@@ -83,7 +83,7 @@ class Jobs(Protocol):
     """The jobs of all tenants, for operators."""
 
     async def records(self) -> list[JobRecord]:
-        """Return every job whose journal is kept. Raises BusError."""
+        """Return every job whose journal is kept, the newest first. Raises BusError."""
         ...
 
     async def journal(self, job_id: str) -> list[Told]:

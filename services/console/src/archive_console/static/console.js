@@ -25,6 +25,24 @@ function nearBottom() {
   return window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
 }
 
+// For people who do not see what changed.
+function tell(words) {
+  document.getElementById("told").textContent = words;
+}
+
+// Returns what brings the focus back to where it was, once the part it was in is another: few buttons have a name.
+function focusIn(part) {
+  const at = document.activeElement;
+  const home = part.contains(at) ? at.closest("[id]") : null;
+  if (!home) return () => {};
+  const able = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]";
+  const number = [...home.querySelectorAll(able)].indexOf(at);
+  return () => {
+    const now = document.getElementById(home.id);
+    (number < 0 ? now : now?.querySelectorAll(able)[number])?.focus({ preventScroll: true });
+  };
+}
+
 function keepTyped(old, part) {
   for (const field of old.querySelectorAll("input[id]:not([type=hidden])")) {
     const twin = field.value === field.defaultValue ? null : part.querySelector(`#${CSS.escape(field.id)}`);
@@ -38,7 +56,7 @@ function place(html) {
   for (const part of Array.from(fragments(html).children)) {
     const old = part.id && document.getElementById(part.id);
     if (!old || (old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))) continue;
-    const focused = old.contains(document.activeElement) ? document.activeElement.closest("[id]")?.id : "";
+    const refocus = focusIn(old);
     keepTyped(old, part);
     const twins = part.querySelectorAll("details");
     old.querySelectorAll("details").forEach((details, index) => {
@@ -46,7 +64,7 @@ function place(html) {
     });
     old.replaceWith(part);
     ready(part);
-    if (focused) document.getElementById(focused)?.focus();
+    refocus();
   }
   if (stay) window.scrollTo({ top: document.body.scrollHeight });
 }
@@ -58,7 +76,7 @@ function follow(element) {
   open.set(element, source);
   source.addEventListener("answer", (event) => place(event.data));
   source.addEventListener("fragment", (event) => place(event.data));
-  source.addEventListener("done", (event) => { source.close(); open.delete(element); place(event.data); });
+  source.addEventListener("done", (event) => { source.close(); open.delete(element); place(event.data); tell("The answer is complete."); });
 }
 
 // A browser keeps six connections to one host: tabs that nobody looks at must not hold them.
@@ -122,7 +140,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 // Another page of a list came. It is looked at first: who leafs on at once needs no stream of it.
 function turned(list) {
   localTimes(list);
-  document.getElementById("told").textContent = list.dataset.told ?? "";
+  tell(list.dataset.told ?? "");
   if (document.activeElement === document.body) list.querySelector("[tabindex], a")?.focus({ preventScroll: true });
   if (!list.dataset.stream) return;
   setTimeout(() => { if (list.isConnected) ready(list); }, list.querySelector(".waiting") ? 0 : 300);
