@@ -223,6 +223,38 @@ def test_question_is_edited_and_kept_to_its_document(page: Any, library: str, tm
     page.locator(".question", has_text="How long").wait_for()
 
 
+def test_follow_up_is_understood(page: Any, library: str) -> None:
+    page.goto("/documents")
+    told = b"The Arnow pump has a brass valve and a tin valve. The tin valve was added by Sigrid Holm."
+    page.locator("#file").set_input_files([{"name": "arnow.txt", "mimeType": "text/plain", "buffer": told}])
+    page.get_by_role("button", name="Add", exact=True).click()
+    ready(page, "arnow.txt")
+    page.goto("/")
+    ask(page, "Which valves does the Arnow pump have?", "Ask documents")
+    ended(page).wait_for()
+    ask(page, "And who added the second one?", "Ask documents")
+    page.locator(".turn").nth(1).wait_for()
+    ended(page).wait_for()
+    answer = page.locator(".answer").last
+    answer.locator(".sources").wait_for()
+    assert answer.locator(".sources li", has_text="arnow.txt").count() >= 1
+    assert "I found nothing" not in answer.inner_text()
+
+
+def test_answer_is_exported_and_asked_anew(page: Any, deep: dict[str, str]) -> None:
+    page.goto(deep["answer"])
+    page.get_by_text("More", exact=True).click()
+    for kind in ("Markdown", "JSON"):
+        with page.expect_download() as coming:
+            page.get_by_role("link", name=kind).click()
+        assert FACTS[2].question in Path(coming.value.path()).read_text()
+    earlier = page.locator(".turn").last.get_attribute("id")
+    ended(page).click()
+    page.wait_for_url(lambda url: "#turn-" in url and earlier not in url)
+    ended(page).wait_for()
+    assert page.locator(".turn").count() == 1
+
+
 def test_keyboard_alone_asks_and_opens_a_source(page: Any, library: str) -> None:
     page.goto("/documents")
     page.keyboard.press("Tab")
