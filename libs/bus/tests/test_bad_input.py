@@ -171,6 +171,13 @@ async def test_unsafe_server_is_not_ready(
     assert kind.next_step in complaint
 
 
+async def test_unsafe_server_is_logged_at_start(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    async with client_of(redis_server.url) as client:
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+    async with bus_of("gateway", redis_server.url):
+        await eventually(lambda: "maxmemory-policy is allkeys-lru" in caplog.text)
+
+
 async def test_durable_server_is_ready(redis_server: RedisServer) -> None:
     async with bus_of("gateway", redis_server.url + "?durability=aof", state=redis_server.url) as gateway:
         assert await gateway.check() is None

@@ -46,6 +46,7 @@ from archive_contracts.streams import CONTROL, Stream
 A = TypeVar("A", bound=Message)
 
 STALE_LOOP_S = 30.0
+LOOK_S = 5.0
 
 
 class Bus(Asking, Listening):
@@ -90,6 +91,7 @@ class Bus(Asking, Listening):
         self._sender.enter(self._tasks)
         self._metrics.start()
         self._background = [
+            self._tasks.create_task(self._look()),
             self._tasks.create_task(self._replies.run()),
             self._tasks.create_task(self._callers.watch()),
             self._tasks.create_task(self._timekeeper.run()),
@@ -202,6 +204,13 @@ class Bus(Asking, Listening):
         return Subscription(end)
 
     # -- health ------------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Have what is wrong with the servers in the log from the start, not only once readiness is asked for."""
+        while True:
+            if await self.check() is None:
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def check(self) -> str | None:
         """Return what keeps the bus from working, or None."""

@@ -87,6 +87,7 @@ class RedisTransport(Publishing, Settling, Reading):
     async def check(self) -> str | None:
         """Return what is wrong with the servers, or None."""
         wrong: list[str] = []
+        unknown: list[str] = []
         for role, writer in (("bus", self._connections.settler), ("state", self._connections.replier)):
             kept = self._bus.durability if role == "bus" else Durability.MEMORY
             evicts_at_will = role == "state" and self._apart
@@ -96,10 +97,11 @@ class RedisTransport(Publishing, Settling, Reading):
                 return f"the {role} server does not answer"
             except (BadServer, ResponseError) as error:
                 return f"the {role} server refuses: {error}"
-            wrong += [f"the {role} server: {error}. {error.next_step}" for error in found]
-        for text in set(wrong) - self._warned:
+            wrong += [f"the {role} server: {error}. {error.next_step}" for error in found.wrong]
+            unknown += [f"the {role} server: {text}; 'archive doctor' tells an operator" for text in found.unknown]
+        for text in {*wrong, *unknown} - self._warned:
             log.warning("%s", text)
-        self._warned.update(wrong)
+        self._warned.update(wrong, unknown)
         return " ".join(wrong) or None
 
 
