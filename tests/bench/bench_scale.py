@@ -7,6 +7,7 @@ Usage: python tests/bench/bench_scale.py [--seconds 6]
 """
 
 import argparse
+import asyncio
 import contextlib
 import json
 import signal
@@ -26,10 +27,11 @@ from redis import Redis
 from scale_worker import SLOTS
 from scaler import Scaler
 
-from archive_bus import wire
+from archive_bus import Bus, BusOptions, Delivery, connect, wire
+from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import EmbedRequested
 from archive_contracts.envelope import Envelope, stamp
-from archive_contracts.streams import ENGINE_JOBS
+from archive_contracts.streams import CHAT_REQUESTS, ENGINE_JOBS
 from archive_testkit.servers import RedisServer
 
 OUT = Path(".bench")
@@ -41,6 +43,10 @@ POLL_S, COOLDOWN_S = 0.5, 5.0
 BURST, BURST_S, EACH, MOST = 600, 8.0, 8, 8
 CLUSTER, CLUSTER_SLOTS, CLUSTER_JOB_S = 100, 16, 8.0
 """A cluster to be computed: workers, jobs each serves at once, and how long one takes."""
+BUS_MESSAGES = 3
+"""Messages of one chat on the bus: to the router, to the lane, and to memory when it is over."""
+TALKS, TOKENS, TOKEN_S = 64, 100, 1 / 30
+"""Answers streamed at once, tokens in each, and how soon one follows the other."""
 
 
 @dataclass(slots=True)
@@ -75,9 +81,9 @@ class Worker:
 
 
 @contextmanager
-def lane() -> Generator[tuple[str, Any]]:
+def lane(*, durable: bool = True) -> Generator[tuple[str, Any]]:
     """Yield a server's address and a client of it, with an empty lane."""
-    server = RedisServer(durable=True).start()
+    server = RedisServer(durable=durable).start()
     try:
         with Redis.from_url(server.url) as client:  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
             client.xgroup_create(KEY, GROUP, id="0", mkstream=True)
@@ -132,6 +138,36 @@ def server_cpu(client: Any) -> float:
     return float(told["used_cpu_sys"]) + float(told["used_cpu_user"])
 
 
+def token_cpu() -> float:
+    """Return microseconds of the state server's CPU for one token of an answer, from the worker to its reader."""
+    with lane(durable=False) as (url, client):
+
+        async def answer(delivery: Delivery[ChatRequested]) -> None:
+            for _ in range(TOKENS):
+                await asyncio.sleep(TOKEN_S)
+                _ = delivery.emit(ChatDelta(body='{"choices":[{"delta":{"content":"word "}}]}'))
+            await delivery.reply(ChatCompleted(engine="e", pool="p", model="m"))
+
+        async def hear(caller: Bus) -> int:
+            heard = 0
+            async with caller.open(ChatRequested(body="{}", model="m"), to=CHAT_REQUESTS, timeout=120) as call:
+                while isinstance(await call.next(), ChatDelta):
+                    heard += 1
+            return heard
+
+        async def talk() -> float:
+            worker = connect(url, url, BusOptions(service="router", grace_s=1.0))
+            async with worker, connect(url, url, BusOptions(service="gateway", grace_s=1.0)) as caller:
+                worker.subscribe(CHAT_REQUESTS, {ChatRequested: answer}, concurrency=TALKS)
+                await asyncio.sleep(1.0)
+                before = server_cpu(client)
+                heard = await asyncio.gather(*(hear(caller) for _ in range(TALKS)))
+                assert heard == [TOKENS] * TALKS
+                return server_cpu(client) - before
+
+        return round(asyncio.run(talk()) / (TALKS * TOKENS) * 1e6, 1)
+
+
 @dataclass(slots=True)
 class Burst:
     """What happened: (seconds, lag, replicas), when each job was put on the lane, and everybody's jobs."""
@@ -170,12 +206,13 @@ def waiting(client: Any) -> tuple[int, int]:
     return int(group["lag"] or 0), int(client.xpending(KEY, GROUP)["pending"])
 
 
-def figures(rates: dict[int, dict[str, float]], burst: Burst) -> dict[str, float]:
+def figures(rates: dict[int, dict[str, float]], burst: Burst, token_us: float) -> dict[str, float]:
     """Return what is compared and kept."""
     jobs = [job for worker in burst.workers for job in worker.jobs]
     waits = [began - burst.put[name] for name, began, _ in jobs]
     cost_us = rates[max(COUNTS)]["server_cpu_us"]
-    a_second = CLUSTER * CLUSTER_SLOTS / CLUSTER_JOB_S
+    at_once = CLUSTER * CLUSTER_SLOTS
+    a_second = at_once / CLUSTER_JOB_S
     return {
         **{f"rate_{count}": rates[count]["rate"] for count in COUNTS},
         **{f"speedup_{count}": round(rates[count]["rate"] / rates[1]["rate"], 3) for count in COUNTS[1:]},
@@ -187,8 +224,11 @@ def figures(rates: dict[int, dict[str, float]], burst: Burst) -> dict[str, float
         "burst_most_replicas": max(replicas for _, _, replicas in burst.seen),
         "burst_end_replicas": burst.seen[-1][2],
         "burst_s": burst.seen[-1][0],
+        "server_cpu_token_us": token_us,
         "cluster_jobs_a_second": a_second,
-        "cluster_server_cpu_percent": round(a_second * cost_us / 1e6 * 100, 2),
+        "cluster_bus_cpu_percent": round(a_second * BUS_MESSAGES * cost_us / 1e6 * 100, 1),
+        "cluster_tokens_a_second": at_once / TOKEN_S,
+        "cluster_state_cpu_percent": round(at_once / TOKEN_S * token_us / 1e6 * 100, 1),
     }
 
 
@@ -210,7 +250,7 @@ def main() -> None:
     args = parser.parse_args()
     rates = {count: throughput(count, args.seconds) for count in COUNTS}
     burst = follow_burst()
-    reached = figures(rates, burst)
+    reached = figures(rates, burst, token_cpu())
     OUT.mkdir(exist_ok=True)
     table = [*rates.values(), *({"at_s": at, "jobs": jobs, "workers": count} for at, jobs, count in burst.seen)]
     (OUT / "scale.json").write_text(json.dumps({"figures": reached, "table": table}) + "\n")

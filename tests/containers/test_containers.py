@@ -1,5 +1,6 @@
 """The images do what the processes do: answer, lose nothing when stopped at work, and are swapped under traffic."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -67,6 +68,17 @@ def test_stop_at_work_loses_nothing(project: "Project", http: httpx.Client, serv
 
 def test_every_service_has_an_image(project: "Project") -> None:
     assert {f"archive/{name}" for name in (*SERVICES, "cli")} <= project.engine.sizes("archive/*").keys()
+
+
+def test_operator_examines_and_saves(project: "Project") -> None:
+    told = project.run("run", "--rm", "-T", "operator", "archive", "doctor", "--json")
+    findings = json.loads(told)["findings"]
+    assert [found for found in findings if found["level"] == "failure"] == []
+    assert {"bus access", "state access", "groups", "blobs", "engines", "owners"} <= {
+        each["check"] for each in findings
+    }
+    saved = ("backup", "/data/backup.tar", "--parts", "streams", "blobs")
+    assert "streams" in project.run("run", "--rm", "-T", "operator", "archive", *saved)
 
 
 def test_image_is_swapped_under_traffic(project: "Project") -> None:
