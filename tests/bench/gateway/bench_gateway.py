@@ -1,7 +1,8 @@
 """What our door costs, beside LiteLLM's proxy and a bare pass-through: a table, and .bench/gateway.json for programs.
 
 All candidates run at the same time in front of one mock engine and are asked in turns, round after round, so that what
-else the machine does meets all of them alike. CPU time is that of every process of a candidate, its servers included.
+else the machine does meets all of them alike. CPU time is that of every process of a candidate, its servers included;
+that of a token has its share of the request it belongs to, a 25th.
 """
 
 import argparse
@@ -91,6 +92,10 @@ def _figures(found: dict[str, Measured], memory: dict[str, float]) -> dict[str, 
             "litellm_added_p50_ms": p50(theirs.alone) - p50(direct.alone),
             "litellm_rate_16": p50(theirs.rate),
         }
+    for name, candidate in found.items():
+        if name not in {"ours", "direct"}:
+            for concurrent, spent in candidate.stream_cpu_us.items():
+                figures[f"{name}_cpu_per_token_us_{concurrent}"] = p50(spent)
     for concurrent, seen in mine.streamed.items():
         figures[f"ttft_added_p50_ms_{concurrent}"] = p50(seen.ttft) - p50(direct.streamed[concurrent].ttft)
         figures[f"token_transit_p50_ms_{concurrent}"] = p50(seen.transit)
@@ -100,7 +105,7 @@ def _figures(found: dict[str, Measured], memory: dict[str, float]) -> dict[str, 
 
 
 HEADS = ("candidate", "CPU us a request", "a second, c=16", "p50 ms, c=1", "p99 ms, c=1", "TTFT p50 ms, 16 / 128",
-         "token transit p50 ms, 16 / 128", "streams broken")  # fmt: skip
+         "token transit p50 ms, 16 / 128", "CPU us a token, 16 / 128", "streams broken")  # fmt: skip
 
 
 def _table(found: dict[str, Measured]) -> list[list[str]]:
@@ -113,6 +118,7 @@ def _table(found: dict[str, Measured]) -> list[list[str]]:
             f"{p99(seen.alone):.2f}",
             " / ".join(f"{p50(seen.streamed[number].ttft):.1f}" for number in (16, 128)),
             " / ".join(f"{p50(seen.streamed[number].transit):.2f}" for number in (16, 128)),
+            " / ".join(f"{p50(seen.stream_cpu_us[number]):,.0f}" for number in (16, 128)),
             str(sum(streamed.broken for streamed in seen.streamed.values())),
         ]
         for name, seen in found.items()

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 from aiohttp import ClientError, ClientResponse
-from pydantic_core import from_json
 
+from archive_engine.adapters.chunks import choices, has_token, json_object
 from archive_engine.adapters.retry_after import retry_after_s
 from archive_engine.adapters.silence import Silence
 from archive_engine.domain.assemble import Assembler
@@ -174,7 +174,7 @@ class UpstreamReply:
                 raise self._malformed("no JSON object")
             yield UpstreamEvent(text, {}, token=True)
             return
-        parsed = _json_object(text)
+        parsed = json_object(text)
         if parsed is None:
             raise self._malformed("no JSON object")
         self._raise_in_band(parsed, text)
@@ -215,18 +215,18 @@ class UpstreamReply:
         return None
 
     def _chunk(self, event: SseEvent) -> UpstreamEvent | None:
-        parsed = _json_object(event.data)
+        parsed = json_object(event.data)
         if parsed is None:
             self.bad_chunks += 1
             return None
         self._raise_in_band(parsed, event.data)
         token = False
-        for choice in _choices(parsed):
+        for choice in choices(parsed):
             index = choice.get("index", 0)
             self._running.add(index)
             if choice.get("finish_reason") is not None:
                 self._finished.add(index)
-            token = token or _has_token(choice)
+            token = token or has_token(choice)
         return UpstreamEvent(event.data, parsed, token)
 
     async def _piece(self, response: ClientResponse, *, started: bool = True) -> bytes:
@@ -290,29 +290,3 @@ async def _status_error(response: ClientResponse, *, limit_s: float) -> Upstream
         body=body,
         retry_after=retry_after_s(response.headers),
     )
-
-
-def _json_object(text: str) -> Json | None:
-    try:
-        parsed = from_json(text)
-    except ValueError:
-        # It knows no half of a surrogate pair; Python does, and some servers cut a character in two.
-        try:
-            parsed = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-    return cast("Json", parsed) if isinstance(parsed, dict) else None
-
-
-def _choices(parsed: Mapping[str, Any]) -> list[Json]:
-    choices = parsed.get("choices")
-    if not isinstance(choices, list):
-        return []
-    return [cast("Json", choice) for choice in cast("list[Any]", choices) if isinstance(choice, dict)]
-
-
-def _has_token(choice: Mapping[str, Any]) -> bool:
-    delta = choice.get("delta")
-    if not isinstance(delta, dict):
-        return bool(choice.get("text"))
-    return any(value for name, value in cast("Json", delta).items() if name != "role")
