@@ -74,6 +74,7 @@ _KEEP = (
     "zremrangebyscore zcard"
 )
 _PRODUCE = "xadd xtrim xlen exists xpending xinfo|groups xinfo|stream xgroup|create evalsha"
+_BROADCAST = "xadd evalsha"
 _APPEND = "xadd xlen exists pexpire evalsha"
 _TELL = "xadd xinfo|stream exists pexpire evalsha"
 _OPEN = "xgroup|create pexpire"
@@ -151,7 +152,9 @@ def _service(service: str, streams: list[Stream]) -> Iterator[Selector]:
     yield from _with_marks(_APPEND, journals)
     broadcasts = [stream for stream in outputs if stream.kind is Kind.BROADCAST]
     if keys := _keys(broadcasts):
-        yield Selector(("xadd",), tuple(f"%W~{key}" for key in keys))
+        marks = tuple(f"~{key}:seen:*" for key in keys)
+        yield Selector(tuple(_BROADCAST.split()), (*(f"~{key}" for key in keys), *marks))
+        yield Selector(("get", "set"), marks)
     logs = [stream for stream in streams if stream.kind is Kind.LOG]
     if keys := _keys([stream for stream in logs if service in stream.producers]):
         yield Selector(tuple(_TELL.split()), tuple(f"~{key}" for key in keys))

@@ -38,7 +38,7 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 
 
 async def test_every_script_is_tested_here() -> None:
-    delivery = "ack append bury claim extend publish reap recover release reply started trim"
+    delivery = "ack append broadcast bury claim extend publish reap recover release reply started trim"
     features = "ack_once adopt begin_once delay end_log keep move_due own present take"
     operating = "backlog drop_group replay"
     assert set(SCRIPTS) == {*delivery.split(), *features.split(), *operating.split()}
@@ -117,12 +117,23 @@ async def test_append_expects_a_length(client: Any) -> None:
     assert 0 < await client.pttl(STREAM) <= HOUR
 
 
+@pytest.mark.guarantee("G6")
+async def test_broadcast_adds_once(client: Any) -> None:
+    first = await run(client, "broadcast", [STREAM, SEEN], 0, HOUR, 10, "type", "t")
+    assert await run(client, "broadcast", [STREAM, SEEN], 0, HOUR, 10, "type", "t") == [0, first[1]]
+    for number in range(300):
+        await run(client, "broadcast", [STREAM, f"{SEEN}{number}"], 0, HOUR, 10, "type", "t")
+    assert 10 <= await client.xlen(STREAM) < 300
+    assert 0 < await client.pttl(SEEN) <= HOUR
+
+
 @pytest.mark.guarantee("G3")
 async def test_late_outputs_are_refused(client: Any) -> None:
     await client.xgroup_create(STREAM, "g", id="0", mkstream=True)
     now = (await client.time())[0] * 1000
     late, early = now - 1000, now + 60_000
     assert await run(client, "publish", [STREAM, SEEN], late, HOUR, 10, "type", "t") == -1
+    assert await run(client, "broadcast", [STREAM, SEEN], late, HOUR, 10, "type", "t") == -1
     assert await run(client, "append", [STREAM, SEEN], late, HOUR, HOUR, -1, "type", "t") == -1
     assert await run(client, "reply", [STREAM], late, 10, 1, late, 2, "type", "t") == [1]
     assert await run(client, "keep", [STREAM], late, "0-1", "type", "t") == -1

@@ -65,7 +65,7 @@ class Publishing:
     ) -> str:
         """Append to the journal of an entity, once for each id. Returns the entry's id.
 
-        A message of the journal's ``listing`` is told there as well, again when it is appended again.
+        A message of the journal's ``listing`` is told there as well.
 
         Raises:
             JournalConflict: the journal is not ``expected`` entries long.

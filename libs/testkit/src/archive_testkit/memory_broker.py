@@ -100,8 +100,11 @@ class Broker:
                 raise Busy(f"{waiting} messages of {key} wait for the group {group.group}")
         return self.remember(key, message_id, self.add(key, fields))
 
-    def broadcast(self, key: str, fields: Fields, *, most: int) -> str:
-        """Add an entry and keep the newest ``most``."""
+    def broadcast(self, key: str, message_id: str, fields: Fields, *, most: int) -> str:
+        """Add an entry once for each message id, and keep the newest ``most``."""
+        return self.known(key, message_id) or self.remember(key, message_id, self._add_newest(key, fields, most))
+
+    def _add_newest(self, key: str, fields: Fields, most: int) -> str:
         added = self.add(key, fields)
         log = self._logs[key]
         if len(log.ids) > most:
@@ -122,7 +125,7 @@ class Broker:
         """Add an entry to a stream that exists."""
         if self.log(key) is None:
             return False
-        self.broadcast(key, fields, most=most)
+        self._add_newest(key, fields, most)
         return True
 
     def expire(self, key: str, *, within_s: float) -> None:

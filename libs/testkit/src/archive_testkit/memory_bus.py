@@ -81,7 +81,7 @@ class MemoryTransport:
         def add() -> str:
             in_time(lease)
             if stream.max_length is not None:
-                return self._broker.broadcast(key, fields, most=stream.max_length)
+                return self._broker.broadcast(key, envelope.id, fields, most=stream.max_length)
             self._broker.ensure(key, tuple(stream.consumers))
             return self._broker.publish(key, envelope.id, fields, depth=self._depth)
 

@@ -43,7 +43,7 @@ class Publishing:
         key = stream.physical(partition)
         until = time.monotonic() + timeout
         if stream.max_length is not None:
-            return await self._broadcast(stream, key, envelope, timeout)
+            return await self._broadcast(stream, key, envelope, timeout=timeout, lease=lease)
         args = (WINDOW_MS, self.admit(lease), *flat_fields(envelope))
         keys = (key, f"{key}:seen:{envelope.id}")
         for _ in range(3):
@@ -66,12 +66,13 @@ class Publishing:
             self._memory.admit()
         return self._limits.depth
 
-    async def _broadcast(self, stream: Stream, key: str, envelope: Envelope, timeout: float) -> str:
-        length = ("MAXLEN", "~", stream.max_length or 1)
-        reply = await accepted(
-            self._connections.publisher.send("XADD", key, *length, "*", *flat_fields(envelope)), timeout
-        )
-        return reply.decode()
+    async def _broadcast(
+        self, stream: Stream, key: str, envelope: Envelope, *, timeout: float, lease: Lease | None
+    ) -> str:
+        args = (WINDOW_MS, stream.max_length or 1, *flat_fields(envelope))
+        keys = (key, f"{key}:seen:{envelope.id}")
+        sent = self._connections.publisher.fenced("broadcast", keys, args, until=lease.until if lease else None)
+        return in_time(await accepted(sent, timeout))[1].decode()
 
     async def ensure(self, writer: Writer, stream: Stream, key: str, timeout: float, *, joining: str = "") -> None:
         """Create the stream with the groups of the map, which see it from its start.

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from archive_bus import JournalConflict, Origin
+from archive_bus import JournalConflict, LeaseLost, Origin, clock
 from archive_contracts.control import CancelRequested
 from archive_contracts.jobs import JobFinished, JobQueued
 from archive_contracts.streams import CONTROL, JOBS_JOURNAL, JOBS_QUEUED
@@ -12,6 +12,21 @@ from archive_testkit.conformance.backend import Backend, Feature, needs
 
 QUEUED = JobQueued(job_id="j", kind="ingest")
 FINISHED = JobFinished(job_id="j", status="done")
+
+
+class Over:
+    """A lease that ended, and whose message another process has taken."""
+
+    def __init__(self) -> None:
+        self.until = clock() - 10
+
+    async def confirm(self, *, renew: bool = False) -> None:
+        """Know of the end when somebody asks the server alone."""
+        if renew:
+            raise LeaseLost("another process has it")
+
+    def refuse(self) -> None:
+        """Take note."""
 
 
 class Recording:
@@ -69,6 +84,22 @@ class Recording:
                     break
                 await bus.append(FINISHED, to=JOBS_JOURNAL, entity="j")
         assert seen == [QUEUED, FINISHED]
+
+    @pytest.mark.guarantee("G6")
+    async def test_broadcast_is_told_once(self, backend: Backend) -> None:
+        needs(backend, Feature.BROADCASTS)
+        async with backend.bus("gateway") as gateway:
+            for name in ("one", "one", "other"):
+                await gateway.publish(CancelRequested(target="something"), to=CONTROL, id=name)
+        assert [fields[b"id"] for fields in await backend.entries(CONTROL.physical())] == [b"one", b"other"]
+
+    @pytest.mark.guarantee("G3")
+    async def test_late_broadcast_is_refused(self, backend: Backend) -> None:
+        needs(backend, Feature.BROADCASTS)
+        async with backend.bus("gateway") as gateway:
+            with pytest.raises(LeaseLost):
+                await gateway.publish(CancelRequested(target="something"), to=CONTROL, lease=Over())
+        assert await backend.entries(CONTROL.physical()) == []
 
     async def test_broadcast_reaches_followers(self, backend: Backend) -> None:
         needs(backend, Feature.BROADCASTS)
