@@ -230,6 +230,16 @@ def test_every_component_is_judged() -> None:
     assert judged == {" ".join(names) for names in OTHERS.values()}
 
 
+def test_readme_names_what_lets_in() -> None:
+    policies = yaml.safe_load_all((ROOT / "k8s/components/network-policies/policies.yaml").read_text())
+    ways = [way for each in policies for name in ("ingress", "egress") for way in each["spec"].get(name, ())]
+    peers = [peer for way in ways for name in ("from", "to") for peer in way.get(name, ())]
+    labels = {label for peer in peers for label in peer.get("namespaceSelector", {}).get("matchLabels", {})}
+    text = (ROOT / "k8s" / "README.md").read_text()
+    assert len(labels) > 2
+    assert [label for label in labels if label.startswith("archive.dev/") and f"{label}=true" not in text] == []
+
+
 def test_every_service_has_a_base() -> None:
     names = {path.name for path in (ROOT / "k8s" / "base").iterdir()}
     missing = [

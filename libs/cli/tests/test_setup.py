@@ -67,6 +67,21 @@ def test_publishers_are_users_by_their_files(tmp_path: Path, capsys: pytest.Capt
     assert "ingress-acme" not in capsys.readouterr().out
 
 
+def test_publishers_come_from_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "passwords").mkdir()
+    (tmp_path / "passwords" / "ingress-acme-two").write_text("secret\n")
+    assert main(["secrets", "--out", str(tmp_path)]) == 0
+    assert "INGRESS_ACME_TWO_PASSWORD=secret" in (tmp_path / "env").read_text().splitlines()
+    monkeypatch.setenv("INGRESS_ACME_TWO_PASSWORD", "secret")
+    monkeypatch.setenv("INGRESS_HOST", "else")
+    capsys.readouterr()
+    assert main(["acl", "--server", "bus", "--env"]) == 0
+    on = [line for line in capsys.readouterr().out.splitlines() if " reset on #" in line]
+    assert [line.split()[1] for line in on] == ["ingress-acme-two"]
+
+
 @pytest.mark.parametrize("words", [["default", "--tenant", "a"], ["A b", "--tenant", "a"], ["a", "--tenant", "a"]])
 def test_impossible_ingress_is_refused(words: list[str]) -> None:
     extra = ["--types", "chat.requested.v1"] if words[0] == "a" else []

@@ -60,6 +60,8 @@ def run_secrets(args: argparse.Namespace, console: Console) -> int:
             write_private(path, secrets.token_urlsafe(24) + "\n")
         newest[user] = path.read_text(encoding="utf-8").split()[-1]
     lines = [f"{variable_of(user) if user in users else 'GATEWAY_API_KEY'}={newest[user]}" for user in newest]
+    doors = read_publishers(str(folder / "passwords"))
+    lines += [f"{variable_of(user)}={found[-1]}" for user, found in doors.items()]
     write_private(folder / "env", "\n".join(lines) + "\n")
     if args.kubernetes:
         write_private(folder / "kubernetes.yaml", _cluster_secrets(folder, newest, args.bus_url, args.state_url))
@@ -104,7 +106,9 @@ def run_acl(args: argparse.Namespace, console: Console) -> int:
     known = dict(read_passwords(args.passwords, users=all_users))
     if args.env:
         known |= {user: found.split() for user in all_users if (found := os.environ.get(variable_of(user)))}
-    publishers = dict(read_publishers(args.passwords)) if Server.BUS in roles else dict[str, Sequence[str]]()
+    publishers = dict[str, Sequence[str]]()
+    if Server.BUS in roles:
+        publishers = {**(_publishers_of(os.environ) if args.env else {}), **read_publishers(args.passwords)}
     known |= publishers
     lines = [
         access.line(user, access.selectors(user, roles), flavour, passwords=known.get(user, ()))
@@ -152,6 +156,13 @@ def run_bootstrap(args: argparse.Namespace, console: Console) -> int:
 def variable_of(user: str) -> str:
     """Return the name of the variable that holds a user's password."""
     return f"{user.upper().replace('-', '_')}_PASSWORD"
+
+
+def _publishers_of(env: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+    """Return the foreign publishers whose passwords are variables, such as INGRESS_ACME_PASSWORD."""
+    ends = ("INGRESS_", "_PASSWORD")
+    named = {name.removesuffix(ends[1]): value for name, value in env.items() if name.startswith(ends[0])}
+    return {name.lower().replace("_", "-"): value.split() for name, value in named.items() if variable_of(name) in env}
 
 
 def read_passwords(folder: str | None, *, users: Sequence[str]) -> Mapping[str, Sequence[str]]:
