@@ -18,7 +18,7 @@ from archive_cli.errors import CliError, UsageError
 from archive_cli.home import Home
 from archive_cli.operator import follow_stream
 from archive_cli.runinfo import RunInfo
-from archive_contracts.streams import CONTROL, DOCUMENT_COMMANDS, dead_letters
+from archive_contracts.streams import CONTROL, DOCUMENT_COMMANDS, ENGINE_JOBS, dead_letters
 from archive_testkit.servers import RedisServer
 
 
@@ -110,6 +110,24 @@ def test_dead_letters_are_filtered(bus: Redis, capsys: pytest.CaptureFixture[str
         assert (row["id"], row["code"], row["attempts"]) == (wanted, "expired", 3)
     assert main(["dead", "drop", "--all", "--reason", "expired"]) == 0
     assert bus.xlen(dead_letters(DOCUMENT_COMMANDS.physical(), "librarian")) == 1
+
+
+def test_partition_is_chosen_before_the_limit(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    for partition, at in (("small", "1000"), ("large", "2000")):
+        bus.xadd(dead_letters(ENGINE_JOBS.physical(partition), "engine"), {"at": at, "cause.code": partition})
+    assert main(["dead", "list", "--stream", "engine.jobs:small", "--limit", "1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["dead"]
+    assert row["code"] == "small"
+
+
+def test_same_id_is_told_apart_by_its_group(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    key = DOCUMENT_COMMANDS.physical()
+    for group in ("librarian", "memory"):
+        bus.xadd(dead_letters(key, group), {"raw.type": "x"}, id="7-0")
+    assert main(["dead", "drop", "7-0"]) == 1
+    assert "7-0@documents.commands:0:memory" in capsys.readouterr().err
+    assert main(["dead", "drop", "7-0@documents.commands:0:memory"]) == 0
+    assert (bus.xlen(dead_letters(key, "librarian")), bus.xlen(dead_letters(key, "memory"))) == (1, 0)
 
 
 def test_group_is_dropped_when_told_so(bus: Redis, capsys: pytest.CaptureFixture[str]) -> None:

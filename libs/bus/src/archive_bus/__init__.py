@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         GroupReport,
         NoSuchDeadLetter,
         NoSuchGroup,
+        SameDeadLetters,
         ServerMemory,
         StreamReport,
     )
@@ -129,6 +130,7 @@ _HOMES = {
     "GroupReport": "archive_bus._reports",
     "NoSuchDeadLetter": "archive_bus._reports",
     "Operator": "archive_bus._admin",
+    "SameDeadLetters": "archive_bus._reports",
     "ServerMemory": "archive_bus._reports",
     "StreamReport": "archive_bus._reports",
     "TailEntry": "archive_bus._messages",
@@ -228,6 +230,7 @@ __all__ = [
     "RequestFailed",
     "RequestTimeout",
     "Retry",
+    "SameDeadLetters",
     "SavedKey",
     "ServerMemory",
     "ServerSurvey",

@@ -3,16 +3,18 @@
 Lag and pending differ: lag counts what no consumer of a group has read yet, pending what was read and is not settled.
 """
 
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import groupby, islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from redis.exceptions import ResponseError
 
 from archive_bus._addresses import address_of
 from archive_bus._backlog import NOBODY, backlog_of, dropped_groups
+from archive_bus._lines import place_of
 from archive_bus._link import AWAY
 from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
 from archive_bus._options import Durability
@@ -22,6 +24,7 @@ from archive_bus._reports import (
     GroupReport,
     NoSuchDeadLetter,
     NoSuchGroup,
+    SameDeadLetters,
     ServerMemory,
     StreamReport,
     consumer_report,
@@ -32,6 +35,8 @@ from archive_bus._reports import (
 from archive_bus._writer import SCRIPTS
 from archive_contracts.streams import Kind, Server, Stream, at, dead_letters, exists, named
 
+T = TypeVar("T")
+_ENTRY = re.compile(r"\d+-\d+")
 AT_ONCE = 100
 """Dead letters that one command replays or deletes."""
 
@@ -113,25 +118,46 @@ class Operator:
                 yield tail_entry(after, fields)
 
     async def dead_letters(
-        self, *, stream: str = "", group: str = "", reason: str = "", limit: int = 100
+        self, *, stream: str = "", partition: str = "", group: str = "", reason: str = "", limit: int = 100
     ) -> list[DeadLetter]:
-        """Return dead letters, newest first, all or those of a stream, a group, a cause's code."""
+        """Return dead letters, newest first, all or those of a stream or a partition, a group, a cause's code."""
         found: list[DeadLetter] = []
         with reachable():
-            async for raw in self._clients[Server.BUS].scan_iter(match="{*}:*:dead", count=1000, _type="stream"):
-                key, owner = _owner_of(raw.decode())
-                if (not stream or at(key)[0].name == stream) and (not group or owner == group):
+            async for raw, key, owner in self._dead():
+                name, part = at(key)[0].name, at(key)[1]
+                if stream in {"", name} and partition in {"", part} and group in {"", owner}:
                     rows = await self._clients[Server.BUS].xrevrange(raw, count=None if reason else limit)
                     letters = [dead_letter_report(key, owner, raw_id.decode(), fields) for raw_id, fields in rows]
                     found += [letter for letter in letters if reason in {"", letter.code}]
-        return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
+        return sorted(found, key=_at, reverse=True)[:limit]
 
-    async def dead_letter(self, letter_id: str) -> DeadLetter:
-        """Return one dead letter by its id. Raises NoSuchDeadLetter."""
-        for letter in await self.dead_letters(limit=100_000):
-            if letter.id == letter_id:
-                return letter
-        raise NoSuchDeadLetter(f"there is no dead letter {letter_id!r}")
+    async def _dead(self) -> AsyncIterator[tuple[bytes, str, str]]:
+        """Yield the key of each stream of dead letters, that of its stream, and the group."""
+        async for raw in self._clients[Server.BUS].scan_iter(match="{*}:*:dead", count=1000, _type="stream"):
+            yield raw, *_owner_of(raw.decode())
+
+    async def dead_letter(self, name: str) -> DeadLetter:
+        """Return one dead letter by its name, or by its id where no other has the same.
+
+        Raises:
+            NoSuchDeadLetter: there is none.
+            SameDeadLetters: there are several.
+        """
+        letter_id, whole, _ = name.partition("@")
+        found: dict[str, DeadLetter] = {}
+        if _ENTRY.fullmatch(letter_id):
+            with reachable():
+                async for raw, key, owner in self._dead():
+                    for raw_id, fields in await self._clients[Server.BUS].xrange(raw, letter_id, letter_id):
+                        letter = dead_letter_report(key, owner, raw_id.decode(), fields)
+                        found[letter.name] = letter
+        if whole:
+            found = {each: letter for each, letter in found.items() if each == name}
+        if not found:
+            raise NoSuchDeadLetter(f"there is no dead letter {name!r}")
+        if len(found) > 1:
+            raise SameDeadLetters(f"several dead letters have this id: {', '.join(sorted(found))}")
+        return found.popitem()[1]
 
     async def replay(self, letter: DeadLetter) -> str:
         """Let the group that failed handle a message anew; no other group of the stream runs it again.
@@ -146,12 +172,13 @@ class Operator:
             raise NoSuchDeadLetter(f"the dead letter {letter.id!r} is gone")
         return added
 
-    async def replay_all(self, letters: Sequence[DeadLetter]) -> int:
-        """Replay letters in their order; return how many were still there."""
-        done = 0
-        for (key, group), some in groupby(letters, lambda letter: (letter.key, letter.group)):
-            for ids in _batched([letter.id for letter in some], AT_ONCE):
-                done += sum(added is not None for added in await self._replay(key, group, ids))
+    async def replay_all(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Replay letters, the oldest first, in the order in which they came; return those that were still there."""
+        done: list[DeadLetter] = []
+        for (key, group), some in groupby(sorted(letters, key=_at), lambda letter: (letter.key, letter.group)):
+            for batch in _batched(list(some), AT_ONCE):
+                added = await self._replay(key, group, [letter.id for letter in batch])
+                done += [letter for letter, entry in zip(batch, added, strict=True) if entry is not None]
         return done
 
     async def _replay(self, key: str, group: str, ids: Sequence[str]) -> list[str | None]:
@@ -233,7 +260,11 @@ def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _batched(items: Sequence[str], size: int) -> Iterator[list[str]]:
+def _at(letter: DeadLetter) -> tuple[float, tuple[int, int]]:
+    return letter.at, place_of(letter.id)
+
+
+def _batched(items: Sequence[T], size: int) -> Iterator[list[T]]:
     each = iter(items)
     while some := list(islice(each, size)):
         yield some

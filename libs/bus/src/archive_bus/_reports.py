@@ -18,6 +18,13 @@ class NoSuchDeadLetter(BusError):
     next_step = "List them with 'archive dead list'."
 
 
+class SameDeadLetters(BusError):
+    """Dead letters of several groups have that id."""
+
+    code = "same_dead_letters"
+    next_step = "Say which one: ID@STREAM:PARTITION:GROUP, as the message names them."
+
+
 class NoSuchGroup(BusError):
     """The stream has no such group."""
 
@@ -92,6 +99,11 @@ class DeadLetter:
     at: float
     fields: Mapping[bytes, bytes]
     attempts: int = 0
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others: ids are those of a group's dead letters, and groups bury at the same time."""
+        return f"{self.id}@{self.key.strip('{}')}:{self.group}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,12 @@ class Filter:
 
     async def letters(self, operator: Operator, *, limit: int) -> list[DeadLetter]:
         """Return what matches, newest first. Raises UsageError when the map knows no such stream."""
-        key = ""
+        name, _, partition = self.stream.strip("{}").partition(":")
         if self.stream:
-            stream, partition = _find(self.stream, whole=":" not in self.stream.strip("{}"))
-            key = stream.physical(partition) if ":" in self.stream else ""
-        name = self.stream.strip("{}").partition(":")[0]
-        found = await operator.dead_letters(stream=name, group=self.group, reason=self.reason, limit=limit)
-        return [letter for letter in found if key in {"", letter.key}]
+            _find(self.stream, whole=not partition)
+        return await operator.dead_letters(
+            stream=name, partition=partition, group=self.group, reason=self.reason, limit=limit
+        )
 
 
 def dead_rows(info: RunInfo, wanted: Filter, *, limit: int = 100) -> list[Json]:
@@ -81,7 +80,7 @@ def dead_rows(info: RunInfo, wanted: Filter, *, limit: int = 100) -> list[Json]:
 
 
 def dead_letter(info: RunInfo, letter_id: str) -> Json:
-    """Return one dead letter with its raw fields. Raises CliError when there is none of this id."""
+    """Return one dead letter with its raw fields. Raises CliError when there is none of this id, or several are."""
 
     async def ask(operator: Operator) -> Json:
         letter = await operator.dead_letter(letter_id)
@@ -91,16 +90,17 @@ def dead_letter(info: RunInfo, letter_id: str) -> Json:
 
 
 def settle_dead(info: RunInfo, letter_ids: list[str], wanted: Filter, *, replay: bool) -> list[str]:
-    """Replay or drop dead letters; none named means all that match. Return the ids."""
+    """Replay or drop dead letters; none named means all that match. Return the ids of those that were still there."""
 
     async def ask(operator: Operator) -> list[str]:
         if letter_ids:
             letters = [await operator.dead_letter(letter_id) for letter_id in letter_ids]
         else:
             letters = await wanted.letters(operator, limit=MOST)
-        # Oldest first, so that a replay keeps the order in which they came.
-        for letter in sorted(letters, key=lambda letter: letter.at):
-            await (operator.replay(letter) if replay else operator.drop(letter))
+        if replay:
+            letters = await operator.replay_all(letters)
+        else:
+            await operator.drop_all(letters)
         return [letter.id for letter in letters]
 
     return _run(info, ask)

@@ -47,8 +47,8 @@ async def replay(visit: Visit) -> Response:
     form = await visit.form()
     reason = reason_of(form)
     letters = await _chosen(visit, form)
-    await visit.desk.operator.replay_all(letters)
-    await note(visit, "replayed dead letters", [letter.id for letter in letters], reason=reason)
+    replayed = await visit.desk.operator.replay_all(letters)
+    await note(visit, "replayed dead letters", [letter.id for letter in replayed], reason=reason)
     return visit.to(_remaining(visit))
 
 
