@@ -11,8 +11,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from archive_bus import Delivery, Reject, Retry, _consumer, _metrics, _writer
+from archive_bus import BusUnavailable, Delivery, Reject, Retry, _consumer, _metrics, _writer
 from archive_bus._durations import Durations
+from archive_bus._redis import RedisTransport
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
@@ -105,12 +106,22 @@ async def test_refused_bus_tells_nothing_more(redis_url: str, monkeypatch: pytes
 
 
 @pytest.mark.guarantee("G16")
-async def test_absent_group_has_no_lag(redis_url: str) -> None:
-    async with bus_of("router", redis_url) as router, client_of(redis_url) as client:
-        router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
-        await eventually(lambda: told("archive_bus_lag")() == 0)
+async def test_absent_group_has_no_lag(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait(_: Delivery[ChatRequested]) -> None:
+        await asyncio.sleep(600)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise BusUnavailable("the group is to stay away")
+
+    async with bus_of("router", redis_url, grace_s=0.1) as router, client_of(redis_url) as client:
+        router.subscribe(CHAT_REQUESTS, {ChatRequested: wait}, concurrency=1)
+        for _ in range(9):
+            await router.publish(CHAT, to=CHAT_REQUESTS)
+        await eventually(lambda: bool(told("archive_bus_lag")() and told("archive_bus_pending")()))
+        monkeypatch.setattr(RedisTransport, "ensure", refuse)
         await client.delete(CHAT_REQUESTS.physical())
-        assert told("archive_bus_lag")() == 0
+        await eventually(lambda: told("archive_bus_lag")() == told("archive_bus_pending")() == 0)
+        assert told("archive_bus_lag_unknown")() == told("archive_bus_oldest_seconds")() == 0
 
 
 @pytest.mark.guarantee("G16")

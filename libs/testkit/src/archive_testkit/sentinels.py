@@ -62,6 +62,13 @@ class WatchedServers:
         for server in (*self.replicas, self.master):
             server.stop()
 
+    def cut_replication(self) -> None:
+        """Let the replicas hear nothing more of the master; the sentinel would mend that after eight seconds."""
+        nowhere = free_port()
+        for server in self.replicas:
+            with Redis(port=server.port) as client:
+                client.execute_command("REPLICAOF", "127.0.0.1", nowhere)  # pyright: ignore[reportUnknownMemberType] - untyped
+
     def kill_master(self) -> None:
         """End the master as a power cut would; the sentinel notices within a second or two."""
         self.master.kill()
