@@ -47,6 +47,15 @@ async def test_unfinished_head_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, se
         assert await exchange(serving.url, sent) == b""
 
 
+async def test_endless_head_is_refused() -> None:
+    serving = server()
+    async with serving.serving():
+        head = b"GET / HTTP/1.1\r\nhost: l\r\nx: "
+        assert (await exchange(serving.url, head + b"a" * _server.MOST_HEAD)).startswith(b"HTTP/1.1 431 ")
+        whole = b"POST / HTTP/1.1\r\nhost: l\r\nconnection: close\r\ncontent-length: 900\r\n\r\n" + b"a" * 900
+        assert (await exchange(serving.url, whole)).endswith(b"\r\n\r\n900")
+
+
 async def test_whole_request_is_answered() -> None:
     serving = server()
     async with serving.serving():

@@ -23,6 +23,7 @@ from archive_contracts.engine import (
 )
 from archive_contracts.streams import CHAT_EVENTS, ENGINE_EVENTS, ENGINE_JOBS
 from archive_engine.app import build
+from archive_engine.domain.breaker import FAILURES
 from archive_engine.settings import Settings
 from archive_testkit.fault_engine import FaultEngine, delta, fault_engine, sse
 
@@ -194,6 +195,36 @@ async def test_dead_engine_is_tried_again_then_said(
         with pytest.raises(RequestFailed) as caught:
             await talk(caller, job())
     assert (len(asked(engine)), caught.value.problem().status) == (ENGINE_JOBS.attempts, 500)
+
+
+async def test_unreadable_request_closes_no_engine(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.status = 500
+    async with worker(redis_url, engine, tmp_path):
+        for _ in range(FAILURES - 1):
+            with pytest.raises(RequestFailed):
+                await talk(caller, job())
+        engine.status = 200
+        engine.answers("Hello.")
+        before = len(asked(engine))
+        await talk(caller, job())
+    # They were tried again; had that counted, the engine would rest now.
+    assert before > FAILURES
+    assert len(asked(engine)) == before + 1
+
+
+async def test_longer_vectors_than_there_are_are_refused(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    row = {"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}
+    engine.routes["/v1/embeddings"] = {"object": "list", "data": [row], "usage": {"prompt_tokens": 1}}
+    wanted = EmbedRequested(texts=("a",), dimensions=3)
+    async with worker(redis_url, engine, tmp_path):
+        with pytest.raises(RequestFailed) as caught:
+            await caller.request(wanted, Embedded, to=ENGINE_JOBS, partition="small", timeout=60)
+    problem = caught.value.problem()
+    assert (problem.status, problem.code, problem.param) == (400, "invalid_dimensions", "dimensions")
 
 
 async def test_cut_stream_is_said_in_band(redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the gateway says to requests that cannot be served."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,6 +31,18 @@ CHAT = "/v1/chat/completions"
         ('{"model":"m","messages":[{"content":"x"}]}', "missing_field", "messages.0.role"),
         ('{"model":"m","messages":[{"role":"user","content":5}]}', "invalid_value", "messages.0.content"),
         (b'{"model":"m\xff","messages":[{"role":"user"}]}', "invalid_json", None),
+        ('{"model":"m","messages":[{"role":"user","content":[{}]}]}', "missing_field", "messages.0.content.0.type"),
+        (
+            '{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":5}]}]}',
+            "invalid_value",
+            "messages.0.content.0.text",
+        ),
+        (
+            '{"model":"m","messages":[{"role":"user"}],"tools":[{"type":"function"}]}',
+            "invalid_value",
+            "tools.0",
+        ),
+        ('{"model":"m","messages":[{"role":"user"}],"tools":[7]}', "invalid_value", "tools.0"),
     ],
 )
 async def test_bad_chat_body_is_explained(gateway: Any, body: str, code: str, param: str | None) -> None:
@@ -64,6 +77,12 @@ def test_any_body_is_read_or_refused(raw: bytes) -> None:
 def test_valid_messages_are_never_refused(content: object) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x", "extra": content}], "more": content}
     assert chat_asked(json.dumps(body).encode(), Guardrails(), session="s").request.prompt_chars == 1
+
+
+async def test_packed_body_is_refused(gateway: Any) -> None:
+    packed = gzip.compress(b'{"model":"m","messages":[{"role":"user","content":"x"}]}')
+    reply = await gateway.http.post(CHAT, content=packed, headers={"content-encoding": "gzip"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (415, "unsupported_media_type")
 
 
 async def test_unknown_address_is_told(gateway: Any) -> None:
@@ -142,6 +161,8 @@ async def test_empty_question_is_refused(gateway: Any) -> None:
 async def test_bad_page_is_refused(gateway: Any) -> None:
     reply = await gateway.http.get("/memories/?limit=none")
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_value")
+    for path in ("/memories", "/v1/documents", "/v1/jobs"):
+        assert (await gateway.http.get(f"{path}?offset={10**23}")).status_code == 400
     many = await gateway.http.get("/memories?" + "&".join(f"a{number}=1" for number in range(200)))
     assert (many.status_code, many.json()["code"]) == (400, "invalid_value")
 

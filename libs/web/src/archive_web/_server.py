@@ -17,8 +17,16 @@ KEEP_ALIVE_S = 75
 BACKLOG = 2048
 HEAD_S = 10.0
 """For how long the head of a request may come in pieces, or a new connection stay silent."""
+MOST_HEAD = 64 * 1024
+"""Bytes of a head that has not ended; what came with its end is not counted."""
 LINGER_S = 0.5
 """For how long a server that ends waits for clients to leave, and for requests of those that have just come."""
+
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 37\r\nconnection: close\r\n\r\nThe head of the request is too large."
+)
 
 
 class _State(ServerState):
@@ -28,15 +36,24 @@ class _State(ServerState):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with a limit on how long the head of a request may take to come, and a better farewell.
+    """uvicorn's protocol with limits on how long and how large the head of a request may be, and a better farewell.
 
-    A connection costs its client nothing; without the limit a few thousand of them that never finish a line would use
-    up every descriptor of the process. And whose request may be on its way when the server ends gets an answer, the
-    last one of the connection.
+    A connection costs its client nothing; without the limits a few thousand of them that never finish a line would use
+    up every descriptor of the process, or one that never ends its head all memory. And whose request may be on its way
+    when the server ends gets an answer, the last one of the connection.
     """
 
     server_state: _State
     _head: asyncio.TimerHandle | None = None
+    _head_size = 0
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None:
+            self._head_size += len(data)
+            if self._head_size > MOST_HEAD and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,6 +88,7 @@ class _Protocol(HttpToolsProtocol):
         if self._head is not None:
             self._head.cancel()
             self._head = None
+            self._head_size = 0
 
 
 class _Server(uvicorn.Server):

@@ -4,6 +4,7 @@ EngineError
 |-- ModelMissing            the built-in model's files are absent or damaged
 |-- KeyMissing              an engine's key is not where it should be
 |-- BadTokens               an array of tokens that are none of the model's
+|-- BadDimensions           longer vectors than the model makes
 `-- UpstreamError           a call to a model server failed
     |-- UpstreamRefused     no connection: down, or not listening yet
     |-- UpstreamStatus      it answered with an error, by status or inside the stream
@@ -46,6 +47,12 @@ class BadTokens(EngineError):
     """A request gives tokens that the model's vocabulary does not have."""
 
     code = "invalid_tokens"
+
+
+class BadDimensions(EngineError):
+    """A request asks for longer vectors than the model makes."""
+
+    code = "invalid_dimensions"
 
 
 class UpstreamError(EngineError):

@@ -7,7 +7,7 @@ from archive_bus import Delivery, Retry
 from archive_contracts.base import Problem
 from archive_contracts.engine import Embedded, EmbedRequested
 from archive_contracts.streams import ENGINE_JOBS
-from archive_engine.domain.errors import BadTokens, EngineError, UpstreamError
+from archive_engine.domain.errors import BadDimensions, BadTokens, EngineError, UpstreamError
 from archive_engine.domain.failover import is_final, problem_of
 from archive_engine.domain.ports import Embedder, Vectors
 
@@ -32,6 +32,8 @@ class Embedding:
                 await self._answer(delivery)
         except BadTokens as error:
             await delivery.fail(_problem(error, status=400, param="input"))
+        except BadDimensions as error:
+            await delivery.fail(_problem(error, status=400, param="dimensions"))
         except UpstreamError as error:
             if not is_final(error) and delivery.attempt < ENGINE_JOBS.attempts:
                 raise Retry(str(error), delay_s=PAUSE_S) from error

@@ -86,7 +86,7 @@ class Generation:
                 course.called = True
                 await self._serve(delivery, course)
         except UpstreamError as error:
-            self._judge(error, course)
+            self._judge(error, course, first=delivery.attempt == 1)
             await self._after(delivery, error, course)
         finally:
             self._settle(job, course)
@@ -157,10 +157,15 @@ class Generation:
             headers=() if job.request.stream else course.headers,
         )
 
-    def _judge(self, error: UpstreamError, course: Course) -> None:
-        """Let the guard learn from a failure; a call that was never made says nothing."""
-        if course.called and counts_against(error):
-            self._guard.failed(time.monotonic(), rest_s=asked_rest_s(error))
+    def _judge(self, error: UpstreamError, course: Course, *, first: bool) -> None:
+        """Let the guard learn from a failure; a call that was never made says nothing.
+
+        Nor does a request that fails again: some servers answer 500 to a request that they cannot read, and whoever
+        sends one must not take the engine from all others.
+        """
+        rest_s = asked_rest_s(error)
+        if course.called and counts_against(error) and (first or rest_s is not None):
+            self._guard.failed(time.monotonic(), rest_s=rest_s)
             course.settled = True
         course.error = error.code
 

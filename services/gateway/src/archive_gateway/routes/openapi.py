@@ -95,7 +95,7 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> Tree:
 
 def _responses(endpoint: Endpoint, schemas: Schemas) -> Tree:
     answers: Tree = {str(endpoint.status): _success(endpoint, schemas)}
-    also = (400, 408, 413) if endpoint.body or endpoint.upload else (400,) if endpoint.query else ()
+    also = (400, 408, 413, 415) if endpoint.body or endpoint.upload else (400,) if endpoint.query else ()
     error = OpenAIError if speaks_openai(endpoint.path) else PlatformError
     for status in sorted({*ALWAYS, *also, *endpoint.errors} - {endpoint.status}):
         answers[str(status)] = {

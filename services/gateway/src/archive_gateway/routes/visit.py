@@ -1,15 +1,17 @@
 """A request as the routes see it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.types import Receive, Scope
 
 from archive_bus import Origin
 from archive_gateway.domain.caller import Caller
-from archive_gateway.domain.errors import BadRequest, Headers, NotThere
+from archive_gateway.domain.errors import BadRequest, Headers, NotThere, WrongMedia
 from archive_gateway.domain.identity import is_id
 from archive_gateway.routes.connection import whole
 
@@ -102,8 +104,10 @@ class Visit:
             raise _refusal(error) from None
 
     async def raw(self) -> bytes:
-        """Return the body. Raises TooLarge, ClientLeft."""
+        """Return the body. Raises WrongMedia, TooLarge, ClientLeft."""
         if self._body is None:
+            if b"content-encoding" in self.ticket.headers:
+                raise WrongMedia("Packed bodies are not read.", next_step="Send the body without content-encoding.")
             announced = self.ticket.headers.get(b"content-length")
             self._body = await whole(self.receive, limit=self.body_limit, announced=announced)
         return self._body
@@ -125,8 +129,18 @@ def parse(raw: bytes, model: type[M]) -> M:
         raise _refusal(error) from None
 
 
+def _telling(found: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Return the error that says most of the first field at fault: a union has one for each of its members.
+
+    The member that was meant is the one that was understood furthest, and whose type was right.
+    """
+    field = found[0]["loc"][:1]
+    meant = [error for error in found if error["loc"][:1] == field]
+    return max(meant, key=lambda error: (len(error["loc"]), not error["type"].endswith("_type")))
+
+
 def _refusal(error: ValidationError) -> BadRequest:
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = _telling(error.errors(include_url=False, include_input=False))
     if first["type"] == "json_invalid":
         why = first["msg"].removeprefix("Invalid JSON: ")
         return BadRequest(f"The body is not valid JSON: {why}.", next_step="Send a JSON object.", code="invalid_json")

@@ -73,7 +73,7 @@ def unknown_model(demand: Demand, lanes: Lanes) -> Problem:
     known = sorted({name for lane in lanes for name in lane.models})
     return Problem(
         code="model_not_found",
-        message=f"The model {demand.model!r} does not exist here. Models that do: {', '.join(known) or 'none'}.",
+        message=f"The model {demand.model[:200]!r} does not exist here. Models that do: {', '.join(known) or 'none'}.",
         next_step="Ask for one of these, for 'auto', or add an engine with 'archive engines add URL'.",
         status=404,
         param="model",

@@ -26,7 +26,7 @@ class MemoryPage(BaseModel):
     """Which part of the list."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 50
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class MemoryQuery(BaseModel):

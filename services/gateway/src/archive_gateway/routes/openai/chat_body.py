@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from archive_contracts.chat import Capability, ChatRequested
 from archive_gateway.domain.errors import BadRequest
@@ -50,6 +50,25 @@ class ResponseFormat(Open):
     type: str = "text"
 
 
+class ToolFunction(Open):
+    """A function that the model may call."""
+
+    name: Annotated[str, Field(min_length=1)]
+
+
+class Tool(Open):
+    """Something that the model may call. A function has a name; what else a tool holds is the engine's matter."""
+
+    type: str
+    function: ToolFunction | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.type == "function" and self.function is None:
+            raise ValueError("a tool of the type function needs the field function")
+        return self
+
+
 Count = Annotated[int | None, Field(ge=0)]
 
 
@@ -62,7 +81,7 @@ class ChatHead(Open):
     n: Count = None
     max_tokens: Count = None
     max_completion_tokens: Count = None
-    tools: list[JsonValue] | None = None
+    tools: list[Tool] | None = None
     functions: list[JsonValue] | None = None
     response_format: ResponseFormat | None = None
     store: Annotated[bool | None, Field(description="`false` keeps the exchange out of the memory.")] = None

@@ -46,7 +46,7 @@ class Page(BaseModel):
     """Which part of a list."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 class DocumentList(BaseModel):
