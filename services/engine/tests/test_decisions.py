@@ -42,6 +42,14 @@ def status(code: int, body: str = "") -> UpstreamStatus:
     return UpstreamStatus("refused", status=code, body=body)
 
 
+@pytest.mark.parametrize(("second", "text"), [("\\ude00", "😀"), ("x", "�x")])
+def test_halves_of_a_character_are_joined(second: str, text: str) -> None:
+    answer = Answer()
+    for half in ("\\ud83d", second):
+        answer.read(f'{{"choices": [{{"index": 0, "delta": {{"content": "{half}"}}}}]}}')
+    assert answer.text == text
+
+
 def test_answer_folds_chunks() -> None:
     answer = Answer()
     answer.add({"model": "x", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hel"}}]})

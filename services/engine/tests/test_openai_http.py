@@ -40,8 +40,14 @@ async def session() -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 def backend(engine: FaultEngine, session: ClientSession) -> OpenAIBackend:
-    """A backend on the fake, patient for half a second."""
-    return OpenAIBackend(engine.url, session=session, timeouts=Timeouts(first_token_s=0.5, idle_s=0.3))
+    """A backend on the fake."""
+    return OpenAIBackend(engine.url, session=session, timeouts=Timeouts())
+
+
+@pytest.fixture
+def impatient(engine: FaultEngine, session: ClientSession) -> OpenAIBackend:
+    """One that waits two seconds for the first token and half a second for the next."""
+    return OpenAIBackend(engine.url, session=session, timeouts=Timeouts(first_token_s=2.0, idle_s=0.5))
 
 
 async def _read(backend: OpenAIBackend, *, stream: bool = True) -> list[str]:
@@ -56,6 +62,12 @@ async def _fail(backend: OpenAIBackend, *, stream: bool = True) -> tuple[Upstrea
             async for event in reply:
                 seen.append(event.data)  # noqa: PERF401 - a comprehension would lose them with the error
     return caught.value, seen
+
+
+async def test_half_a_surrogate_pair_passes(engine: FaultEngine, backend: OpenAIBackend) -> None:
+    half = '{"choices": [{"index": 0, "delta": {"content": "\\ud83d"}}]}'
+    engine.pieces = [sse(half, delta("a", finish="stop"), "[DONE]")]
+    assert (await _read(backend))[0] == half
 
 
 async def test_chunks_pass_verbatim(engine: FaultEngine, backend: OpenAIBackend) -> None:
@@ -137,22 +149,22 @@ async def test_error_inside_stream_is_typed(
 
 
 @pytest.mark.parametrize(
-    ("pieces", "token_seen"), [([5.0], False), ([b": hi\n\n", 5.0], False), ([sse(delta("a")), 5.0], True)]
+    ("pieces", "token_seen"), [([30.0], False), ([b": hi\n\n", 30.0], False), ([sse(delta("a")), 30.0], True)]
 )
 async def test_silence_is_a_stall(
-    engine: FaultEngine, backend: OpenAIBackend, pieces: list[bytes | float | None], token_seen: bool
+    engine: FaultEngine, impatient: OpenAIBackend, pieces: list[bytes | float | None], token_seen: bool
 ) -> None:
     engine.pieces = pieces
-    error, _ = await _fail(backend)
+    error, _ = await _fail(impatient)
     assert isinstance(error, UpstreamStalled)
     assert error.token_seen is token_seen
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(25):
         await engine.left.wait()
 
 
-async def test_comments_count_as_life(engine: FaultEngine, backend: OpenAIBackend) -> None:
-    engine.pieces = [b": ping\n\n", 0.3, b": ping\n\n", 0.3, sse(delta("a", finish="stop"), "[DONE]")]
-    assert len(await _read(backend)) == 1
+async def test_comments_count_as_life(engine: FaultEngine, impatient: OpenAIBackend) -> None:
+    engine.pieces = [b": ping\n\n", 1.1, b": ping\n\n", 1.1, sse(delta("a", finish="stop"), "[DONE]")]
+    assert len(await _read(impatient)) == 1
 
 
 async def test_nobody_listening_is_refused(session: ClientSession) -> None:

@@ -25,8 +25,13 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The text of the first choice."""
-        return "".join(self._text)
+        """The text of the first choice; halves of a character that came in chunks of their own are one again."""
+        text = "".join(self._text)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return text
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take in a chunk or a whole response; fields of an unexpected shape are passed over."""
