@@ -1,6 +1,8 @@
 """What Prometheus and OpenTelemetry hear of a bus."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from archive_bus import BusUnavailable, Delivery, Reject, Retry, _consumer, _metrics, _writer
+from archive_bus import Bus, BusUnavailable, Delivery, Reject, Retry, _consumer, _metrics, _writer
 from archive_bus._durations import Durations
 from archive_bus._redis import RedisTransport
 from archive_contracts.base import Problem
@@ -122,6 +124,20 @@ async def test_absent_group_has_no_lag(redis_url: str, monkeypatch: pytest.Monke
         await client.delete(CHAT_REQUESTS.physical())
         await eventually(lambda: told("archive_bus_lag")() == told("archive_bus_pending")() == 0)
         assert told("archive_bus_lag_unknown")() == told("archive_bus_oldest_seconds")() == 0
+
+
+async def test_closed_bus_is_let_go(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = MeterProvider([InMemoryMetricReader()])
+    monkeypatch.setattr(_metrics, "get_meter", provider.get_meter)
+
+    async def opened() -> "weakref.ref[Bus]":
+        async with bus_of("router", redis_url) as router:
+            return weakref.ref(router)
+
+    closed = await opened()
+    gc.collect()
+    assert closed() is None
+    provider.shutdown()
 
 
 @pytest.mark.guarantee("G16")

@@ -139,6 +139,7 @@ class Metrics:
     def stop(self) -> None:
         """Tell nothing more."""
         self._told = False
+        self._take = tuple[Sample, ...]  # OpenTelemetry never lets go of what it asks, and must not keep the bus
         _page().discard(self)
 
     def _observe(self, gauge: Gauge, options: CallbackOptions) -> Iterator[Observation]:

@@ -82,7 +82,10 @@ class ReplyReader:
             return
         try:
             message = decoded(envelope) if is_whole(envelope) else await self._payloads.message(envelope)
-        except (PayloadError, BusUnavailable) as error:
+        except BusUnavailable as error:
+            self._calls.deliver(envelope, error)
+            return
+        except PayloadError as error:
             self._calls.deliver(envelope, WrongAnswer(f"a reply of type {envelope.type} cannot be read: {error}"))
             return
         self._calls.deliver(envelope, message)

@@ -223,7 +223,7 @@ class Transport(Protocol):
         ...
 
     async def open_replies(self, process: str, *, read_to: str) -> bool:
-        """Create or renew this process's reply stream, which dies a minute after its owner, and drop what was read.
+        """Create or renew this process's reply stream, which outlives its owner by half a minute; drop what was read.
 
         True: there was none, so it has to be read from its start.
         """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archive_blobs import FolderBlobs
+from archive_blobs import BlobRef, BlobStoreDown, FolderBlobs
 from archive_bus import BusUnavailable, Delivery, Origin, PayloadError, RequestFailed, RequestTimeout
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT
@@ -17,6 +17,14 @@ from archive_testkit.conformance.backend import Backend, Feature, eventually, ne
 CHAT = ChatRequested(body="{}", model="m")
 COMPLETED = ChatCompleted(engine="e", pool="p", model="m")
 STATS = LibraryStats(documents=1, chunks=2, vectors=3, memories=4)
+
+
+class AwayBlobs(FolderBlobs):
+    """A store that nobody can read from just now."""
+
+    async def read(self, ref: BlobRef, *, limit: int | None = None) -> bytes:
+        """Say so."""
+        raise BlobStoreDown(f"{ref} is out of reach")
 
 
 @pytest.mark.usefixtures("_replies")
@@ -146,6 +154,16 @@ class Requesting:
             async with gateway.open(CHAT.model_copy(update={"model": "n"}), to=CHAT_REQUESTS, timeout=60) as call:
                 heard += [len(reply.body) for _ in range(3) if isinstance(reply := await call.next(), ChatDelta)]
         assert heard == [5, INLINE_LIMIT + 1, 4] * 2
+
+    async def test_store_away_is_no_wrong_answer(self, backend: Backend, tmp_path: Path) -> None:
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            await delivery.reply(COMPLETED.model_copy(update={"text": "x" * INLINE_LIMIT}))
+
+        away, there = AwayBlobs(tmp_path), FolderBlobs(tmp_path)
+        async with backend.bus("gateway", blobs=away) as gateway, backend.bus("router", blobs=there) as router:
+            router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
+            with pytest.raises(BusUnavailable, match="blob store"):
+                await gateway.request(CHAT, ChatCompleted, to=CHAT_REQUESTS, timeout=60)
 
     async def test_unstored_reply_is_no_success(self, backend: Backend) -> None:
         async def handle(delivery: Delivery[ChatRequested]) -> None:
