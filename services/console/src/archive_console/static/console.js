@@ -50,12 +50,35 @@ function keepTyped(old, part) {
   }
 }
 
-// Puts each part where its id says. What the reader has opened, or types into, stays as it is.
+// What changes under a pressed button loses the click: it waits until that is let go.
+let pressed = false;
+const held = [];
+function release() {
+  pressed = false;
+  held.splice(0).forEach(put);
+}
+document.addEventListener("pointerdown", () => { pressed = true; });
+for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => setTimeout(release));
+window.addEventListener("blur", release);
+
 function place(html) {
+  if (pressed) held.push(html);
+  else put(html);
+}
+
+// Whether a part is what is shown already, but for the token of its forms, which differs each time.
+function same(old, part) {
+  localTimes(part);
+  const bare = (element) => element.outerHTML.replace(/name="form" value="[0-9a-f]+"| class=""/g, "");
+  return bare(old) === bare(part);
+}
+
+// Puts each part where its id says. What the reader has opened, or types into, stays as it is.
+function put(html) {
   const stay = nearBottom() && document.querySelector(".talk");
   for (const part of Array.from(fragments(html).children)) {
     const old = part.id && document.getElementById(part.id);
-    if (!old || (old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"))) continue;
+    if (!old || (old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) || same(old, part)) continue;
     const refocus = focusIn(old);
     keepTyped(old, part);
     const twins = part.querySelectorAll("details");
