@@ -9,9 +9,9 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from aiohttp import ClientSession
 
-from archive_engine.adapters.openai_http import OpenAIBackend, open_session
+from archive_engine.adapters.http_session import HttpSession, open_session
+from archive_engine.adapters.openai_http import OpenAIBackend
 from archive_engine.domain.errors import UpstreamStatus
 
 MODEL = "smollm2-135m-instruct"
@@ -33,7 +33,7 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
+async def session() -> AsyncIterator[HttpSession]:
     """The session production uses."""
     async with open_session() as opened:
         yield opened
@@ -44,14 +44,14 @@ def _body(*, stream: bool, **more: object) -> str:
     return json.dumps({"model": MODEL, "messages": messages, "max_tokens": 12, "stream": stream, **more})
 
 
-async def test_describes_itself(server: str, session: ClientSession) -> None:
+async def test_describes_itself(server: str, session: HttpSession) -> None:
     backend = OpenAIBackend(server, session=session)
     await backend.health()
     found = await backend.capabilities()
     assert (found.kind, found.models, found.context, found.slots) == ("llama.cpp", (MODEL,), 1024, 2)
 
 
-async def test_streams_and_completes(server: str, session: ClientSession) -> None:
+async def test_streams_and_completes(server: str, session: HttpSession) -> None:
     backend = OpenAIBackend(server, session=session)
     async with backend.chat(_body(stream=True), stream=True) as reply:
         events = [event async for event in reply]
@@ -61,7 +61,7 @@ async def test_streams_and_completes(server: str, session: ClientSession) -> Non
     assert whole["usage"]["completion_tokens"] == 12
 
 
-async def test_assembled_equals_whole(server: str, session: ClientSession) -> None:
+async def test_assembled_equals_whole(server: str, session: HttpSession) -> None:
     bodies: list[dict[str, object]] = []
     for stream_upstream in (False, True):
         backend = OpenAIBackend(server, session=session, stream_upstream=stream_upstream)
@@ -72,7 +72,7 @@ async def test_assembled_equals_whole(server: str, session: ClientSession) -> No
     assert set(whole) == set(assembled)
 
 
-async def test_schema_binds_the_answer(server: str, session: ClientSession) -> None:
+async def test_schema_binds_the_answer(server: str, session: HttpSession) -> None:
     schema = {"type": "object", "properties": {"pick": {"enum": ["red", "blue"]}}, "required": ["pick"]}
     wanted = {
         "type": "json_schema",
@@ -86,7 +86,7 @@ async def test_schema_binds_the_answer(server: str, session: ClientSession) -> N
     assert json.loads(content)["pick"] in {"red", "blue"}
 
 
-async def test_too_long_prompt_is_typed(server: str, session: ClientSession) -> None:
+async def test_too_long_prompt_is_typed(server: str, session: HttpSession) -> None:
     backend = OpenAIBackend(server, session=session)
     body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "word " * 1500}]})
     with pytest.raises(UpstreamStatus) as caught:
@@ -96,7 +96,7 @@ async def test_too_long_prompt_is_typed(server: str, session: ClientSession) -> 
     assert "exceed_context_size_error" in caught.value.body
 
 
-async def test_cancelled_answers_free_slots(server: str, session: ClientSession) -> None:
+async def test_cancelled_answers_free_slots(server: str, session: HttpSession) -> None:
     backend = OpenAIBackend(server, session=session, stream_upstream=True)
     endless = _body(stream=False, max_tokens=900, ignore_eos=True)
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 
-from archive_engine.adapters.openai_http import Capabilities, OpenAIBackend, open_session
+from archive_engine.adapters.http_session import HttpSession, open_session
+from archive_engine.adapters.openai_http import Capabilities, OpenAIBackend
 from archive_engine.adapters.retry_after import retry_after_s
 from archive_engine.adapters.upstream_reply import Timeouts
 from archive_engine.domain.errors import (
@@ -32,20 +32,20 @@ async def engine() -> AsyncIterator[FaultEngine]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[ClientSession]:
+async def session() -> AsyncIterator[HttpSession]:
     """The session production uses."""
     async with open_session() as opened:
         yield opened
 
 
 @pytest.fixture
-def backend(engine: FaultEngine, session: ClientSession) -> OpenAIBackend:
+def backend(engine: FaultEngine, session: HttpSession) -> OpenAIBackend:
     """A backend on the fake."""
     return OpenAIBackend(engine.url, session=session, timeouts=Timeouts())
 
 
 @pytest.fixture
-def impatient(engine: FaultEngine, session: ClientSession) -> OpenAIBackend:
+def impatient(engine: FaultEngine, session: HttpSession) -> OpenAIBackend:
     """One that waits two seconds for the first token and half a second for the next."""
     return OpenAIBackend(engine.url, session=session, timeouts=Timeouts(first_token_s=2.0, idle_s=0.5))
 
@@ -167,7 +167,7 @@ async def test_comments_count_as_life(engine: FaultEngine, impatient: OpenAIBack
     assert len(await _read(impatient)) == 1
 
 
-async def test_nobody_listening_is_refused(session: ClientSession) -> None:
+async def test_nobody_listening_is_refused(session: HttpSession) -> None:
     with socket.socket() as bound:  # bound but not listening: nobody else gets the port meanwhile
         bound.bind(("127.0.0.1", 0))
         await _expect_refused(OpenAIBackend(f"http://127.0.0.1:{bound.getsockname()[1]}", session=session))
@@ -188,7 +188,7 @@ async def test_html_page_is_malformed(engine: FaultEngine, backend: OpenAIBacken
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_leaving_closes_upstream(engine: FaultEngine, session: ClientSession, stream: bool) -> None:
+async def test_leaving_closes_upstream(engine: FaultEngine, session: HttpSession, stream: bool) -> None:
     engine.pieces = [sse(delta("a")), 30.0] if stream else [30.0]
     patient = OpenAIBackend(engine.url, session=session, timeouts=Timeouts())
     async with asyncio.TaskGroup() as group:
@@ -216,7 +216,7 @@ async def test_complete_answer_keeps_connection(engine: FaultEngine, backend: Op
     assert len(set(engine.peers)) == 1
 
 
-async def test_assembles_when_told(engine: FaultEngine, session: ClientSession) -> None:
+async def test_assembles_when_told(engine: FaultEngine, session: HttpSession) -> None:
     backend = OpenAIBackend(engine.url, session=session, stream_upstream=True)
     usage: dict[str, Any] = {"object": "chat.completion.chunk", "choices": [], "usage": {"total_tokens": 3}}
     engine.pieces = [sse(delta("he"), delta("llo"), delta(finish="stop"), usage, "[DONE]")]
@@ -230,7 +230,7 @@ async def test_assembles_when_told(engine: FaultEngine, session: ClientSession) 
     }
 
 
-async def test_cut_assembly_hides_tokens(engine: FaultEngine, session: ClientSession) -> None:
+async def test_cut_assembly_hides_tokens(engine: FaultEngine, session: HttpSession) -> None:
     backend = OpenAIBackend(engine.url, session=session, stream_upstream=True)
     engine.pieces = [sse(delta("he")), 0.05, None]
     error, seen = await _fail(backend, stream=False)
@@ -255,7 +255,7 @@ async def test_embeddings_pass_verbatim(engine: FaultEngine, backend: OpenAIBack
         ("/v1beta/openai", "/v1beta/openai"),
     ],
 )
-async def test_base_url_forms(engine: FaultEngine, session: ClientSession, suffix: str, path: str) -> None:
+async def test_base_url_forms(engine: FaultEngine, session: HttpSession, suffix: str, path: str) -> None:
     engine.routes = {f"{path}/models": {"data": [{"id": "m"}]}}
     backend = OpenAIBackend(engine.url.rstrip("/") + suffix, session=session, api_key="k")
     assert await backend.models() == ("m",)

@@ -12,11 +12,17 @@ R = TypeVar("R")
 class Coalescer(Generic[T, R]):
     """Collects the items of a loop turn and hands them to ``flush`` together.
 
-    ``flush`` returns one result for each item, in order; its exception is told for each item of the batch.
+    ``flush`` returns one result for each item, in order; its exception is told for each item of the batch. Items may
+    wait for others as long as ``linger`` says when one comes, in seconds; 0 ends the wait of all.
     """
 
-    def __init__(self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+    def __init__(
+        self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, linger: Callable[[], float] | None = None
+    ) -> None:
         self._flush = flush
+        self._linger = linger
+        self._later: asyncio.TimerHandle | None = None
+        self._soon = False
         self._waiting: dict[T, Callable[[T, R | Exception], None]] = {}
         self._flushing: set[asyncio.Task[None]] = set()
 
@@ -27,9 +33,21 @@ class Coalescer(Generic[T, R]):
 
     def tell(self, item: T, then: Callable[[T, R | Exception], None]) -> None:
         """Queue an item; ``then`` is called with it and its result, or what kept it from having one."""
-        if not self._waiting:
-            self._loop.call_soon(self._start)
         self._waiting[item] = then
+        wait_s = self._linger() if self._linger and not self._soon else 0.0
+        if not wait_s:
+            self.hurry()
+        elif self._later is None:
+            self._later = self._loop.call_later(wait_s, self.hurry)
+
+    def hurry(self) -> None:
+        """Let what waits go in this loop turn."""
+        if self._later:
+            self._later.cancel()
+            self._later = None
+        if self._waiting and not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._start)
 
     def put(self, item: T) -> asyncio.Future[R]:
         """Queue an item; the future holds its result."""
@@ -44,9 +62,11 @@ class Coalescer(Generic[T, R]):
     async def idle(self) -> None:
         """Wait until everything has its result."""
         while self._waiting or self._flushing:
+            self.hurry()
             await asyncio.wait(self._flushing) if self._flushing else await asyncio.sleep(0)
 
     def _start(self) -> None:
+        self._soon = False
         batch, self._waiting = self._waiting, {}
         if not batch:
             return

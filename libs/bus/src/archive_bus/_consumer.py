@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from archive_bus._backlog import Backlog
+from archive_bus._beginnings import Beginnings
 from archive_bus._coalesce import Coalescer
 from archive_bus._crew import Crew
 from archive_bus._durations import Durations
@@ -26,6 +27,8 @@ REAP_S = 30.0
 LOOK_S = 5.0
 ACKED_S = 5.0
 """How long a drain waits to hear that what it acknowledged is."""
+ACK_LINGER_S = 0.01
+"""How long an acknowledgement waits for others while there are places: one exchange and one fsync for all of them."""
 WATCH_SHARE = 1 / 20
 """How much of a lease passes between two looks at what is about to run out."""
 LAST_SHARE = 1 / 4
@@ -47,12 +50,13 @@ class Consumer:
         self._settlers = Settlers(
             start=Coalescer[Held, Starts](self._count_starts),
             alone=Coalescer[Held, Starts](self._count_alone),
-            ack=Coalescer[Held, Acked](self._send_acks),
+            ack=Coalescer[Held, Acked](self._send_acks, linger=self._ack_linger_s),
         )
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
         self._crew = Crew[Held](self._begin)
         self._held: dict[str, Held] = {}
         self._adrift: list[Held] = []
+        self._beginnings = Beginnings()
         self.backlog: Backlog | None = None
         self._draining = False
         self._pump: asyncio.Task[None] | None = None
@@ -239,6 +243,10 @@ class Consumer:
     async def _count_alone(self, starting: Sequence[Held]) -> Sequence[Starts]:
         return await self._transport.started(self.lane, [held.entry.id for held in starting], alone=True)
 
+    def _ack_linger_s(self) -> float:
+        """Return for how long acknowledgements may wait for others: not at all when somebody may want their places."""
+        return ACK_LINGER_S if 2 * self._gate.spare >= self._concurrency and not self._draining else 0.0
+
     async def _send_acks(self, settled: Sequence[Held]) -> Sequence[Acked]:
         return await self._transport.ack(self.lane, [held.entry.id for held in settled])
 
@@ -254,10 +262,14 @@ class Consumer:
         for held in taken:
             self._held[held.entry.id] = held
         for place, held in enumerate(taken):
-            if not (self._gate.try_enter() or await self._gate.admit()):
-                await self._let_go(taken[place:])
-                break
+            if not self._gate.try_enter():
+                self._settlers.ack.hurry()
+                if not await self._gate.admit():
+                    await self._let_go(taken[place:])
+                    break
             self._crew.put(held)
+        if not self._gate.room:
+            self._settlers.ack.hurry()
         await self._gate.free()
 
     async def _let_go(self, waiting: Sequence[Held]) -> None:
@@ -291,6 +303,10 @@ class Consumer:
     def starts(self, held: Held) -> None:
         """Have a start counted."""
         held.starting = self._settlers.start.put(held)
+
+    def waits(self, held: Held) -> None:
+        """Have a start counted soon."""
+        self._beginnings.add(held)
 
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let another one in."""

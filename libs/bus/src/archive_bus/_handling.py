@@ -220,7 +220,7 @@ class Handling:
         run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
         outcome = CUT_OFF
         try:
-            await Apart(self._work.run(envelope, message, run), held.begins)
+            await Apart(self._work.run(envelope, message, run), held.waits)
         except Reject as verdict:
             outcome = REJECTED
             held.begins()

@@ -28,6 +28,10 @@ class Keeper(Protocol):
         """Tell the server that a handler runs."""
         ...
 
+    def waits(self, held: "Held") -> None:
+        """Tell the server that a handler runs, if it still does in a moment."""
+        ...
+
     def left(self, held: "Held") -> None:
         """Let go of what is over here."""
         ...
@@ -83,6 +87,11 @@ class Held:
         """Have the server told that its handler runs, unless it is or was."""
         if self.starting is None:
             self._keeper.starts(self)
+
+    def waits(self) -> None:
+        """Have the server told that its handler runs, unless that ends in a moment."""
+        if self.starting is None:
+            self._keeper.waits(self)
 
     def leave(self) -> None:
         """Let go of it: it is over here."""

@@ -1,7 +1,8 @@
 """A connection that carries commands in bundles: one write, one wait, as many replies as there were commands.
 
-redis-py opens it, lets us in and finds the master; what it does beyond that for each command and each reply (a task
-and a timer to write, another timer to read, a retry policy around both) costs several times what the bus itself needs.
+redis-py opens it, lets us in and finds the master; then the socket is ours. What redis-py does beyond that for each
+command and each reply (a task and a timer to write, another timer and a buffered stream to read, a retry policy around
+both) costs several times what the bus itself needs.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -13,10 +14,9 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from hiredis import pack_command
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
+from hiredis import Reader, pack_command
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, DefaultParser
-from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError
+from redis.exceptions import BusyLoadingError, InvalidResponse, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -25,8 +25,8 @@ AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError
 """What a server says, or does not say, when it will be back."""
 SILENCE_S = 3.0
 """How long a server may take for a reply, beyond the time that it was asked to wait."""
-AT_ONCE = 32 * 1024
-"""Bytes that leave without waiting for the server to read: below what a transport keeps before it makes us wait."""
+_MORE = object()
+"""What stands for a reply that has not come as a whole yet."""
 
 
 def packed(*args: Argument) -> bytes:
@@ -34,29 +34,91 @@ def packed(*args: Argument) -> bytes:
     return pack_command(args)  # pyright: ignore[reportArgumentType] - declared for one argument, meant for any
 
 
-class _Bundles(DefaultParser):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass] - chosen at import
-    """Reads the replies to a whole bundle; an error among them is a value."""
+class _Wire(asyncio.Protocol):
+    """The end of a connection at which the replies to a bundle come in; an error among them is a value.
 
-    __slots__ = ()
+    A stream with a buffer, a lock for its drain and a task that reads it piece by piece costs more than all that the
+    bus asks a server for.
+    """
 
-    async def read_bundle(self, into: list[Any], wanted: int) -> None:
-        """Put so many replies into a list."""
-        if not self._connected:
-            raise RedisConnectionError("the connection was closed")
-        reader = self._reader
-        while len(into) < wanted:
-            reply = reader.gets()
-            if reply is NOT_ENOUGH_DATA:
-                await self.read_from_socket()
-            elif isinstance(reply, RedisConnectionError):
-                raise reply
-            else:
+    def __init__(self) -> None:
+        self._replies = Reader(protocolError=InvalidResponse, replyError=DefaultParser.parse_error, notEnoughData=_MORE)
+        self._into: list[Any] = []
+        self._wanted = 0
+        self._answered: asyncio.Future[None] | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = 0.0
+        self._until = math.inf
+
+    def take(self, transport: asyncio.WriteTransport) -> None:
+        """Read from an open connection from now on."""
+        self._transport = transport
+        transport.set_protocol(self)
+        if transport.is_closing():
+            self._transport = None
+
+    def ask(self, commands: bytes, count: int, into: list[Any], *, within_s: float) -> "asyncio.Future[None]":
+        """Send packed commands; the future ends when so many replies are in the list, or an error does it before."""
+        loop = asyncio.get_running_loop()
+        answered = self._answered = loop.create_future()
+        self._until = loop.time() + within_s
+        # The timer of the bundles before this one: one each would cost a tenth of a small bundle.
+        if self._timer is None or self._rings > self._until:
+            self._ring_at(self._until, loop)
+        self._into, self._wanted = into, count
+        if self._transport is None:
+            self._fail(RedisConnectionError("the connection was closed"))
+        else:
+            self._transport.write(commands)
+        return answered
+
+    def data_received(self, data: bytes) -> None:
+        replies, into = self._replies, self._into
+        replies.feed(data)
+        try:
+            while len(into) < self._wanted and (reply := replies.gets()) is not _MORE:
+                if isinstance(reply, RedisConnectionError):
+                    self._fail(reply)
+                    return
                 into.append(reply)
+        except RedisError as error:
+            self._fail(error)
+            return
+        if self._answered and len(into) >= self._wanted:
+            answered, self._answered = self._answered, None
+            self._until = math.inf
+            if not answered.done():
+                answered.set_result(None)
 
-    def stall(self) -> None:
-        """End the read at hand with a TimeoutError."""
-        if self._stream:
-            self._stream.set_exception(TimeoutError())
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._fail(RedisConnectionError(f"the connection was lost: {exc or 'the server closed it'}"))
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._until = math.inf
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._rings = when
+        self._timer = loop.call_at(when, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._until <= self._rings:
+            self._fail(RedisTimeoutError("the server is silent"))
+        elif self._until < math.inf:
+            self._ring_at(self._until, loop)
+
+    def _fail(self, error: Exception) -> None:
+        answered, self._answered = self._answered, None
+        if answered and not answered.done():
+            answered.set_exception(error)
 
 
 class Link:
@@ -65,10 +127,7 @@ class Link:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._connection: AbstractConnection | None = None
-        self._parser: _Bundles | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings = 0.0
-        self._until = math.inf
+        self._wire = _Wire()
 
     @property
     def connected(self) -> bool:
@@ -83,7 +142,6 @@ class Link:
             Any of AWAY: it is not there.
         """
         connection = self._pool.make_connection()
-        connection.set_parser(self._new_parser)  # pyright: ignore[reportArgumentType] - it calls it, whatever it is
         try:
             await connection.connect()
         except BaseException:
@@ -92,8 +150,8 @@ class Link:
         if (task := asyncio.current_task()) and task.cancelling():
             await _closed(connection)
             raise asyncio.CancelledError  # redis-py lost it: a cancellation during its connect can vanish there
-        # From here on the time of a whole bundle is taken, not that of each write and each reply.
-        connection.socket_timeout = None
+        self._wire = _Wire()
+        self._wire.take(connection._writer.transport)  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess] # noqa: SLF001 - it tells no other way
         self._connection = connection
 
     async def call(self, *args: Argument, wait_s: float = 0.0) -> Any:
@@ -114,60 +172,19 @@ class Link:
         """
         if self._connection is None:
             await self.connect()
-        connection, parser = self._connection, self._parser
-        assert connection is not None
-        assert parser is not None
         try:
-            if len(commands) <= AT_ONCE:
-                self._listen(SILENCE_S + wait_s)
-                await connection.send_packed_command(commands, check_health=False)
-                await parser.read_bundle(into, count)
-            else:
-                async with asyncio.timeout(SILENCE_S + wait_s):
-                    await connection.send_packed_command(commands, check_health=False)
-                    await parser.read_bundle(into, count)
-        except TimeoutError:
-            await self.close()
-            raise RedisTimeoutError("the server is silent") from None
+            await self._wire.ask(commands, count, into, within_s=SILENCE_S + wait_s)
         except BaseException:
             # Also when cancelled: a reply that is still to come would be taken for that of the next command.
             await self.close()
             raise
-        self._until = math.inf
-
-    def _listen(self, limit_s: float) -> None:
-        """Watch a bundle by the timer of those before it: one each would cost a tenth of a small bundle."""
-        loop = asyncio.get_running_loop()
-        self._until = loop.time() + limit_s
-        if self._timer is None or self._rings > self._until:
-            self._ring_at(self._until, loop)
-
-    def _ring_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._rings = when
-        self._timer = loop.call_at(when, self._ring, loop)
-
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
-        if self._until <= self._rings and self._parser:
-            self._parser.stall()
-        elif self._until < math.inf:
-            self._ring_at(self._until, loop)
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection = self._connection, None
-        self._until = math.inf
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        self._wire.close()
         if connection:
             await _closed(connection)
-
-    def _new_parser(self, socket_read_size: int) -> _Bundles:
-        self._parser = _Bundles(socket_read_size)
-        return self._parser
 
 
 class Links:

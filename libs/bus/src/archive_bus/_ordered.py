@@ -139,6 +139,10 @@ class OrderedConsumer(Consumer):
         await self._gate.enter()
         await self._begin(held, asyncio.current_task())
 
+    def _ack_linger_s(self) -> float:
+        """Return 0: the next entry of a key waits until the one before is settled."""
+        return 0.0
+
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let its line go on if it is settled."""
         super().left(held)

@@ -144,7 +144,8 @@ async def _open(
 async def _open_server(
     settings: Settings, spec: EngineSpec, bus: Bus, stack: AsyncExitStack, *, key: SecretStr | None
 ) -> Served:
-    from archive_engine.adapters.openai_http import OpenAIBackend, open_session
+    from archive_engine.adapters.http_session import open_session
+    from archive_engine.adapters.openai_http import OpenAIBackend
 
     backend = OpenAIBackend(
         spec.base_url,

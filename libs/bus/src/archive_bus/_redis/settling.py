@@ -51,7 +51,10 @@ class Settling:
         self._runs += 1
         args = (lane.group, lane.consumer, f"{lane.consumer}.{self._runs}", 0 if alone else SUSPECT_AFTER, *ids)
         counts = await self._settle("started", lane_keys(lane)[:2], args)
-        return [Starts(begun, failed) for begun, failed in counts or [(-1, 0)] * len(ids)]
+        if counts is None:
+            # With the group its counts are gone, and nobody else can have the entries: what runs is their first run.
+            return [Starts(begun=1, failed=0)] * len(ids)
+        return [Starts(begun, failed) for begun, failed in counts]
 
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge what is still owned."""

@@ -7,21 +7,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, cast
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    InvalidURL,
-    TCPConnector,
-)
 from yarl import URL
 
 from archive_contracts.chat import Kind
+from archive_engine.adapters.http_session import HttpSession, head_of, request_of
+from archive_engine.adapters.http_wire import Answer, NotConnected
 from archive_engine.adapters.upstream_reply import Shape, Timeouts, UpstreamReply
 from archive_engine.domain.errors import (
     UpstreamCut,
@@ -55,14 +48,6 @@ class Capabilities:
     slots: int | None = None
 
 
-def open_session() -> ClientSession:
-    """Open a session that suits model servers: no limit of its own, and connections dropped before the server does.
-
-    llama.cpp closes an idle connection after 5 s; a request sent in that moment is lost.
-    """
-    return ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=4.0), timeout=ClientTimeout(total=None))
-
-
 class OpenAIBackend:
     """One server. It keeps no state but its address, and any number of calls may run at once."""
 
@@ -70,7 +55,7 @@ class OpenAIBackend:
         self,
         base_url: str,
         *,
-        session: ClientSession,
+        session: HttpSession,
         api_key: str | None = None,
         timeouts: Timeouts | None = None,
         stream_upstream: bool = False,
@@ -81,12 +66,12 @@ class OpenAIBackend:
         notice a closed connection until they write to it.
         """
         self._root, self._api = _addresses(base_url)
-        # Joining and checking an address takes longer than a look into a table, and each request needs one.
-        self._urls = {path: self._api / path for path in (*_PATHS.values(), _EMBEDDINGS)}
         self._session = session
         self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        # Making an address and a head takes longer than a look into a table, and each request needs them.
+        self._urls = {path: self._api / path for path in (*_PATHS.values(), _EMBEDDINGS)}
+        self._heads = {path: self._head(url) for path, url in self._urls.items()}
         self._timeouts = timeouts or Timeouts()
-        self._connect_only = ClientTimeout(total=None, sock_connect=self._timeouts.connect_s)
         self._stream_upstream = stream_upstream
 
     def call(
@@ -168,14 +153,14 @@ class OpenAIBackend:
 
     def _reply(self, path: str, body: str | bytes, *, shape: Shape, headers: Mapping[str, str] | None) -> UpstreamReply:
         data = body.encode() if isinstance(body, str) else body
-        sent = {"content-type": "application/json", **(headers or {}), **self._headers}
+        url = self._urls[path]
+        request = request_of(self._head(url, headers) if headers else self._heads[path], data)
+        return UpstreamReply(partial(self._post, url, request), shape=shape, timeouts=self._timeouts)
 
-        async def connect() -> ClientResponse:
-            return await self._post(self._urls[path], data, sent)
+    def _head(self, url: URL, headers: Mapping[str, str] | None = None) -> bytes:
+        return head_of("POST", url, {"content-type": "application/json", **(headers or {}), **self._headers})
 
-        return UpstreamReply(connect, shape=shape, timeouts=self._timeouts)
-
-    async def _post(self, url: URL, data: bytes, headers: Mapping[str, str]) -> ClientResponse:
+    async def _post(self, url: URL, request: bytes) -> Answer:
         """Send a request and wait for the status.
 
         A kept connection that the server closed meanwhile fails at once with nothing answered; then, and only
@@ -184,22 +169,18 @@ class OpenAIBackend:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            return await self._request("POST", url, data, headers, self._timeouts.first_token_s)
+            return await self._request(url, request, self._timeouts.first_token_s)
         except UpstreamCut:
             if clock() - started > _STALE_S:
                 raise
-        return await self._request("POST", url, data, headers, self._timeouts.first_token_s)
+        return await self._request(url, request, self._timeouts.first_token_s)
 
-    async def _request(
-        self, method: str, url: URL, data: bytes | None, headers: Mapping[str, str], limit_s: float
-    ) -> ClientResponse:
+    async def _request(self, url: URL, request: bytes, limit_s: float) -> Answer:
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
-                return await self._session.request(
-                    method, url, data=data, headers=headers, timeout=self._connect_only, allow_redirects=False
-                )
-        except (ClientError, OSError) as error:  # TimeoutError among them
+                return await self._session.ask(url, request, connect_s=self._timeouts.connect_s)
+        except OSError as error:  # TimeoutError among them
             where = f"{url.host}:{url.port}"
             if limit.expired():
                 raise UpstreamStalled(
@@ -215,11 +196,10 @@ class OpenAIBackend:
             UpstreamError: every kind of it.
         """
 
-        async def connect() -> ClientResponse:
-            return await self._request("GET", url, None, self._headers, _PROBE_S)
-
+        request = request_of(head_of("GET", url, self._headers), None)
+        asking = partial(self._request, url, request, _PROBE_S)
         probe = Timeouts(first_token_s=_PROBE_S, idle_s=_PROBE_S)
-        async with UpstreamReply(connect, shape="raw", timeouts=probe) as reply:
+        async with UpstreamReply(asking, shape="raw", timeouts=probe) as reply:
             text = (await anext(reply)).data
         try:
             return json.loads(text)
@@ -250,7 +230,7 @@ class OpenAIBackend:
 
 
 def _connection_error(where: str, error: Exception) -> UpstreamRefused | UpstreamCut:
-    if isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL):
+    if isinstance(error, NotConnected):
         return UpstreamRefused(
             f"No connection to the engine at {where}: {error}.",
             next_step="Start it, or correct its base URL.",

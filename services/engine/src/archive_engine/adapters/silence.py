@@ -3,7 +3,7 @@
 import asyncio
 import math
 
-from aiohttp import StreamReader
+from archive_engine.adapters.http_wire import Answer
 
 
 class Silence:
@@ -12,8 +12,8 @@ class Silence:
     ``asyncio.timeout`` around each read would set and clear a timer for every token.
     """
 
-    def __init__(self, content: StreamReader) -> None:
-        self._content = content
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._rings = 0.0
@@ -43,6 +43,6 @@ class Silence:
     def _ring(self) -> None:
         self._timer = None
         if self._until <= self._rings:
-            self._content.set_exception(TimeoutError())
+            self._answer.interrupt(TimeoutError())
         elif self._until < math.inf:
             self._ring_at(self._until)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, cast
 
-from aiohttp import ClientError, ClientResponse
-
 from archive_engine.adapters.chunks import choices, has_token, json_object
+from archive_engine.adapters.http_wire import Answer
 from archive_engine.adapters.retry_after import retry_after_s
 from archive_engine.adapters.silence import Silence
 from archive_engine.domain.assemble import Assembler
@@ -61,11 +60,11 @@ class UpstreamReply:
     learns that it may stop. An answer read to its end gives the connection back for the next.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[ClientResponse]], *, shape: Shape, timeouts: Timeouts) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Answer]], *, shape: Shape, timeouts: Timeouts) -> None:
         self._connect = connect
         self._shape: Shape = shape
         self._timeouts = timeouts
-        self._response: ClientResponse | None = None
+        self._response: Answer | None = None
         self._silence: Silence | None = None
         self._events: AsyncGenerator[UpstreamEvent] | None = None
         self._parser = SseParser()
@@ -93,7 +92,7 @@ class UpstreamReply:
         try:
             if response.status != 200:
                 raise await _status_error(response, limit_s=self._timeouts.idle_s)
-            self._silence = Silence(response.content)
+            self._silence = Silence(response)
             self._events = self._read(response)
         except BaseException:
             response.close()
@@ -108,11 +107,11 @@ class UpstreamReply:
         if self._silence:
             self._silence.close()
         try:
-            if self._done and kind is None and not response.content.at_eof():
+            if self._done and kind is None and not response.at_end:
                 # What follows the last event is the end of the body, most often already here.
                 async with asyncio.timeout(_DRAIN_S):
-                    await response.content.readany()
-        except (TimeoutError, ClientError):
+                    await response.piece()
+        except OSError:  # TimeoutError among them
             pass
         finally:
             # On a response at its end close() is a no-op: the connection went back to the pool by itself.
@@ -141,12 +140,12 @@ class UpstreamReply:
         self.token_seen = self.token_seen or event.token
         return event
 
-    def _opened(self) -> ClientResponse:
+    def _opened(self) -> Answer:
         if self._response is None:
             raise RuntimeError("an UpstreamReply is read inside its `async with`")
         return self._response
 
-    def _read(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent] | None:
+    def _read(self, response: Answer) -> AsyncGenerator[UpstreamEvent] | None:
         if self._shape in {"whole", "opaque", "raw"}:
             return self._whole(response)
         if response.content_type != "text/event-stream":
@@ -161,7 +160,7 @@ class UpstreamReply:
         self._streams = True
         return None
 
-    async def _whole(self, response: ClientResponse) -> AsyncGenerator[UpstreamEvent]:
+    async def _whole(self, response: Answer) -> AsyncGenerator[UpstreamEvent]:
         body = bytearray()
         while piece := await self._piece(response):
             body += piece
@@ -229,25 +228,26 @@ class UpstreamReply:
             token = token or has_token(choice)
         return UpstreamEvent(event.data, parsed, token)
 
-    async def _piece(self, response: ClientResponse, *, started: bool = True) -> bytes:
+    async def _piece(self, response: Answer, *, started: bool = True) -> bytes:
         """Wait for the next bytes; empty at the end.
 
         Comments count as life: a server that sends them while a long prompt is read has not stalled.
         """
-        content, silence = response.content, self._silence
-        if silence is None or content.at_eof():
-            return b""
+        if (piece := response.here()) or response.at_end:
+            return piece
+        silence = self._silence
+        assert silence is not None
         limit_s = self._timeouts.idle_s if started else self._timeouts.first_token_s
         silence.listen(limit_s)
         try:
-            return await content.readany()
+            return await response.piece()
         except TimeoutError as error:
             raise UpstreamStalled(
                 f"The engine sent nothing for {limit_s:g} s.",
                 next_step="See whether it is overloaded, or raise the idle limit of the engine.",
                 token_seen=self.token_seen,
             ) from error
-        except (ClientError, OSError) as error:
+        except OSError as error:
             raise self._cut(f"The connection to the engine broke: {error or type(error).__name__}.") from error
         finally:
             silence.heard()
@@ -278,11 +278,11 @@ class UpstreamReply:
         )
 
 
-async def _status_error(response: ClientResponse, *, limit_s: float) -> UpstreamStatus:
+async def _status_error(response: Answer, *, limit_s: float) -> UpstreamStatus:
     try:
         async with asyncio.timeout(limit_s):
-            body = (await response.content.read(64 * 1024)).decode("utf-8", "replace")
-    except (TimeoutError, ClientError, OSError):
+            body = (await response.piece())[: 64 * 1024].decode("utf-8", "replace")
+    except OSError:  # TimeoutError among them
         body = ""
     return UpstreamStatus(
         f"The engine answered {response.status} {response.reason or ''}.".replace(" .", "."),

@@ -1,0 +1,104 @@
+"""Connections to model servers, kept for the next call."""
+
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from time import monotonic
+
+from yarl import URL
+
+from archive_engine.adapters.http_wire import Answer, Wire, connect
+
+_Origin = tuple[str, str | None, int | None]
+
+
+class HttpSession:
+    """Lends a connection to each call and takes it back; one that was idle for ``keep_s`` is not used again."""
+
+    def __init__(self, *, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._idle: dict[_Origin, list[Wire]] = {}
+
+    async def ask(self, url: URL, request: bytes, *, connect_s: float) -> Answer:
+        """Send a request as it stands to the server of an address; returns when the head of the answer is there.
+
+        Raises:
+            NotConnected: no connection could be made within ``connect_s``.
+            WireError: the connection broke first, or what came is no answer.
+        """
+        origin = (url.scheme, url.host, url.port)
+        wire = self._taken(origin) or await connect(url, within_s=connect_s, free=partial(self._keep, origin))
+        try:
+            return await wire.ask(request)
+        except BaseException:
+            wire.drop()
+            raise
+
+    def close(self) -> None:
+        """Hang up what nobody uses."""
+        for wires in self._idle.values():
+            for wire in wires:
+                wire.drop()
+        self._idle.clear()
+
+    def _taken(self, origin: _Origin) -> Wire | None:
+        idle = self._idle.get(origin)
+        while idle:
+            wire = idle.pop()
+            if self._usable(wire):
+                return wire
+            wire.drop()
+        return None
+
+    def _keep(self, origin: _Origin, wire: Wire) -> None:
+        idle = self._idle.setdefault(origin, [])
+        while idle and not self._usable(idle[0]):
+            idle.pop(0).drop()
+        wire.idle_since = monotonic()
+        idle.append(wire)
+
+    def _usable(self, wire: Wire) -> bool:
+        return wire.open and monotonic() - wire.idle_since < self._keep_s
+
+
+@asynccontextmanager
+async def open_session() -> AsyncGenerator[HttpSession, None]:
+    """Open a session that suits model servers: connections are dropped before the server does.
+
+    llama.cpp closes an idle connection after 5 s; a request sent in that moment is lost.
+    """
+    session = HttpSession(keep_s=4.0)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def head_of(method: str, url: URL, headers: Mapping[str, str]) -> bytes:
+    """Return the head of a request but for the length of its body.
+
+    Raises:
+        ValueError: a header holds a line break, which would begin another.
+    """
+    told = {
+        "host": url.host_port_subcomponent or "",
+        "user-agent": "archive-engine",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+    }
+    if url.user is not None:
+        login = f"{url.user}:{url.password or ''}".encode()
+        told["authorization"] = f"Basic {b64encode(login).decode()}"
+    told |= headers
+    lines = [f"{method} {url.raw_path_qs} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header of a request to an engine holds a line break; look at its key")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1", "replace")
+
+
+def request_of(head: bytes, body: bytes | None) -> bytes:
+    """Return a whole request."""
+    if body is None:
+        return head + b"\r\n"
+    return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)

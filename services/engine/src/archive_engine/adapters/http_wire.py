@@ -1,0 +1,258 @@
+"""The part of HTTP/1.1 that a call to an engine needs: one request on a connection, its answer piece by piece.
+
+A general client spends more on redirects, cookies, proxies and compression, none of which an engine has, than our whole
+worker does on a request.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from typing import Final, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from multidict import CIMultiDict
+from yarl import URL
+
+_MOST_WAITING: Final = 256 * 1024
+"""Bytes of a body that nobody has read, above which the server has to wait."""
+_MOST_HEAD: Final = 64 * 1024
+
+
+class WireError(OSError):
+    """The connection broke, or what came over it is no answer."""
+
+
+class NotConnected(WireError):
+    """No connection could be made: nothing was sent."""
+
+
+class Answer:
+    """The answer to one request. Its head is complete; ``piece`` waits for more of its body."""
+
+    def __init__(self, wire: "Wire") -> None:
+        self._wire = wire
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        self._ended = False
+        self._over = False
+        self._error: OSError | None = None
+        self._arrived: asyncio.Future[None] | None = None
+        self.status = 0
+        self.reason = ""
+        self.headers: CIMultiDict[str] = CIMultiDict()
+
+    @property
+    def content_type(self) -> str:
+        """The media type without its parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all of the body was read."""
+        return self._ended and not self._pieces
+
+    async def piece(self) -> bytes:
+        """Return what has come of the body, waiting for it when nothing has; empty at the end.
+
+        Raises:
+            WireError: the connection broke before the end.
+            OSError: what the wait was interrupted by.
+        """
+        while not self._pieces:
+            if self._error:
+                raise self._error
+            if self._ended:
+                return b""
+            self._arrived = asyncio.get_running_loop().create_future()
+            try:
+                await self._arrived
+            finally:
+                self._arrived = None
+        return self.here()
+
+    def here(self) -> bytes:
+        """Return what has come of the body and was not read yet; empty when nothing has."""
+        if not self._pieces:
+            return b""
+        whole = self._pieces.popleft() if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        if self._waiting > _MOST_WAITING:
+            self._wire.resume()
+        self._waiting = 0
+        return whole
+
+    def close(self) -> None:
+        """Hang up, unless the answer has come to its end: then the connection is free again already."""
+        if not self._over:
+            self._wire.drop()
+
+    def interrupt(self, error: OSError) -> None:
+        """Let whoever waits for a piece have an error instead."""
+        self._error = error
+        self._wake()
+
+    def add(self, piece: bytes) -> bool:
+        """Take in a part of the body. False: the reader is behind."""
+        self._pieces.append(piece)
+        self._waiting += len(piece)
+        self._wake()
+        return self._waiting <= _MOST_WAITING
+
+    def end(self, error: WireError | None = None) -> None:
+        """Take note that nothing follows, or why the rest is lost."""
+        self._over = True
+        self._ended, self._error = error is None, error or self._error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._arrived and not self._arrived.done():
+            self._arrived.set_result(None)
+
+
+class Wire(asyncio.Protocol):
+    """One connection; ``free`` is called with it whenever it could carry another request."""
+
+    def __init__(self, free: "Callable[[Wire], None]") -> None:
+        self._free = free
+        self._parser = HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._answer: Answer | None = None
+        self._headed: asyncio.Future[Answer] | None = None
+        self._head_size = 0
+        self.idle_since = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether the server has not hung up."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def ask(self, request: bytes) -> "asyncio.Future[Answer]":
+        """Send a request; the future holds the answer once its head has come, or WireError."""
+        self._headed = asyncio.get_running_loop().create_future()
+        self._answer = Answer(self)
+        self._head_size = 0
+        if self._transport is None:
+            self._break("the server has hung up")
+        else:
+            self._transport.write(request)
+        return self._headed
+
+    def drop(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._break("the call was given up")
+
+    def resume(self) -> None:
+        """Read on after a pause."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # -- of the connection -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            self.drop()  # nobody has asked: what this is the answer to, nobody can tell
+            return
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._break(f"what came is no HTTP answer: {error}")
+            self.drop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        answer = self._answer
+        if exc is None and answer and answer.status and not _has_length(answer):
+            self._answer = None
+            answer.end()
+        else:
+            self._break(str(exc or "the server has hung up"))
+
+    # -- of the parser -----------------------------------------------------------------------------------------------
+
+    def on_status(self, status: bytes) -> None:
+        if self._answer:
+            self._answer.reason += status.decode("latin-1")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value)
+        if self._head_size > _MOST_HEAD:
+            raise WireError(f"its head is over {_MOST_HEAD} bytes")
+        if self._answer:
+            self._answer.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        answer, headed = self._answer, self._headed
+        status = self._parser.get_status_code()
+        if answer is None or status < 200:  # "go on" and "early hints" announce the answer that follows
+            return
+        answer.status = status
+        if headed and not headed.done():
+            headed.set_result(answer)
+
+    def on_body(self, body: bytes) -> None:
+        if self._answer and not self._answer.add(body) and self._transport:
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        answer = self._answer
+        if answer is None:
+            return
+        if not answer.status:
+            answer.headers.clear()
+            answer.reason = ""
+            return
+        self._answer = None
+        answer.end()
+        if self._parser.should_keep_alive() and self.open:
+            self.resume()
+            self._free(self)
+        elif self._transport:
+            self._transport.close()
+
+    def _break(self, why: str) -> None:
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return
+        error = WireError(why)
+        answer.end(error)
+        if self._headed and not self._headed.done():
+            self._headed.set_exception(error)
+
+
+def _has_length(answer: Answer) -> bool:
+    """Whether the answer's head says where its body ends; one without ends with the connection."""
+    return "content-length" in answer.headers or "transfer-encoding" in answer.headers
+
+
+async def connect(url: URL, *, within_s: float, free: Callable[[Wire], None]) -> Wire:
+    """Open a connection to the server of an address.
+
+    Raises:
+        NotConnected: there is none.
+    """
+    if not (url.host and url.port) or url.scheme not in {"http", "https"}:
+        raise NotConnected(f"{url} is no address of a server")
+    tls = _trust() if url.scheme == "https" else None
+    try:
+        async with asyncio.timeout(within_s):
+            _, wire = await asyncio.get_running_loop().create_connection(
+                lambda: Wire(free), url.host, url.port, ssl=tls
+            )
+    except TimeoutError:
+        raise NotConnected(f"no answer within {within_s:g} s") from None
+    except (OSError, UnicodeError) as error:
+        raise NotConnected(str(error)) from error
+    return wire
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Return the system's certificates, read on the first call: that takes as long as many requests."""
+    return ssl.create_default_context()
