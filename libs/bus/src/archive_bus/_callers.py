@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from archive_bus._ending import Endings
 from archive_bus._errors import BusUnavailable
 from archive_bus._transport import Transport
 
@@ -21,7 +22,7 @@ class Callers:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._scopes: dict[str, set[anyio.CancelScope]] = {}
+        self.endings = Endings()
 
     @contextmanager
     def scope(self, process: str) -> Generator[anyio.CancelScope, None, None]:
@@ -30,25 +31,23 @@ class Callers:
             if not process:
                 yield scope
                 return
-            self._scopes.setdefault(process, set()).add(scope)
+            self.endings.add(process, scope)
             try:
                 yield scope
             finally:
-                self._scopes[process].discard(scope)
-                if not self._scopes[process]:
-                    del self._scopes[process]
+                self.endings.remove(process, scope)
 
     async def watch(self) -> None:
         """End the blocks of processes that are gone, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if not self._scopes:
+            processes = list(self.endings.names)
+            if not processes:
                 continue
-            processes = list(self._scopes)
             try:
                 listening = await self._transport.listening(processes)
             except BusUnavailable:
                 continue
             for process, there in zip(processes, listening, strict=True):
-                for scope in () if there else tuple(self._scopes.get(process, ())):
-                    scope.cancel()
+                if not there:
+                    self.endings.end(process)

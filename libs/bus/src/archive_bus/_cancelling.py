@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 
 from archive_bus._delivery import Received
+from archive_bus._ending import Endings
 from archive_bus._errors import BusUnavailable
 from archive_bus._heard import LIFE_S, Heard
 from archive_bus._lease import clock
@@ -35,7 +36,7 @@ class Cancels:
     def __init__(self, transport: Transport, receive: Receive) -> None:
         self._transport = transport
         self._receive = receive
-        self._scopes: dict[str, set[anyio.CancelScope]] = {}
+        self.endings = Endings()
         self._heard = Heard(clock)
 
     async def mark(self, target: str) -> None:
@@ -55,14 +56,12 @@ class Cancels:
         named = frozenset(targets)
         with anyio.CancelScope() as scope:
             for target in named:
-                self._scopes.setdefault(target, set()).add(scope)
+                self.endings.add(target, scope)
             try:
                 yield scope
             finally:
                 for target in named:
-                    self._scopes[target].discard(scope)
-                    if not self._scopes[target]:
-                        del self._scopes[target]
+                    self.endings.remove(target, scope)
 
     async def obey(self) -> None:
         """Cancel what the control stream names, and remember it, until cancelled; outlives outages."""
@@ -96,6 +95,5 @@ class Cancels:
             received = await self._receive(entry)
             if received and isinstance(received.message, CancelRequested):
                 self._heard.add(received.message.target)
-                for scope in tuple(self._scopes.get(received.message.target, ())):
-                    scope.cancel()
+                self.endings.end(received.message.target)
         return entries[-1].id if entries else ""

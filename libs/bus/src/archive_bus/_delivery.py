@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import anyio
 
 from archive_bus._calls import Call
+from archive_bus._ending import Ending
 from archive_bus._large import Large
 from archive_bus._lease import Lease
 from archive_contracts.base import Failed, Message, Problem
@@ -243,9 +244,19 @@ class Delivery(Generic[M]):
 
     def while_heard(self) -> AbstractContextManager[anyio.CancelScope]:
         """Return a scope that ends when the caller's process is gone, unless the answer is kept for others."""
+        return self._bus.while_heard(self._listener)
+
+    @property
+    def _listener(self) -> str:
         # A message that never had a caller is worth its work too: somebody publishes it for its effects.
-        process = "" if self.origin.log else self.origin.reply.partition("/")[0]
-        return self._bus.while_heard(process)
+        return "" if self.envelope.log else self.envelope.reply.partition("/")[0]
+
+    def wanted(self, *targets: str) -> Ending:
+        """Return a block that ends when nobody wants its outcome: a target is cancelled, or the caller is gone.
+
+        The targets are as for ``cancellable``, the caller as for ``while_heard``; the block itself is a cheaper one.
+        """
+        return self._bus.wanted(*(targets or (self.envelope.id,)), process=self._listener)
 
     def cancellable(self, *targets: str) -> AbstractContextManager[anyio.CancelScope]:
         """Return a scope that ends when somebody cancels one of the targets, by default this message."""

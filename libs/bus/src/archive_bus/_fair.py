@@ -63,7 +63,9 @@ class Share(Gate):
     @property
     def contends(self) -> bool:
         """Whether this lane wants a place: it holds a message, or reads a backlog."""
-        return self._wants > 0 or asyncio.get_running_loop().time() < self._reading_until
+        if self._wants > 0:
+            return True
+        return self._reading_until > 0 and asyncio.get_running_loop().time() < self._reading_until
 
     async def enter(self) -> None:
         """Wait for a place and take it."""

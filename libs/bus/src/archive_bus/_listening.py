@@ -10,6 +10,7 @@ from archive_bus._answers import Answered, Answers
 from archive_bus._callers import Callers
 from archive_bus._cancelling import TOMBSTONE_LIFE, Cancels
 from archive_bus._delivery import Origin, Received
+from archive_bus._ending import Ending
 from archive_bus._following import Follower
 from archive_bus._publishing import Publishing
 from archive_bus._transport import Transport
@@ -78,3 +79,11 @@ class Listening(Publishing):
     def while_heard(self, process: str) -> AbstractContextManager[anyio.CancelScope]:
         """Run a block that ends when a calling process is gone; one without a name never is."""
         return self._callers.scope(process)
+
+    def wanted(self, *targets: str, process: str = "") -> Ending:
+        """Run a block that ends when one of the targets is cancelled, or the calling process is gone.
+
+        At a tenth of the price of the two above, for handlers of which thousands run; see ``Ending`` for what differs.
+        """
+        names = [(self._cancels.endings, target) for target in targets]
+        return Ending(*names, (self._callers.endings, process)) if process else Ending(*names)

@@ -28,7 +28,7 @@ class Embedding:
         targets = (delivery.envelope.id, delivery.envelope.causation)
         self.busy += 1
         try:
-            with delivery.cancellable(*(target for target in targets if target)), delivery.while_heard():
+            with delivery.wanted(*(target for target in targets if target)):
                 await self._answer(delivery)
         except BadTokens as error:
             await delivery.fail(_problem(error, status=400, param="input"))

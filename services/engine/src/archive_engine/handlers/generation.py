@@ -81,7 +81,7 @@ class Generation:
         course = Course(time.monotonic())
         self.busy += 1
         try:
-            with delivery.cancellable(job.request_id), delivery.while_heard():
+            with delivery.wanted(job.request_id):
                 await self._permitted(delivery)
                 course.called = True
                 await self._serve(delivery, course)

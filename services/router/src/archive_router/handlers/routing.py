@@ -110,7 +110,7 @@ class Routing:
             session="" if request.session == NO_SESSION else request.session,
             marks=marks_of(request.body) if any(lane.directed for lane in self._lanes()) else (),
         )
-        with delivery.cancellable():
+        with delivery.wanted():
             placed = await self._place(delivery, demand, request.priority, request.user_turn)
             if placed is None:
                 return
@@ -124,7 +124,7 @@ class Routing:
         """Route texts to be embedded."""
         request = delivery.message
         demand = Demand(model=request.model, needs=frozenset({"embedding"}))
-        with delivery.cancellable():
+        with delivery.wanted():
             placed = await self._place(delivery, demand, "interactive")
             if placed:
                 _, target = placed
