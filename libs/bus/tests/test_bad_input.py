@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bus_peers import CHAT, COMPLETED, bus_of, client_of, eventually
@@ -14,6 +15,7 @@ from archive_bus import (
     BusOptions,
     DeadlineExpired,
     Delivery,
+    Durability,
     EvictingServer,
     NotDurable,
     Operator,
@@ -28,6 +30,7 @@ from archive_bus import (
     _writer,
     connect,
 )
+from archive_bus._addresses import address_of
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.envelope import INLINE_LIMIT
 from archive_contracts.jobs import JobQueued
@@ -181,6 +184,18 @@ async def test_unsafe_server_is_logged_at_start(redis_server: RedisServer, caplo
 async def test_durable_server_is_ready(redis_server: RedisServer) -> None:
     async with bus_of("gateway", redis_server.url + "?durability=aof", state=redis_server.url) as gateway:
         assert await gateway.check() is None
+
+
+def test_watched_address_takes_all_of_its_query() -> None:
+    url = "sentinel://me:mine@one,two:1/m/2?sentinel_password=theirs&health_check_interval=7&socket_timeout=9"
+    pool: Any = address_of(url, Durability.MEMORY).pool()
+    wanted = {"username": "me", "password": "mine", "db": 2, "health_check_interval": 7, "socket_timeout": 9.0}
+    assert wanted.items() <= pool.connection_kwargs.items()
+    asked = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+    assert [(each["host"], each["port"], each["password"]) for each in asked] == [
+        ("one", 26379, "theirs"),
+        ("two", 1, "theirs"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 ``redis://[user:password@]host[:port][/db]``, ``rediss://`` for TLS, and
 ``sentinel://[user:password@]host[:port],host[:port],.../master[/db]`` for a master that sentinels name. The query may
-say ``durability=memory|aof|replicated``; what else it says goes to redis-py.
+say ``durability=memory|aof|replicated``, and ``sentinel_username`` and ``sentinel_password`` for sentinels that want
+them; what else it says goes to redis-py.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 from archive_bus._errors import BadAddress
@@ -40,6 +41,7 @@ class Address:
     sentinels: tuple[tuple[str, int], ...] = ()
     master: str = ""
     login: tuple[tuple[str, Any], ...] = ()
+    watch_login: tuple[tuple[str, Any], ...] = ()
 
     def pool(self, *, name: str = "") -> ConnectionPool:
         """Return a pool of connections; behind sentinels each new one goes to the master of its moment.
@@ -53,8 +55,8 @@ class Address:
         return pool
 
     def _watched_pool(self) -> SentinelConnectionPool:
-        watchers = Sentinel(self.sentinels, sentinel_kwargs=dict(IMPATIENT))  # pyright: ignore[reportArgumentType] - any sequence will do
-        return SentinelConnectionPool(self.master, watchers, **IMPATIENT, **dict(self.login))  # pyright: ignore[reportUnknownMemberType]
+        watchers = Sentinel(self.sentinels, sentinel_kwargs={**IMPATIENT, **dict(self.watch_login)})  # pyright: ignore[reportArgumentType] - any sequence will do
+        return SentinelConnectionPool(self.master, watchers, **{**IMPATIENT, **dict(self.login)})  # pyright: ignore[reportUnknownMemberType]
 
     def client(self, *, connect_s: float = 2.0, answer_s: float = 5.0) -> Any:
         """Return a client for people's questions, which may take longer than a heartbeat."""
@@ -74,9 +76,8 @@ class Address:
             RedisSentinelBroker(
                 sentinels=list(self.sentinels),
                 sentinel_master_name=self.master,
-                sentinel_kwargs=dict(IMPATIENT),
-                **settings,
-                **dict(self.login),
+                sentinel_kwargs={**IMPATIENT, **dict(self.watch_login)},
+                **{**settings, **dict(self.login)},
             ),
         )
 
@@ -92,7 +93,7 @@ def address_of(url: str, durability: Durability) -> Address:
     try:
         durability = Durability(query.pop("durability", durability))
         if parts.scheme == "sentinel":
-            return _watched(url, durability)
+            return _watched(url, durability, query)
         if parts.scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("it begins with none of redis://, rediss://, sentinel://")
     except ValueError as error:
@@ -111,20 +112,23 @@ def open_client(url: str, *, connect_s: float = 2.0, answer_s: float = 5.0) -> A
     return address_of(url, Durability.MEMORY).client(connect_s=connect_s, answer_s=answer_s)
 
 
-def _watched(url: str, durability: Durability) -> Address:
+def _watched(url: str, durability: Durability, query: dict[str, str]) -> Address:
     parts = urlsplit(url)
     login, _, places = parts.netloc.rpartition("@")
     master, _, database = parts.path.strip("/").partition("/")
     if not master:
         raise ValueError("the path does not name the master, as in sentinel://host:26379/mymaster")
     user, _, password = login.partition(":")
+    watch_login = {name: query.pop(f"sentinel_{name}", "") for name in ("username", "password")}
     known: dict[str, Any] = {"username": unquote(user), "password": unquote(password), "db": int(database or 0)}
+    known.update(parse_url(f"redis://?{urlencode(query)}"))
     return Address(
         url="",
         durability=durability,
         sentinels=tuple(_place(place) for place in places.split(",")),
         master=unquote(master),
         login=tuple((name, value) for name, value in known.items() if value),
+        watch_login=tuple((name, value) for name, value in watch_login.items() if value),
     )
 
 
