@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from archive_bus._gate import Gate
     from archive_bus._inbox import Inbox, Inboxes, Turn, once
     from archive_bus._lease import Lease, clock
+    from archive_bus._letters import letter_of
     from archive_bus._messages import TailEntry
     from archive_bus._options import BusOptions, Durability, Limits
     from archive_bus._owners import Adopted, Owner, Owners, Taken
@@ -96,6 +97,7 @@ _HOMES = {
     "NotEmpty": "archive_bus._vault",
     "SavedKey": "archive_bus._vault",
     "VaultRefused": "archive_bus._vault",
+    "letter_of": "archive_bus._letters",
     "load_keys": "archive_bus._vault",
     "read_keys": "archive_bus._vault",
     "save_keys": "archive_bus._vault",
@@ -260,6 +262,7 @@ __all__ = [
     "create_users",
     "fixed_streams",
     "lane_streams",
+    "letter_of",
     "load_keys",
     "once",
     "open_client",

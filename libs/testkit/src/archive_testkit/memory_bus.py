@@ -25,6 +25,7 @@ from archive_bus import (
     Prefetch,
     Starts,
     Timers,
+    letter_of,
 )
 from archive_bus import wire as wire_of
 from archive_contracts.envelope import Envelope
@@ -164,10 +165,7 @@ class MemoryTransport:
 
     async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
         """Move an entry to the dead letters with its cause and its raw fields."""
-        facts = {"entry": entry.id, "group": lane.group, "at": str(int(time.time() * 1000))}
-        facts |= {f"cause.{name}": value for name, value in cause.items()}
-        letter = {name.encode(): value.encode() for name, value in facts.items()}
-        letter |= {b"raw." + name: value for name, value in entry.fields.items()}
+        letter = letter_of(lane, entry, cause)
         return await self._ask(Server.BUS, lambda: self._broker.bury(lane, entry.id, letter))
 
     async def reap(self, lane: Lane, *, leaving: bool = False) -> None:

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from archive_bus._backlog import NOBODY, Backlog, backlog_of
 from archive_bus._lease import clock
+from archive_bus._letters import letter_of
 from archive_bus._link import Argument
 from archive_bus._redis.connections import Connections, settled
 from archive_bus._transport import SUSPECT_AFTER, Acked, Entry, Lane, Starts
@@ -91,11 +93,7 @@ class Settling:
 
     async def bury(self, lane: Lane, entry: Entry, cause: Mapping[str, str]) -> bool:
         """Move an entry to the dead letters with its cause and its raw fields."""
-        fields: list[Argument] = ["entry", entry.id, "group", lane.group, "at", str(int(time.time() * 1000))]
-        for name, value in cause.items():
-            fields += [f"cause.{name}", value]
-        for name, value in entry.fields.items():
-            fields += [b"raw." + name, value]
+        fields = chain.from_iterable(letter_of(lane, entry, cause).items())
         keys = [*lane_keys(lane), dead_letters(lane.key, lane.group)]
         reply = await self._settle("bury", keys, [lane.group, lane.consumer, entry.id, *fields])
         return reply is not None

@@ -97,6 +97,18 @@ class Failing:
         assert codes == ["undecodable", "unknown_type", "undecodable", "undecodable", "undecodable", "payload_error"]
         assert letters[0][b"raw.some"] == b"\xff\x00thing"
 
+    @pytest.mark.guarantee("G5")
+    async def test_entry_of_many_fields_is_buried(self, backend: Backend) -> None:
+        needs(backend, Feature.FOREIGN_ENTRIES)
+        many = {f"field-{number}".encode(): b"x" for number in range(5000)}
+        async with backend.bus("router") as router:
+            await backend.add(CHAT_REQUESTS.physical(), {**many, b"type": b"no.such.v1", b"data": b"{}"})
+            router.subscribe(CHAT_REQUESTS, {})
+            await eventually(lambda: router.counters().get(("chat.requests", "dead")) == 1, within=60)
+        (letter,) = await dead_of(backend, CHAT_REQUESTS, "router")
+        assert (letter["cause.code"], letter["cause.left_out"]) == ("unknown_type", "5000")
+        assert {name for name in letter if name.startswith("raw.")} == {"raw.type", "raw.data"}
+
     @pytest.mark.guarantee("G13")
     async def test_unreadable_request_is_answered(self, backend: Backend) -> None:
         needs(backend, Feature.REPLIES)
