@@ -148,6 +148,18 @@ async def test_usage_is_kept_by_key_and_model(closed: Any, engine: Any) -> None:
     assert seen_by_key["total_tokens"] == 80
 
 
+async def test_old_chat_is_limited_and_booked(closed: Any, engine: Any) -> None:
+    key = await key_with(closed, requests_per_minute=1)
+    first, second = [await closed.http.post("/chat", json={"message": "Hi"}, headers=key) for _ in range(2)]
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert first.headers["x-archive-engine"] == "e"
+    assert int(second.headers["retry-after"]) >= 1
+    async with asyncio.timeout(60):
+        while not (found := await rows(closed)):
+            await asyncio.sleep(0.02)
+    assert [(row["requests"], row["total_tokens"]) for row in found] == [(1, 40)]
+
+
 async def test_cut_stream_is_metered(closed: Any, engine: asyncio.Event) -> None:
     engine.clear()
     async with closed.http.stream(

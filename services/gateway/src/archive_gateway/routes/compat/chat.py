@@ -11,6 +11,8 @@ from archive_gateway.routes.answers import Json
 from archive_gateway.routes.compat.fields import Spoken
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
+from archive_gateway.routes.headers import answer_headers
+from archive_gateway.routes.metering import Demand
 from archive_gateway.routes.visit import Visit
 
 ANY_MODEL = "auto"
@@ -60,12 +62,20 @@ class _Talk:
             prompt_chars=len(self._text),
             user_turn=self._text,
         )
-        opened = self._desk.asking.open(
-            request, to=CHAT_REQUESTS, origin=self._visit.origin, timeout=self._desk.limits.request_s
-        )
-        async with opened as conversation, while_connected(receive):
+        desk, chars = self._desk, len(self._text)
+        desk.metering.guardrails.check_messages(1, chars, param="message")
+        desk.metering.guardrails.check_sizes(prompt_chars=chars, answer_tokens=MAX_TOKENS, choices=1)
+        timeout_s = desk.limits.request_s
+        demand = Demand(model=ANY_MODEL, prompt_chars=chars, answer_tokens=MAX_TOKENS, timeout_s=timeout_s)
+        async with (
+            desk.metering.admitted(self._visit.ticket, demand) as meter,
+            desk.asking.open(request, to=CHAT_REQUESTS, origin=self._visit.origin, timeout=timeout_s) as conversation,
+            while_connected(receive),
+        ):
             while not isinstance(reply := await conversation.next(), ChatCompleted):
                 pass
             conversation.ended = True
+            meter.done(reply.model, reply.usage)
             answer = ChatMessageOut(response=reply.text, engine=reply.engine)
-            await Json(answer)(scope, receive, send)
+            headers = answer_headers(self._visit, reply, meter.headers)
+            await Json(answer, headers=headers)(scope, receive, send)
