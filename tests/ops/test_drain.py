@@ -40,6 +40,9 @@ WITHIN_S = 90.0
 WORK_S = 0.3
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
+pytestmark = pytest.mark.timeout(600)
+"""Each waits for processes to start, twice, which a crowded machine makes a long wait."""
+
 
 @pytest.fixture
 def start(redis_url: str, tmp_path: Path) -> Iterator[Start]:
