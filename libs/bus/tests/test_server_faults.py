@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bus_peers import (
     CHAT,
+    COMPLETED,
     KEPT,
     QUICK,
     STATS,
@@ -24,9 +25,9 @@ from archive_bus import Bus, BusUnavailable, Busy, Delivery, Reject, create_stre
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
-from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, MEMORY_QUERIES
 from archive_testkit.guarantees import Figure
-from archive_testkit.servers import RedisServer
+from archive_testkit.servers import RedisServer, free_port
 
 KILLS = 5
 
@@ -68,7 +69,7 @@ async def test_server_crash_loses_nothing_acknowledged(redis_server: RedisServer
 
 @pytest.mark.guarantee("G5")
 async def test_failure_in_an_outage_is_counted(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archive_bus._redis.connections.SETTLE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("archive_bus._redis.connections.SETTLE_TIMEOUT_S", 1.0)
     stream, runs = replace(KEPT, lease=timedelta(seconds=1), attempts=2), list[int]()
 
     async def handle(delivery: Delivery[ChatRequested]) -> None:
@@ -81,10 +82,54 @@ async def test_failure_in_an_outage_is_counted(redis_server: RedisServer, monkey
         router.subscribe(stream, {ChatRequested: handle})
         await gateway.publish(CHAT, to=stream)
         await eventually(lambda: bool(runs))
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3.5)
         await asyncio.to_thread(redis_server.start)
         await eventually(lambda: router.counters().get((stream.name, "dead")) == 1, within=60)
     assert runs == [1, 2]
+
+
+@pytest.mark.guarantee("G5")
+async def test_outages_add_no_attempt(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive_bus._redis.connections.SETTLE_TIMEOUT_S", 1.0)
+    stream, runs = replace(KEPT, attempts=1), list[int]()
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        runs.append(delivery.attempt)
+        if len(runs) == 1:
+            await asyncio.sleep(0.1)  # its start is counted
+            await asyncio.to_thread(redis_server.kill)
+            await delivery.publish(COMPLETED, to=CHAT_EVENTS)
+
+    async with (
+        bus_of("gateway", redis_server.url) as gateway,
+        bus_of("router", redis_server.url, patience_s=0.3) as router,
+    ):
+        router.subscribe(stream, {ChatRequested: handle})
+        await gateway.publish(CHAT, to=stream)
+        await eventually(lambda: bool(runs))
+        await asyncio.sleep(3.5)
+        await asyncio.to_thread(redis_server.start)
+        await eventually(lambda: router.counters().get((stream.name, "done")) == 1)
+    assert runs == [1, 1]
+
+
+@pytest.mark.guarantee("G10")
+async def test_demoted_master_ends_nobody(redis_server: RedisServer) -> None:
+    seen: list[str] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        seen.append(delivery.message.model)
+
+    async with bus_of("gateway", redis_server.url) as gateway, bus_of("router", redis_server.url) as router:
+        router.subscribe(KEPT, {ChatRequested: handle})
+        await gateway.publish(CHAT, to=KEPT)
+        await eventually(lambda: len(seen) == 1)
+        async with client_of(redis_server.url) as client:
+            await client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+            await asyncio.sleep(2.5)  # all that blocks is told by then
+            await client.execute_command("REPLICAOF", "NO", "ONE")
+        await gateway.publish(CHAT, to=KEPT)
+        await eventually(lambda: len(seen) == 2)
 
 
 @pytest.mark.guarantee("G6")

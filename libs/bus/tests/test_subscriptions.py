@@ -1,13 +1,19 @@
 """A subscription that ends before its bus, and slots that two subscriptions share."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from bus_peers import client_of
 
-from archive_bus import Bus, BusOptions, Delivery, Fair, Gate, connect
+from archive_bus import Bus, BusOptions, Delivery, Entry, Fair, Gate, Lane, Retry, connect
+from archive_bus._redis import RedisTransport
 from archive_contracts.engine import EmbedRequested
 from archive_contracts.streams import ENGINE_JOBS
+
+LASTING = replace(ENGINE_JOBS, lease=timedelta(minutes=10))
 
 
 @pytest.fixture
@@ -20,6 +26,13 @@ async def until(count: int, seen: list[str]) -> None:
     async with asyncio.timeout(10):
         while len(seen) < count:
             await asyncio.sleep(0.01)
+
+
+async def owners(url: str) -> list[bytes]:
+    """Return whose the messages are that are not settled; what anybody may take is nobody's."""
+    async with client_of(url) as client:
+        pending = await client.xpending_range(LASTING.physical("p"), "engine", "-", "+", 10)
+    return [entry["consumer"] for entry in pending]
 
 
 async def test_closed_subscription_leaves_the_rest(bus: Bus) -> None:
@@ -102,3 +115,77 @@ async def test_messages_without_a_place_go_on_together(bus: Bus, redis_url: str)
                 await asyncio.sleep(0.05)
         held.set()
     assert sorted(seen) == ["1", "2", "3"]
+
+
+async def test_bus_waits_for_a_closing_subscription(redis_url: str) -> None:
+    began = asyncio.Event()
+
+    async def hang(_: Delivery[EmbedRequested]) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async with (
+        asyncio.TaskGroup() as tasks,
+        connect(redis_url, redis_url, BusOptions(service="engine", grace_s=0.5)) as ending,
+    ):
+        subscription = ending.subscribe(LASTING, {EmbedRequested: hang}, partition="p")
+        await ending.publish(EmbedRequested(texts=("one",)), to=LASTING, partition="p")
+        async with asyncio.timeout(30):
+            await began.wait()
+        tasks.create_task(subscription.close())
+        await asyncio.sleep(0.05)
+    assert await owners(redis_url) == [b"-"]
+
+
+async def test_drain_strands_nothing_claimed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim, claims = RedisTransport.claim, asyncio.Event()
+
+    async def again(delivery: Delivery[EmbedRequested]) -> None:
+        if delivery.attempt == 1:
+            raise Retry("once more", delay_s=0)
+
+    async def claimed(self: RedisTransport, lane: Lane, *, count: int) -> Sequence[Entry]:
+        if rows := await claim(self, lane, count=count):
+            claims.set()
+            await asyncio.sleep(0)  # the drain begins between a claim and its run
+        return rows
+
+    monkeypatch.setattr(RedisTransport, "claim", claimed)
+    async with connect(redis_url, redis_url, BusOptions(service="engine", grace_s=0.5)) as bus:
+        subscription = bus.subscribe(LASTING, {EmbedRequested: again}, partition="p")
+        await bus.publish(EmbedRequested(texts=("one",)), to=LASTING, partition="p")
+        async with asyncio.timeout(30):
+            await claims.wait()
+        await subscription.close()
+    assert set(await owners(redis_url)) <= {b"-"}
+
+
+async def test_counts_outlive_their_subscription(bus: Bus) -> None:
+    seen: list[str] = []
+
+    async def note(delivery: Delivery[EmbedRequested]) -> None:
+        seen.append(delivery.message.texts[0])
+
+    subscription = bus.subscribe(ENGINE_JOBS, {EmbedRequested: note}, partition="p")
+    await bus.publish(EmbedRequested(texts=("one",)), to=ENGINE_JOBS, partition="p")
+    await until(1, seen)
+    await subscription.close()
+    assert bus.counters()["engine.jobs", "done"] == 1
+
+
+async def test_broken_reader_ends_the_service(redis_url: str) -> None:
+    asked = iter((4, 4))
+
+    def broken() -> int:
+        return next(asked)
+
+    async def ignore(_: Delivery[EmbedRequested]) -> None: ...
+
+    async def serve() -> None:
+        async with connect(redis_url, redis_url, BusOptions(service="engine", grace_s=0.5)) as deaf:
+            deaf.subscribe(ENGINE_JOBS, {EmbedRequested: ignore}, partition="p", prefetch=broken)
+            await asyncio.sleep(30)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await serve()
+    assert caught.group_contains(RuntimeError)

@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -27,7 +25,7 @@ from archive_bus._following import Follower
 from archive_bus._gate import Gate
 from archive_bus._handling import Work
 from archive_bus._listening import Listening
-from archive_bus._metrics import COUNTED, Metrics, Sample
+from archive_bus._metrics import Metrics
 from archive_bus._options import BusOptions
 from archive_bus._ordered import OrderedConsumer
 from archive_bus._owners import Owner
@@ -35,7 +33,7 @@ from archive_bus._partitions import Partitions
 from archive_bus._payload import Payloads
 from archive_bus._replies import ReplyReader
 from archive_bus._sending import Sender
-from archive_bus._subscription import Subscription
+from archive_bus._subscription import Subscription, Subscriptions
 from archive_bus._timekeeper import Timekeeper
 from archive_bus._transport import Lane, Prefetch, Transport
 from archive_bus._trimming import Trimmer, trimmed_by_consumer
@@ -45,7 +43,6 @@ from archive_contracts.streams import CONTROL, Stream
 
 A = TypeVar("A", bound=Message)
 
-STALE_LOOP_S = 30.0
 LOOK_S = 5.0
 
 
@@ -78,17 +75,18 @@ class Bus(Asking, Listening):
         self._answers = Answers(transport, self._payloads)
         self._callers = Callers(transport)
         self._cancels = Cancels(transport, self._follower.receive)
-        self._consumers: list[Consumer | Partitions] = []
+        self._subscriptions = Subscriptions(grace_s=options.grace_s, left=self._trimmer.left)
         self._working = Working(
             bus=self, options=options, tracer=self._tracer, answers=self._answers, payloads=self._payloads
         )
-        self._metrics = Metrics(self.service, self._samples)
+        self._metrics = Metrics(self.service, self._subscriptions.samples)
 
     async def __aenter__(self) -> Self:
         await self._transport.start()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         self._sender.enter(self._tasks)
+        self._subscriptions.run_in(self._tasks)
         self._metrics.start()
         self._background = [
             self._tasks.create_task(self._look()),
@@ -104,14 +102,13 @@ class Bus(Asking, Listening):
     async def __aexit__(self, *exc: object) -> None:
         with anyio.CancelScope(shield=True):
             try:
-                async with asyncio.TaskGroup() as drains:
-                    for consumer in self._consumers:
-                        drains.create_task(consumer.drain(self._options.grace_s))
+                await self._subscriptions.drain()
             finally:
                 self._metrics.stop()
                 await self._disconnect()
 
     async def _disconnect(self) -> None:
+        self._subscriptions.stop()
         for task in self._background:
             task.cancel()
         try:
@@ -158,7 +155,7 @@ class Bus(Asking, Listening):
         reads = most if callable(most) else lambda: most
         work = partial(self._working.on, stream, handlers, on_dead or {}, inbox)
         if stream.ordered and not partition:
-            return self._begin(self._sharing(lane, work, gate, concurrency), reads)
+            return self._subscriptions.begin(self._sharing(lane, work, gate, concurrency), prefetch=reads)
         consumer = Consumer(
             lane=lane,
             transport=self._transport,
@@ -169,7 +166,7 @@ class Bus(Asking, Listening):
         if trimmed_by_consumer(stream):
             self._timekeeper.watch(stream, lane.partition)
         self._trimmer.reads(stream, lane.partition)
-        return self._begin(consumer, reads)
+        return self._subscriptions.begin(consumer, prefetch=reads)
 
     def _sharing(self, lane: Lane, work: Callable[[int], Work], gate: Gate, concurrency: int) -> Partitions:
         """Return the sharing of an ordered stream; its partitions run beside each other, through one gate."""
@@ -189,20 +186,6 @@ class Bus(Asking, Listening):
                 self._timekeeper.watch(lane.stream, str(partition))
         return Partitions(lane, self._transport, build, grace_s=self._options.grace_s)
 
-    def _begin(self, consumer: Consumer | Partitions, prefetch: Prefetch) -> Subscription:
-        serving = self._tasks.create_task(consumer.serve(prefetch=prefetch))
-        self._consumers.append(consumer)
-        self._background.append(serving)
-
-        async def end() -> None:
-            self._consumers.remove(consumer)
-            await consumer.drain(self._options.grace_s)
-            serving.cancel()
-            self._background.remove(serving)
-            self._trimmer.left(consumer.lane.stream, consumer.lane.partition)
-
-        return Subscription(end)
-
     # -- health ------------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:
@@ -218,29 +201,8 @@ class Bus(Asking, Listening):
 
     def live(self) -> str | None:
         """Return which consume loop has stopped, or None; a server that is away stops none."""
-        now = time.monotonic()
-        for consumer in (each for subscribed in self._consumers for each in subscribed.consumers):
-            busy = consumer.in_flight > 0
-            if not busy and now - consumer.progressed > STALE_LOOP_S:
-                return f"the loop of {consumer.lane.key} has not moved for {now - consumer.progressed:.0f} s"
-        return None
-
-    def _samples(self) -> Iterator[Sample]:
-        for consumer in (each for subscribed in self._consumers for each in subscribed.consumers):
-            yield Sample(
-                stream=consumer.lane.stream.name,
-                partition=consumer.lane.partition,
-                backlog=consumer.backlog,
-                counts=Counter({what: consumer.counts[what] for what in COUNTED}),
-                redelivered=consumer.counts["redelivered"],
-                durations=consumer.durations,
-                in_flight=consumer.in_flight,
-                still_s=time.monotonic() - consumer.progressed,
-            )
+        return self._subscriptions.live()
 
     def counters(self) -> Mapping[tuple[str, str], int]:
         """Return counts since the start by (stream, what): done, retried, dead, expired, lost_lease, handed_back."""
-        counts: Counter[tuple[str, str]] = Counter()
-        for consumer in self._consumers:
-            counts.update({(consumer.lane.stream.name, what): count for what, count in consumer.counts.items()})
-        return counts
+        return self._subscriptions.counters()

@@ -13,12 +13,12 @@ from archive_bus._backlog import Backlog
 from archive_bus._beginnings import Beginnings
 from archive_bus._coalesce import Coalescer
 from archive_bus._crew import Crew
-from archive_bus._durations import Durations
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Settlers, Work
 from archive_bus._held import Held
 from archive_bus._lease import clock
+from archive_bus._metrics import Sample
 from archive_bus._transport import Acked, Entry, Lane, Prefetch, Starts, Transport
 from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
@@ -57,6 +57,7 @@ class Consumer:
         self._held: dict[str, Held] = {}
         self._adrift: list[Held] = []
         self._beginnings = Beginnings()
+        self._turn = asyncio.Lock()
         self.backlog: Backlog | None = None
         self._draining = False
         self._pump: asyncio.Task[None] | None = None
@@ -72,9 +73,20 @@ class Consumer:
         return self._handling.counts
 
     @property
-    def durations(self) -> Durations:
-        """How long handlers ran since the start."""
-        return self._handling.durations
+    def samples(self) -> Sequence[Sample]:
+        """How the lane stands, and what became of its messages."""
+        return (
+            Sample(
+                stream=self.lane.stream.name,
+                partition=self.lane.partition,
+                backlog=self.backlog,
+                counts=self.counts,
+                redelivered=self.counts["redelivered"],
+                durations=self._handling.durations,
+                in_flight=self.in_flight,
+                still_s=time.monotonic() - self.progressed,
+            ),
+        )
 
     @property
     def in_flight(self) -> int:
@@ -91,6 +103,7 @@ class Consumer:
             self._tasks = tasks
             self._pump = tasks.create_task(self._read(prefetch))
             tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._claim))
+            tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._return_adrift))
             tasks.create_task(self._every(self._lease_s / 3, self._renew))
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
             if trimmed_by_consumer(self.lane.stream):
@@ -156,18 +169,18 @@ class Consumer:
             await asyncio.sleep(period_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, hides nothing
             try:
                 await act()
-                self.progressed = time.monotonic()
             except BusUnavailable as error:
                 log.warning("%s: %s; trying again", self.lane.key, error)
 
     async def _claim(self) -> None:
-        if self._adrift:
-            await self._return_adrift()
-        free = self._concurrency - len(self._held)
-        if free > 0 and not self._draining:
-            claimed = await self._transport.claim(self.lane, count=free)
-            # After a stall longer than the lease some of them are in hand here already.
-            await self._feed([entry for entry in claimed if entry.id not in self._held])
+        # What others have left waits for a place here, as what is new does: with full hands somebody idle takes it. But
+        # a backlog fills all hands for as long as it lasts, so it has its turn between two reads.
+        async with self._turn:
+            await self._gate.free()
+            if not self._draining:
+                free = max(1, self._concurrency - len(self._held))
+                # After a stall longer than the lease some of them are in hand here already.
+                await self._take(await self._transport.claim(self.lane, count=free))
 
     async def _renew(self) -> None:
         # Renewing what is on its way to be handed back or parked would undo it.
@@ -211,8 +224,11 @@ class Consumer:
         """Hand back what was given up without the server's knowledge, once its handler is over: it runs at once."""
         over = [held for held in self._adrift if held.entry.id not in self._held]
         over = [held for held in over if held.starting is None or held.starting.done()]
+        for held in over:
+            if held.counted and held.spent:
+                await self._transport.park(self.lane, held.entry.id, delay_s=0.0)
         for begun in (True, False):
-            if ids := [held.entry.id for held in over if (held.counted and not held.spent) is begun]:
+            if ids := [held.entry.id for held in over if held.counted is begun and not (begun and held.spent)]:
                 await self._transport.hand_back(self.lane, ids, begun=begun)
         self._adrift = [held for held in self._adrift if held not in over]
 
@@ -252,12 +268,22 @@ class Consumer:
 
     async def _feed(self, entries: Sequence[Entry]) -> None:
         self.progressed = time.monotonic()
+        await self._take(entries)
+        if not self._draining:
+            if not self._gate.room:
+                self._settlers.ack.hurry()
+            async with self._turn:
+                await self._gate.free()
+
+    async def _take(self, entries: Sequence[Entry]) -> None:
         if self._draining:
             if strays := [entry.id for entry in entries if entry.id not in self._held]:
                 await self._hand_back(strays, begun=False)
             return
-        # A group that was deleted and made anew delivers again what is in hand here: it is ours still, and runs.
-        fresh = [entry for entry in entries if entry.id not in self._held]
+        # A group that was deleted and made anew delivers again what is in hand here: it is ours still, and runs. What
+        # is adrift is still to be handed back with its start.
+        known = self._held.keys() | {held.entry.id for held in self._adrift} if self._adrift else self._held.keys()
+        fresh = [entry for entry in entries if entry.id not in known]
         taken = [Held(entry, self, lease_s=self._lease_s) for entry in fresh]
         for held in taken:
             self._held[held.entry.id] = held
@@ -268,9 +294,6 @@ class Consumer:
                     await self._let_go(taken[place:])
                     break
             self._crew.put(held)
-        if not self._gate.room:
-            self._settlers.ack.hurry()
-        await self._gate.free()
 
     async def _let_go(self, waiting: Sequence[Held]) -> None:
         """Give others what finds no place here: what waits behind the first of them would wait for longer."""
@@ -280,8 +303,11 @@ class Consumer:
             await self._hand_back(ids, begun=False)
 
     async def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> None:
-        if self._draining or held.lost:
+        if held.lost:
             self.left(held)
+            return
+        if self._draining:
+            self._gate.leave()  # it stays in hand: the drain hands it back
             return
         held.begun = True
         held.task = task
@@ -326,4 +352,7 @@ class Consumer:
 
     async def _postpone(self, held: Held, error: BusUnavailable) -> None:
         log.warning("%s: %s is not finished and will run again: %s", self.lane.key, held.entry.id, error)
-        await self._handling.postpone(held)
+        try:
+            await self._handling.postpone(held)
+        except BusUnavailable:
+            self._adrift.append(held)  # the outage goes on: it is handed back, and its start taken back, after it

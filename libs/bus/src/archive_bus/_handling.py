@@ -1,7 +1,6 @@
 """From an entry to its settlement: decode, run the handler, and do what its outcome demands."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import Counter
@@ -115,10 +114,8 @@ class Handling:
             return
         if not for_us:
             await self._acknowledge(held, self._passed)
-        elif envelope.deadline and envelope.deadline < time.time() * 1000:
-            self.counts["expired"] += 1
-            await self._work.refuse(envelope, EXPIRED, held)
-            await self._acknowledge(held, self._passed)
+        elif _is_late(envelope):
+            await self._expire(held, envelope)
         elif entry.redelivered or self._work.inbox:
             await self._execute(held, envelope, message)
         else:
@@ -126,15 +123,22 @@ class Handling:
             held.attempt = 1
             await self._attempt(held, envelope, message, 1)
 
+    async def _expire(self, held: Held, envelope: Envelope) -> None:
+        self.counts["expired"] += 1
+        await self._work.refuse(envelope, EXPIRED, held)
+        await self._acknowledge(held, self._passed)
+
     async def postpone(self, held: Held) -> None:
-        """Run an entry again that an outage cut short; no attempt is charged unless its last one failed."""
+        """Run an entry again that an outage cut short; no attempt is charged unless its last one failed.
+
+        Raises BusUnavailable: the server is still away.
+        """
         held.settled = True
-        with contextlib.suppress(BusUnavailable):  # then its lease runs out
-            if held.starting:
-                await asyncio.shield(held.starting)
-                await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=held.spent)
-            else:
-                await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
+        if held.starting:
+            await asyncio.shield(held.starting)
+            await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=held.spent)
+        else:
+            await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
 
     async def _acknowledge(self, held: Held, told: Callable[[Held, Acked | Exception], None]) -> None:
         """Acknowledge an entry; its inbox key goes with it at once, others travel together and are not waited for."""
@@ -216,6 +220,9 @@ class Handling:
         if clock() >= held.until:
             # What was waited for until now came after a freeze, in which another consumer may have begun it.
             await held.confirm()
+        if _is_late(envelope):
+            await self._expire(held, envelope)  # it had to wait for others to leave, or for its start to be counted
+            return
         began = time.monotonic()
         run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
         outcome = CUT_OFF
@@ -303,6 +310,10 @@ class Handling:
         held.over = moved or clock() < held.until
         if held.over:
             self.counts["dead"] += 1
+
+
+def _is_late(envelope: Envelope) -> bool:
+    return bool(envelope.deadline) and envelope.deadline < time.time() * 1000
 
 
 def _why(starts: Starts) -> str:

@@ -16,13 +16,15 @@ from typing import Any
 
 from hiredis import Reader, pack_command
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, DefaultParser
-from redis.exceptions import BusyLoadingError, InvalidResponse, ReadOnlyError, RedisError
+from redis.exceptions import BusyLoadingError, InvalidResponse, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Argument = str | bytes | int
 AWAY = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 """What a server says, or does not say, when it will be back."""
+DEMOTED = "UNBLOCKED force unblock from blocking operation, instance state changed"
+"""What a master that becomes a replica says to those whom it kept waiting."""
 SILENCE_S = 3.0
 """How long a server may take for a reply, beyond the time that it was asked to wait."""
 _MORE = object()
@@ -158,9 +160,13 @@ class Link:
         """Send one command and return its reply, or raise the error that it is. Raises as bundle."""
         replies: list[Any] = []
         await self.bundle(packed(*args), 1, into=replies, wait_s=wait_s)
-        if isinstance(replies[0], RedisError):
-            raise replies[0]
-        return replies[0]
+        reply = replies[0]
+        if isinstance(reply, ResponseError) and DEMOTED in str(reply):
+            await self.close()
+            raise RedisConnectionError("the server is a master no more")
+        if isinstance(reply, RedisError):
+            raise reply
+        return reply
 
     async def bundle(self, commands: bytes, count: int, *, into: list[Any], wait_s: float = 0.0) -> None:
         """Send packed commands and put their replies into a list, errors as they are.

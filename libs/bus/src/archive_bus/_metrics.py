@@ -55,6 +55,24 @@ class Sample:
             still_s=max(self.still_s, other.still_s),
         )
 
+    @property
+    def told(self) -> Iterable[tuple[str, int]]:
+        """The counts that are numbers of messages; the rest stays inside."""
+        return [(outcome, self.counts[outcome]) for outcome in COUNTED]
+
+    def ended(self) -> "Sample":
+        """Return what is left of it when its reader has ended: a counter that falls looks like a process begun anew."""
+        return replace(self, backlog=None, in_flight=0, still_s=0.0)
+
+
+def merged(samples: Iterable[Sample]) -> list[Sample]:
+    """Return one sample of each lane."""
+    lanes: dict[tuple[str, str], Sample] = {}
+    for sample in samples:
+        place = (sample.stream, sample.partition)
+        lanes[place] = lanes[place].beside(sample) if place in lanes else sample
+    return list(lanes.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
@@ -117,11 +135,7 @@ class Metrics:
 
     def samples(self) -> Iterable[Sample]:
         """Return how the lanes stand, each once, as the formats demand."""
-        lanes: dict[tuple[str, str], Sample] = {}
-        for sample in self._take() if self._told else ():
-            place = (sample.stream, sample.partition)
-            lanes[place] = lanes[place].beside(sample) if place in lanes else sample
-        return lanes.values()
+        return self._take() if self._told else ()
 
     def start(self) -> None:
         """Let Prometheus' registry and OpenTelemetry's meter ask."""
@@ -151,7 +165,7 @@ class Metrics:
     def _count(self, options: CallbackOptions) -> Iterator[Observation]:
         del options
         for sample in self.samples():
-            for outcome, count in sample.counts.items():
+            for outcome, count in sample.told:
                 yield Observation(count, {**self._labels(sample), OUTCOME: outcome})
 
     def _again(self, options: CallbackOptions) -> Iterator[Observation]:
@@ -197,7 +211,7 @@ class _Page(Collector):
         again = CounterMetricFamily(REDELIVERED, ABOUT_REDELIVERED, labels=LABELS)
         spent = HistogramMetricFamily(SECONDS, ABOUT_SECONDS, labels=(*LABELS, OUTCOME))
         for place, sample in taken:
-            for outcome, count in sample.counts.items():
+            for outcome, count in sample.told:
                 counter.add_metric([*place, outcome], count)
             again.add_metric(place, sample.redelivered)
             for outcome, runs, seconds in sample.durations:

@@ -1,6 +1,8 @@
 """What the owner of an ordered partition does with it: one entry of a key at a time, the keys beside each other."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
 
 from archive_bus._consumer import Consumer
@@ -16,6 +18,7 @@ from archive_bus._transport import Entry, Lane, Prefetch, Transport
 MOST_WAITING = 256
 """Entries in hand beyond those that run; behind a key that is tried again, so many successors may wait."""
 PAUSE_S = 0.1
+LOOK_S = 1.0
 KEY = b"subject"
 
 
@@ -40,6 +43,7 @@ class OrderedConsumer(Consumer):
     async def _read(self, prefetch: Prefetch) -> None:
         owners = self._transport.owners
         while True:
+            self.progressed = time.monotonic()
             try:
                 self._adopted = self._adopted or await self._adopt()
                 taken = None
@@ -76,11 +80,12 @@ class OrderedConsumer(Consumer):
         self._line_up(fresh)
         while len(self._held) >= self._concurrency + MOST_WAITING and not self._draining:
             self._room.clear()
-            await self._room.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._room.wait()
+            self.progressed = time.monotonic()  # what waits behind a key that is tried again may wait for long
 
     async def _claim(self) -> None:
-        if self._adrift:
-            await self._return_adrift()
         if self._draining or not self._adopted:
             return
         # Also with full hands: what fills them may be waiting for the very entry that comes back now.

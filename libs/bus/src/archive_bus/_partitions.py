@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from archive_bus._errors import BusUnavailable
 from archive_bus._lease import clock
+from archive_bus._metrics import Sample, merged
 from archive_bus._ordered import OrderedConsumer
 from archive_bus._owners import Owner
 from archive_bus._transport import Lane, Prefetch, Transport
@@ -59,7 +59,7 @@ class Partitions:
         self._grace_s = grace_s
         self._lease_s = lane.stream.lease.total_seconds()
         self._owned: dict[int, _Owned] = {}
-        self._former: Counter[str] = Counter()
+        self._former: list[Sample] = []
         self._draining = False
         self._beating: asyncio.Task[None] | None = None
 
@@ -69,9 +69,9 @@ class Partitions:
         return [owned.consumer for owned in self._owned.values()]
 
     @property
-    def counts(self) -> Counter[str]:
-        """What became of messages since the start, on all partitions that this process owned."""
-        return sum((consumer.counts for consumer in self.consumers), self._former.copy())
+    def samples(self) -> Sequence[Sample]:
+        """How the partitions stand, and what became of their messages, also of those that this process owns no more."""
+        return [*self._former, *(sample for consumer in self.consumers for sample in consumer.samples)]
 
     async def serve(self, *, prefetch: Prefetch) -> None:
         """Own, read and rebalance until cancelled."""
@@ -172,5 +172,5 @@ class Partitions:
     def _forget(self, partition: int, owned: _Owned) -> None:
         if self._owned.get(partition) is owned:
             del self._owned[partition]
-            self._former += owned.consumer.counts
+            self._former = merged([*self._former, *(sample.ended() for sample in owned.consumer.samples)])
         owned.task.cancel()

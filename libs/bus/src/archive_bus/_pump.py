@@ -35,8 +35,9 @@ Read = Callable[[Link], Awaitable[Sequence[Entry]]]
 async def pump(
     broker: RedisBroker, lane: Lane, feed: Feed, *, prefetch: Prefetch, heal: Heal, recover: Recover
 ) -> None:
-    """Read a lane and feed what comes, until cancelled.
+    """Read a lane and feed what comes, until cancelled; what keeps it from reading on is raised.
 
+    Also when nothing comes, and while the server is away, it is fed: with nothing.
     ``heal`` creates the stream and its groups; ``recover`` returns what this consumer owns: after a connection was lost
     some of it may never have arrived, and would wait for the end of its lease.
     """
@@ -50,15 +51,17 @@ async def pump(
         ),
         ack_policy=AckPolicy.MANUAL,
     )
-    ended = asyncio.Event()
     read = partial(_read, lane=lane, prefetch=prefetch)
-    subscriber.__class__ = _loop(lane.key, read, feed, heal=heal, recover=recover, ended=ended)
+    subscriber.__class__ = _loop(lane.key, read, feed, heal=heal, recover=recover)
     subscriber(_unused)
     try:
-        await _start(subscriber, lane.key, heal)
+        await _start(subscriber, lane.key, feed, heal)
         if (task := asyncio.current_task()) and task.cancelling():
             raise asyncio.CancelledError  # redis-py lost it: a cancellation during its connect can vanish there
-        await ended.wait()
+        # FastStream would log what ends its task, and the service go on deaf.
+        over, _ = await asyncio.wait(subscriber.tasks, return_when=asyncio.FIRST_COMPLETED)
+        for reader in over:
+            reader.result()
     finally:
         reading = list(subscriber.tasks)
         await subscriber.stop()
@@ -66,7 +69,7 @@ async def pump(
             await asyncio.wait(reading)  # what it reads until then is the caller's to hand back
 
 
-async def _start(subscriber: StreamBatchSubscriber, name: str, heal: Heal) -> None:
+async def _start(subscriber: StreamBatchSubscriber, name: str, feed: Feed, heal: Heal) -> None:
     failures = 0
     while True:
         try:
@@ -76,12 +79,11 @@ async def _start(subscriber: StreamBatchSubscriber, name: str, heal: Heal) -> No
         except (*AWAY, ResponseError) as error:
             # A server whose memory or disk is full refuses FastStream's own XGROUP CREATE, of a group that is there.
             await _wait_out(error, failures, name)
+            await feed(())
             failures += 1
 
 
-def _loop(
-    name: str, read: Read, feed: Feed, *, heal: Heal, recover: Recover, ended: asyncio.Event
-) -> type[StreamBatchSubscriber]:
+def _loop(name: str, read: Read, feed: Feed, *, heal: Heal, recover: Recover) -> type[StreamBatchSubscriber]:
     class Pump(StreamBatchSubscriber):
         __slots__ = ()
 
@@ -92,7 +94,6 @@ def _loop(
                 await self._run(link)
             finally:
                 await link.close()
-                ended.set()
 
         async def _run(self, link: Link) -> None:
             failures = 0
@@ -102,6 +103,7 @@ def _loop(
                     entries = await read(link)
                 except AWAY as error:
                     await _wait_out(error, failures, name)
+                    await feed(())
                     failures += 1
                 except ResponseError as error:
                     await self._mend(error)

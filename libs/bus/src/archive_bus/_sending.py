@@ -99,6 +99,7 @@ class Sender:
                 return None
             except LeaseLost:
                 await _still_owned(lease)
+                await asyncio.sleep(ROOM_PAUSE_S)  # the server's clock was set, if it goes on like this
             except Busy:
                 if clock() >= waits_until:
                     raise

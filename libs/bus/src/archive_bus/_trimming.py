@@ -13,7 +13,7 @@ import time
 
 from archive_bus._errors import BusUnavailable
 from archive_bus._timekeeper import Timekeeper
-from archive_bus._transport import Transport
+from archive_bus._transport import Lane, Transport
 from archive_contracts.streams import STREAMS, Kind, Stream
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,11 @@ class Trimmer:
         if stream.kind is Kind.LANE and self._service in stream.producers:
             self._watch(stream, partition, math.inf)
 
-    def left(self, stream: Stream, partition: str) -> None:
+    def left(self, lane: Lane) -> None:
         """Trim a lane for a while yet that is no longer read here."""
-        place = (stream.name, partition)
-        if stream.kind is Kind.LANE and place in self._watched:
-            self._watched[place] = (stream, time.monotonic() + FORGET_S)
+        place = (lane.stream.name, lane.partition)
+        if lane.stream.kind is Kind.LANE and place in self._watched:
+            self._watched[place] = (lane.stream, time.monotonic() + FORGET_S)
 
     def _watch(self, stream: Stream, partition: str, until: float) -> None:
         place = (stream.name, partition)

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 MOST_A_PIPELINE = 512
 OLDEST = (7, 0)
 REPLICA_WAIT_MS = 1000
+CLOCK_LOOK_S = 5.0
+"""How often the server's clock is looked at while something is written: it may be set, and leases end by it."""
 RECONNECT_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 SCRIPTS = {
@@ -114,6 +116,7 @@ class Writer:
         self._queue: deque[Op] = deque()
         self._wake = asyncio.Event()
         self._ahead_ms = 0.0
+        self._looked = 0.0
         self._stopping = False
 
     @property
@@ -217,6 +220,12 @@ class Writer:
             raise
         if not self._tell(sayable, replies):
             raise RedisConnectionError("no replica has confirmed in time")
+        if clock() - self._looked > CLOCK_LOOK_S:
+            await self._look_at_clock()
+
+    async def _look_at_clock(self) -> None:
+        self._ahead_ms = await _ahead_ms(self._link)
+        self._looked = clock()
 
     def _tell(self, sent: Sequence[tuple[Op, bytes]], replies: Sequence[Any]) -> bool:
         """Hand the replies that came to their callers; False when what was accepted is not yet where it has to be."""
@@ -244,7 +253,7 @@ class Writer:
             await self._link.bundle(loads, len(SCRIPTS), into=loaded)
             if refused := next((reply for reply in loaded if isinstance(reply, ResponseError)), None):
                 raise refused
-            self._ahead_ms = await _ahead_ms(self._link)
+            await self._look_at_clock()
         except BaseException:
             await self._link.close()
             raise

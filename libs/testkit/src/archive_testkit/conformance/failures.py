@@ -1,10 +1,11 @@
 """What fails is tried again, counted, and kept with its cause; the line behind it moves on."""
 
 import asyncio
+import time
 
 import pytest
 
-from archive_bus import Delivery, Reject, RequestFailed, Retry
+from archive_bus import Delivery, Origin, Reject, RequestFailed, Retry
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatDelta, ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
@@ -273,3 +274,62 @@ class Failing:
             async with backend.bus("router") as two:
                 two.subscribe(CHAT_REQUESTS, {ChatRequested: look})
                 await eventually(lambda: known == [(1, True)])
+
+    @pytest.mark.guarantee("G5")
+    async def test_backlog_starves_no_retry(self, backend: Backend) -> None:
+        stream, order = quick(CHAT_REQUESTS), list[str]()
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            order.append(delivery.message.model)
+            if delivery.message.model == "again" and delivery.attempt == 1:
+                raise Retry("not yet", delay_s=0.05)
+            await asyncio.sleep(0.02)
+
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            await gateway.publish(CHAT.model_copy(update={"model": "again"}), to=stream)
+            await asyncio.gather(*(gateway.publish(CHAT, to=stream) for _ in range(400)))
+            router.subscribe(stream, {ChatRequested: handle}, concurrency=2)
+            await eventually(lambda: len(order) == 402)
+        assert order.count("again") == 2
+        assert order[-1] != "again"
+
+    @pytest.mark.guarantee("G4")
+    async def test_busy_neighbour_takes_what_was_handed_back(self, backend: Backend) -> None:
+        stream, order = quick(CHAT_REQUESTS), list[str]()
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            order.append(delivery.message.model)
+            await asyncio.sleep(0.02)
+
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            await gateway.publish(CHAT.model_copy(update={"model": "left"}), to=stream)
+            async with bare(backend) as transport:
+                lane = lane_of(stream, "router", "leaver")
+                taken = await take(transport, lane, 1)
+                await asyncio.gather(*(gateway.publish(CHAT, to=stream) for _ in range(400)))
+                router.subscribe(stream, {ChatRequested: handle}, concurrency=2)
+                await eventually(lambda: len(order) > 5)
+                await transport.hand_back(lane, [entry.id for entry in taken], begun=False)
+                await eventually(lambda: len(order) == 401)
+        assert order[-1] != "left"
+
+    @pytest.mark.guarantee("G13")
+    async def test_late_after_its_wait_never_starts(self, backend: Backend) -> None:
+        stream, ran, release = quick(CHAT_REQUESTS), list[str](), asyncio.Event()
+
+        async def handle(delivery: Delivery[ChatRequested]) -> None:
+            ran.append(delivery.message.model)
+            await release.wait()
+
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+            due = Origin(deadline=int(time.time() * 1000) + 2500)
+            await gateway.publish(CHAT.model_copy(update={"model": "suspect"}), to=stream, origin=due)
+            await die_of(backend, stream, "router", entries=1, times=2)
+            await gateway.publish(CHAT, to=stream)
+            # The suspect has to wait until it is alone, and it is not before its time is over.
+            router.subscribe(stream, {ChatRequested: handle})
+            await eventually(lambda: bool(ran))
+            await asyncio.sleep(max(0.0, due.deadline / 1000 - time.time()) + 0.1)
+            release.set()
+            await eventually(lambda: router.counters().get((stream.name, "expired")) == 1)
+        assert ran == ["m"]
