@@ -56,6 +56,23 @@ async def test_endless_head_is_refused() -> None:
         assert (await exchange(serving.url, whole)).endswith(b"\r\n\r\n900")
 
 
+async def test_body_counts_to_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server, "MOST_HEAD", 500)
+    serving = server()
+    async with serving.serving():
+        first = b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 900\r\n\r\n" + b"a" * 900
+        begun, ended = b"GET / HTTP/1.1\r\nhost: l\r\n", b"connection: close\r\n\r\n"
+        host, _, port = serving.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(first + begun)
+        async with asyncio.timeout(60):
+            answer = await reader.readuntil(b"\r\n\r\n900")
+            writer.write(ended)
+            answer += await reader.read()
+        writer.close()
+        assert (answer.count(b"HTTP/1.1 200 "), b" 431 " in answer) == (2, False)
+
+
 async def test_whole_request_is_answered() -> None:
     serving = server()
     async with serving.serving():

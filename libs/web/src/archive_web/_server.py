@@ -18,7 +18,7 @@ BACKLOG = 2048
 HEAD_S = 10.0
 """For how long the head of a request may come in pieces, or a new connection stay silent."""
 MOST_HEAD = 64 * 1024
-"""Bytes of a head that has not ended; what came with its end is not counted."""
+"""Bytes of a head that has not ended; what came with its end, or with the request before it, is not counted."""
 LINGER_S = 0.5
 """For how long a server that ends waits for clients to leave, and for requests of those that have just come."""
 
@@ -48,8 +48,9 @@ class _Protocol(HttpToolsProtocol):
     _head_size = 0
 
     def data_received(self, data: bytes) -> None:
+        head = self._head
         super().data_received(data)
-        if self._head is not None:
+        if head is not None and head is self._head:
             self._head_size += len(data)
             if self._head_size > MOST_HEAD and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
