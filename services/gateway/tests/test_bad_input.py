@@ -85,6 +85,11 @@ async def test_packed_body_is_refused(gateway: Any) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (415, "unsupported_media_type")
 
 
+async def test_unpacked_body_may_say_so(gateway: Any) -> None:
+    reply = await gateway.http.post(CHAT, content=b"{", headers={"content-encoding": "Identity"})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_json")
+
+
 async def test_unknown_address_is_told(gateway: Any) -> None:
     openai_face = await gateway.http.get("/v1/nothing")
     platform_face = await gateway.http.get("/nothing")

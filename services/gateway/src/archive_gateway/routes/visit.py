@@ -106,7 +106,7 @@ class Visit:
     async def raw(self) -> bytes:
         """Return the body. Raises WrongMedia, TooLarge, ClientLeft."""
         if self._body is None:
-            if b"content-encoding" in self.ticket.headers:
+            if self.header(b"content-encoding").lower() not in {"", "identity"}:
                 raise WrongMedia("Packed bodies are not read.", next_step="Send the body without content-encoding.")
             announced = self.ticket.headers.get(b"content-length")
             self._body = await whole(self.receive, limit=self.body_limit, announced=announced)
