@@ -43,17 +43,20 @@ def passage(
 
 
 class Memory:
-    """What library and memory hold; ``problem`` makes every search fail."""
+    """What library and memory hold; ``problem`` makes every search fail, ``together`` has them wait for each other."""
 
     def __init__(self, bus: Bus) -> None:
         self.hits: Sequence[ChunkHit] = ()
         self.items: Sequence[MemoryItem] = ()
         self.documents = 1
+        self.together: asyncio.Barrier | None = None
         self.problem: Problem | None = None
         self.asked: list[tuple[str, Message]] = []
         bus.subscribe(MEMORY_QUERIES, {SearchChunks: self._search, RecallMemories: self._recall})
 
     async def _search(self, delivery: Delivery[SearchChunks]) -> None:
+        if self.together:
+            await self.together.wait()
         await self._answer(delivery, ChunksFound(hits=tuple(self.hits), documents=self.documents))
 
     async def _recall(self, delivery: Delivery[RecallMemories]) -> None:

@@ -23,6 +23,8 @@ CRANES = EarlierTurn(question="Which cranes stand in the harbour?", answer="The 
         "And in winter?",
         "Is that true?",
         "How about Bergen harbour?",
+        "Which colour?",
+        "What is the price?",
     ],
 )
 def test_reference_is_noticed(question: str) -> None:
@@ -35,6 +37,9 @@ def test_reference_is_noticed(question: str) -> None:
         "How tall is the lighthouse of Ardmore?",
         "Who wrote the report that won the prize?",
         "When was the harbour crane built?",
+        "What is photosynthesis?",
+        "Where is Bergen?",
+        "What do you know about quolls?",
     ],
 )
 def test_whole_question_stands_alone(question: str) -> None:

@@ -9,6 +9,7 @@ from archive_agent.domain.evidence import Candidate, candidate_sentences, page_a
 from archive_agent.domain.fitting import message_tokens, shorten
 from archive_agent.domain.research import SYSTEM, PromptBudget, build_prompt
 from archive_agent.domain.support import judge_support
+from archive_contracts.agents import EarlierTurn
 
 MANUAL = (
     "Pumps move water through the plant. The P-204 pump has a maximum operating pressure of 12 bar. "
@@ -144,6 +145,17 @@ def test_one_endless_sentence_is_shortened() -> None:
 def test_too_long_a_question_is_refused() -> None:
     with pytest.raises(QuestionTooLong, match="Shorten"):
         build_prompt("why " * 3000, [PUMP], budget=BUDGET, count_tokens=count_tokens)
+
+
+def test_earlier_turns_refuse_no_question() -> None:
+    asked = "How much does it lift " + "and carry " * 40
+    turns = [EarlierTurn(question="Which pumps are there? " * 10, answer="The P-204 stands in the plant. " * 10)]
+    alone = count_tokens(SYSTEM) + count_tokens(asked)
+    budget = PromptBudget(context=alone + 256 + 120)
+    prompt = build_prompt(asked, [PUMP], budget=budget, count_tokens=count_tokens, turns=turns)
+    assert message_tokens(prompt.messages, count_tokens) <= budget.context - budget.answer
+    with pytest.raises(QuestionTooLong):
+        build_prompt(asked, [PUMP], budget=PromptBudget(context=alone + 256), count_tokens=count_tokens)
 
 
 @given(st.text(max_size=200), st.integers(0, 40))

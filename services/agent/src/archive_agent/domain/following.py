@@ -5,7 +5,7 @@ gets the turns before it, without which it could not tell what is asked either.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from archive_agent.domain.citations import without_markers
 from archive_agent.domain.fitting import CountTokens, Message, message_tokens, shorten
@@ -21,7 +21,7 @@ QUESTION_TOKENS = 80
 ANSWER_TOKENS = 160
 """Of an earlier question and answer, what the model is shown."""
 FEW = 1
-"""Content words; a question of so few ("Why?", "And in winter?") is about something said before."""
+"""Content words; a question of so few ("Why?", "Which colour?") is about something said before."""
 
 _OPENING = re.compile(r"\W*(?:and|but|or|so|also|then|what about|how about|what else|why not)\b", re.IGNORECASE)
 _BACKWARDS = frozenset(
@@ -30,14 +30,27 @@ _BACKWARDS = frozenset(
 )
 # As a pronoun it ends the question or comes before a verb; as a conjunction it says nothing.
 _THAT = re.compile(r"\bthat\b(?=\s*(?:\W*$|is\b|was\b|were\b|are\b|mean|one\b|happen|work|cost))", re.IGNORECASE)
+_POINTERS = frozenset({"the", "that", "this"})
+# Few words that make a sentence ("What is photosynthesis?") ask about the one thing they name. With a pointer it is one
+# that was named before ("What is the price?").
+_VERBS = frozenset(
+    "is are was were be been do does did has have had can could will would should may might describe explain find give"
+    " know list mention name show tell".split()
+)
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def refers_back(question: str) -> bool:
     """Whether a question (in English) needs what was said before it; rather once too often than not."""
     words = {word.lower() for word in _WORD.findall(question)}
-    few = len(set(content_units(question))) <= FEW
-    return few or bool(words & _BACKWARDS) or bool(_OPENING.match(question) or _THAT.search(question))
+    if _says_little(question, words) or words & _BACKWARDS:
+        return True
+    return bool(_OPENING.match(question) or _THAT.search(question))
+
+
+def _says_little(question: str, words: Set[str]) -> bool:
+    named = len(set(content_units(question)))
+    return not named or (named <= FEW and bool(words & _POINTERS or not words & _VERBS))
 
 
 def subject(question: str, turns: Sequence[EarlierTurn]) -> str:

@@ -73,15 +73,15 @@ def build_prompt(
     Raises:
         QuestionTooLong: no room for evidence is left beside the question.
     """
-    before = earlier(question, turns, room=int(budget.context * EARLIER_SHARE), count_tokens=count_tokens)
     frame = count_tokens(SYSTEM) + count_tokens(_user_message(question, [])) + 2 * MESSAGE_TOKENS
-    frame += message_tokens(before, count_tokens)
     room = budget.context - budget.answer - frame
     if room < MIN_EVIDENCE_TOKENS:
-        raise QuestionTooLong(
-            count_tokens(question),
-            room=budget.context - budget.answer - MIN_EVIDENCE_TOKENS - frame + count_tokens(question),
-        )
+        raise QuestionTooLong(count_tokens(question), room=room - MIN_EVIDENCE_TOKENS + count_tokens(question))
+    # Evidence comes first: a question that fits by itself is not refused for what was said before it.
+    spare = min(int(budget.context * EARLIER_SHARE), room - MIN_EVIDENCE_TOKENS)
+    before = earlier(question, turns, room=spare, count_tokens=count_tokens)
+    frame += message_tokens(before, count_tokens)
+    room = budget.context - budget.answer - frame
     ranked = rank(subject(question, turns), candidates, similarities=similarities)
     excerpts = _Excerpts(ranked, min(room, budget.evidence), count_tokens)
     excerpts.fill()

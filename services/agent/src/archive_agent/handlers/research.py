@@ -1,7 +1,8 @@
 """Research: find evidence, ask a model to answer from it, and say what the answer rests on."""
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -124,10 +125,12 @@ class Research:
     async def _search(self, delivery: Delivery[RunResearch]) -> tuple[tuple[Candidate, ...], int]:
         """Return the passages that the library holds on the question, and of how many documents in all."""
         command = delivery.message
-        found: list[ChunksFound] = []
-        for query in searches(command.question, command.turns):
+
+        def searched(query: str) -> Awaitable[ChunksFound]:
             search = SearchChunks(query=query, top_k=command.top_k, document_ids=command.document_ids)
-            found.append(await delivery.request(search, ChunksFound, to=MEMORY_QUERIES, timeout=SEARCH_TIMEOUT_S))
+            return delivery.request(search, ChunksFound, to=MEMORY_QUERIES, timeout=SEARCH_TIMEOUT_S)
+
+        found = await asyncio.gather(*map(searched, searches(command.question, command.turns)))
         hits = in_turn([each.hits for each in found], limit=command.top_k)
         return tuple(from_chunk(hit) for hit in hits), found[0].documents
 
