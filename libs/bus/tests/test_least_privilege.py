@@ -57,13 +57,14 @@ async def refusals(server: RedisServer) -> list[str]:
 
 
 async def test_unseen_setting_is_not_taken_for_safe(closed: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    url = closed.url.replace("redis://", "redis://gateway:gateway@")
     async with client_of(closed.url) as admin:
         await admin.config_set("appendonly", "yes")
         await admin.config_set("appendfsync", "everysec")
-    url = closed.url.replace("redis://", "redis://gateway:gateway@")
-    async with bus_of("gateway", f"{url}?durability=aof", state=url) as gateway:
-        await eventually(lambda: "may not see whether appendfsync is always" in caplog.text)
-        assert await gateway.check() is None
+        async with bus_of("gateway", f"{url}?durability=aof", state=url) as gateway:
+            await eventually(lambda: "may not see whether appendfsync is always" in caplog.text)
+            assert await gateway.check() is None
+        await admin.config_set("appendonly", "no")  # a server that writes its first file does not end
 
 
 async def test_work_is_settled_without_a_refusal(closed: RedisServer) -> None:

@@ -189,3 +189,23 @@ async def test_broken_reader_ends_the_service(redis_url: str) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await serve()
     assert caught.group_contains(RuntimeError)
+
+
+async def test_waiting_for_a_place_is_no_standstill(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive_bus._subscription.STALE_LOOP_S", 2.0)
+    began, held, shared = asyncio.Event(), asyncio.Event(), Fair(Gate(1))
+
+    async def hold(_: Delivery[EmbedRequested]) -> None:
+        began.set()
+        await held.wait()
+
+    for partition in ("p", "q"):
+        slots = shared.share(1)
+        bus.subscribe(ENGINE_JOBS, {EmbedRequested: hold}, partition=partition, slots=slots, prefetch=1)
+    await bus.publish(EmbedRequested(texts=("one",)), to=ENGINE_JOBS, partition="p")
+    async with asyncio.timeout(30):
+        await began.wait()
+        await asyncio.sleep(4.0)
+        while bus.live():
+            await asyncio.sleep(0.1)
+    held.set()

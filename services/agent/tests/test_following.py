@@ -1,10 +1,12 @@
 """Questions that refer back to what was said."""
 
 import pytest
+from agent_peers import passage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archive_agent.domain.budget import estimated_tokens
+from archive_agent.domain.consulted import in_turn
 from archive_agent.domain.fitting import message_tokens
 from archive_agent.domain.following import earlier, refers_back, searches, subject
 from archive_contracts.agents import EarlierTurn
@@ -65,6 +67,16 @@ def test_reference_is_traced_to_its_subject() -> None:
         EarlierTurn(question="And the second one?", answer="It is blue."),
     ]
     assert subject("Why?", turns) == f"{CRANES.question}\nAnd the second one?\nWhy?"
+
+
+def test_reference_without_a_subject_takes_all() -> None:
+    assert subject("Why?", [EarlierTurn(question="And then?", answer="It rains.")]) == "And then?\nWhy?"
+
+
+def test_searches_give_hits_by_turns() -> None:
+    one, two, three = (passage(name, document=name) for name in ("one", "two", "three"))
+    assert in_turn([[one, two], [three, one], []], limit=5) == [one, three, two]
+    assert in_turn([[one, two], [three]], limit=2) == [one, three]
 
 
 def test_model_sees_turns_without_markers() -> None:

@@ -9,17 +9,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from archive_bus._adrift import Adrift
 from archive_bus._backlog import Backlog
-from archive_bus._beginnings import Beginnings
-from archive_bus._coalesce import Coalescer
 from archive_bus._crew import Crew
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
-from archive_bus._handling import Handling, Settlers, Work
+from archive_bus._handling import Handling, Work
 from archive_bus._held import Held
 from archive_bus._lease import clock
 from archive_bus._metrics import Sample
-from archive_bus._transport import Acked, Entry, Lane, Prefetch, Starts, Transport
+from archive_bus._settlers import Settlers
+from archive_bus._transport import Entry, Lane, Prefetch, Transport
 from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
 log = logging.getLogger(__name__)
@@ -47,19 +47,15 @@ class Consumer:
         self._transport = transport
         self._concurrency = concurrency
         self._gate = gate
-        self._settlers = Settlers(
-            start=Coalescer[Held, Starts](self._count_starts),
-            alone=Coalescer[Held, Starts](self._count_alone),
-            ack=Coalescer[Held, Acked](self._send_acks, linger=self._ack_linger_s),
-        )
+        self._settlers = Settlers(lane, transport, linger=self._ack_linger_s)
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
         self._crew = Crew[Held](self._begin)
         self._held: dict[str, Held] = {}
-        self._adrift: list[Held] = []
-        self._beginnings = Beginnings()
+        self._adrift = Adrift(lane, transport)
         self._turn = asyncio.Lock()
         self.backlog: Backlog | None = None
         self._draining = False
+        self._feeding = False
         self._pump: asyncio.Task[None] | None = None
 
     @property
@@ -84,9 +80,14 @@ class Consumer:
                 redelivered=self.counts["redelivered"],
                 durations=self._handling.durations,
                 in_flight=self.in_flight,
-                still_s=time.monotonic() - self.progressed,
+                still_s=self.still_s,
             ),
         )
+
+    @property
+    def still_s(self) -> float:
+        """For how long the loop that reads has not moved; waiting for a place is no standstill."""
+        return 0.0 if self._feeding else time.monotonic() - self.progressed
 
     @property
     def in_flight(self) -> int:
@@ -96,14 +97,12 @@ class Consumer:
     async def serve(self, *, prefetch: Prefetch) -> None:
         """Read, claim, renew and trim until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            self._settlers.start.run_in(tasks)
-            self._settlers.alone.run_in(tasks)
-            self._settlers.ack.run_in(tasks)
+            self._settlers.run_in(tasks)
             self._crew.run_in(tasks)
             self._tasks = tasks
             self._pump = tasks.create_task(self._read(prefetch))
             tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._claim))
-            tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._return_adrift))
+            tasks.create_task(self._every(min(1.0, self._lease_s / 5), partial(self._adrift.hand_back, self._held)))
             tasks.create_task(self._every(self._lease_s / 3, self._renew))
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
             if trimmed_by_consumer(self.lane.stream):
@@ -139,6 +138,7 @@ class Consumer:
         with contextlib.suppress(BusUnavailable, TimeoutError):
             async with asyncio.timeout(ACKED_S):
                 await self._settlers.ack.idle()
+                await self._adrift.hand_back(())
             await self._transport.reap(self.lane, leaving=True)
 
     async def _sweep(self) -> None:
@@ -217,20 +217,8 @@ class Consumer:
                 await self.renew(ending)
         for held in ending:
             if held.until < clock() + margin * 2 and not (held.lost or held.settled):
-                self._adrift.append(held)
+                self._adrift.add(held)
                 held.lose()
-
-    async def _return_adrift(self) -> None:
-        """Hand back what was given up without the server's knowledge, once its handler is over: it runs at once."""
-        over = [held for held in self._adrift if held.entry.id not in self._held]
-        over = [held for held in over if held.starting is None or held.starting.done()]
-        for held in over:
-            if held.counted and held.spent:
-                await self._transport.park(self.lane, held.entry.id, delay_s=0.0)
-        for begun in (True, False):
-            if ids := [held.entry.id for held in over if held.counted is begun and not (begun and held.spent)]:
-                await self._transport.hand_back(self.lane, ids, begun=begun)
-        self._adrift = [held for held in self._adrift if held not in over]
 
     def lost(self, held: Held) -> None:
         """Take note of a lost lease."""
@@ -248,32 +236,22 @@ class Consumer:
         """See how the group stands, for whoever asks; a group that is not there has nothing waiting."""
         self.backlog = await self._transport.backlog(self.lane)
 
-    async def _count_starts(self, starting: Sequence[Held]) -> Sequence[Starts]:
-        counts = await self._transport.started(self.lane, [held.entry.id for held in starting])
-        for held, starts in zip(starting, counts, strict=True):
-            # A first delivery does not wait for this answer.
-            if starts.begun < 0 and not held.settled:
-                held.lose()
-        return counts
-
-    async def _count_alone(self, starting: Sequence[Held]) -> Sequence[Starts]:
-        return await self._transport.started(self.lane, [held.entry.id for held in starting], alone=True)
-
     def _ack_linger_s(self) -> float:
         """Return for how long acknowledgements may wait for others: not at all when somebody may want their places."""
         return ACK_LINGER_S if 2 * self._gate.spare >= self._concurrency and not self._draining else 0.0
 
-    async def _send_acks(self, settled: Sequence[Held]) -> Sequence[Acked]:
-        return await self._transport.ack(self.lane, [held.entry.id for held in settled])
-
     async def _feed(self, entries: Sequence[Entry]) -> None:
-        self.progressed = time.monotonic()
-        await self._take(entries)
-        if not self._draining:
-            if not self._gate.room:
-                self._settlers.ack.hurry()
-            async with self._turn:
-                await self._gate.free()
+        self._feeding = True
+        try:
+            await self._take(entries)
+            if not self._draining:
+                if not self._gate.room:
+                    self._settlers.ack.hurry()
+                async with self._turn:
+                    await self._gate.free()
+        finally:
+            self._feeding = False
+            self.progressed = time.monotonic()
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         if self._draining:
@@ -282,8 +260,8 @@ class Consumer:
             return
         # A group that was deleted and made anew delivers again what is in hand here: it is ours still, and runs. What
         # is adrift is still to be handed back with its start.
-        known = self._held.keys() | {held.entry.id for held in self._adrift} if self._adrift else self._held.keys()
-        fresh = [entry for entry in entries if entry.id not in known]
+        adrift = self._adrift.ids
+        fresh = [entry for entry in entries if entry.id not in self._held and entry.id not in adrift]
         taken = [Held(entry, self, lease_s=self._lease_s) for entry in fresh]
         for held in taken:
             self._held[held.entry.id] = held
@@ -332,7 +310,7 @@ class Consumer:
 
     def waits(self, held: Held) -> None:
         """Have a start counted soon."""
-        self._beginnings.add(held)
+        self._settlers.beginnings.add(held)
 
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let another one in."""
@@ -355,4 +333,4 @@ class Consumer:
         try:
             await self._handling.postpone(held)
         except BusUnavailable:
-            self._adrift.append(held)  # the outage goes on: it is handed back, and its start taken back, after it
+            self._adrift.add(held)  # the outage goes on: it is handed back, and its start taken back, after it

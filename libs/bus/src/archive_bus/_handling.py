@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 from archive_bus._apart import Apart
-from archive_bus._coalesce import Coalescer
 from archive_bus._delivery import Run
 from archive_bus._durations import CUT_OFF, DONE, FAILED, REJECTED, Durations
 from archive_bus._errors import (
@@ -28,6 +27,7 @@ from archive_bus._held import Held
 from archive_bus._inbox import Turn
 from archive_bus._lease import Lease, clock
 from archive_bus._payload import Payloads, decoded, is_whole
+from archive_bus._settlers import Settlers
 from archive_bus._transport import Acked, Lane, Starts, Transport
 from archive_bus._verdicts import EXPIRED, FATAL, backoff, failure
 from archive_contracts.base import Message, Problem
@@ -57,15 +57,6 @@ class Work:
     bury: Callable[[Envelope, Message, Run, Problem], Awaitable[None]]
     payloads: Payloads
     inbox: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settlers:
-    """Where starts and acknowledgements of one loop turn travel together."""
-
-    start: Coalescer[Held, Starts]
-    alone: Coalescer[Held, Starts]
-    ack: Coalescer[Held, Acked]
 
 
 class Handling:

@@ -99,7 +99,7 @@ class OrderedConsumer(Consumer):
         for held in entries:
             held.until = min(held.until, self.owned_until)
             if held.until <= clock() and not (held.lost or held.settled):
-                self._adrift.append(held)  # nobody may own the partition yet: then it comes back at once
+                self._adrift.add(held)  # nobody may own the partition yet: then it comes back at once
                 held.lose()
 
     async def _pass_over(self) -> None:

@@ -1,7 +1,6 @@
 """What a process handles: its subscriptions, their ends, and what became of their messages."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -33,7 +32,7 @@ class Subscriptions:
         self._grace_s = grace_s
         self._left = left
         self._serving: dict[Consumer | Partitions, asyncio.Task[None]] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[Consumer | Partitions, asyncio.Task[None]] = {}
         self._former: list[Sample] = []
 
     def run_in(self, tasks: asyncio.TaskGroup) -> None:
@@ -46,32 +45,33 @@ class Subscriptions:
 
         async def end() -> None:
             # In a task of its own: it goes on when its caller is cancelled, and the end of the bus waits for it.
-            ending = self._tasks.create_task(self._end(consumer))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-            await asyncio.shield(ending)
+            await asyncio.shield(self._ended(consumer, self._tasks))
 
         return Subscription(end)
 
     async def drain(self) -> None:
         """Take nothing new, let what runs finish within the grace, hand the rest back."""
         async with asyncio.TaskGroup() as drains:
-            for consumer in self._consumers:
-                drains.create_task(self._end(consumer))
-            if self._ending:
-                await asyncio.wait(self._ending)
+            if ending := [self._ended(consumer, drains) for consumer in self._consumers]:
+                await asyncio.wait(ending)
 
     def stop(self) -> None:
         """Cancel what still serves."""
         for task in self._serving.values():
             task.cancel()
 
+    def _ended(self, consumer: Consumer | Partitions, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Begin the end of a subscription, in a task of these, unless it has begun."""
+        if consumer not in self._ending:
+            self._ending[consumer] = tasks.create_task(self._end(consumer))
+        return self._ending[consumer]
+
     async def _end(self, consumer: Consumer | Partitions) -> None:
-        serving = self._serving.pop(consumer)
         try:
             await consumer.drain(self._grace_s)
         finally:
-            serving.cancel()
+            self._serving.pop(consumer).cancel()
+            self._ending.pop(consumer, None)
             self._left(consumer.lane)
             self._former = merged([*self._former, *(sample.ended() for sample in consumer.samples)])
 
@@ -81,11 +81,9 @@ class Subscriptions:
 
     def live(self) -> str | None:
         """Return which consume loop has stopped, or None; a server that is away stops none."""
-        now = time.monotonic()
         for consumer in (each for subscribed in self._consumers for each in subscribed.consumers):
-            busy = consumer.in_flight > 0
-            if not busy and now - consumer.progressed > STALE_LOOP_S:
-                return f"the loop of {consumer.lane.key} has not moved for {now - consumer.progressed:.0f} s"
+            if not consumer.in_flight and (still_s := consumer.still_s) > STALE_LOOP_S:
+                return f"the loop of {consumer.lane.key} has not moved for {still_s:.0f} s"
         return None
 
     def samples(self) -> list[Sample]:

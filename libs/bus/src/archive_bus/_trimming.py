@@ -10,6 +10,7 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 
 from archive_bus._errors import BusUnavailable
 from archive_bus._timekeeper import Timekeeper
@@ -37,6 +38,7 @@ class Trimmer:
         self._timekeeper = timekeeper
         self._service = service
         self._watched: dict[tuple[str, str], tuple[Stream, float]] = {}
+        self._readers: Counter[tuple[str, str]] = Counter()
         # From the start, so that what a publisher left behind that has died is trimmed by its successor.
         for stream in STREAMS.values():
             if service in stream.producers and stream.kind is Kind.WORK:
@@ -52,12 +54,14 @@ class Trimmer:
     def reads(self, stream: Stream, partition: str) -> None:
         """Trim a lane that is read here, if its readers may also write to it: its publishers may all be gone."""
         if stream.kind is Kind.LANE and self._service in stream.producers:
+            self._readers[stream.name, partition] += 1
             self._watch(stream, partition, math.inf)
 
     def left(self, lane: Lane) -> None:
         """Trim a lane for a while yet that is no longer read here."""
         place = (lane.stream.name, lane.partition)
-        if lane.stream.kind is Kind.LANE and place in self._watched:
+        self._readers[place] -= 1
+        if lane.stream.kind is Kind.LANE and place in self._watched and self._readers[place] <= 0:
             self._watched[place] = (lane.stream, time.monotonic() + FORGET_S)
 
     def _watch(self, stream: Stream, partition: str, until: float) -> None:

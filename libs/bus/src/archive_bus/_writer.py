@@ -230,7 +230,7 @@ class Writer:
     def _tell(self, sent: Sequence[tuple[Op, bytes]], replies: Sequence[Any]) -> bool:
         """Hand the replies that came to their callers; False when what was accepted is not yet where it has to be."""
         # Told before a replica has it, the caller would believe what a failover forgets.
-        if self._replicas and not (len(replies) > len(sent) and replies[-1] >= self._replicas):
+        if self._replicas and not (len(replies) > len(sent) and _number(replies[-1]) >= self._replicas):
             return False
         for (op, _), reply in zip(sent, replies, strict=False):
             op.settle(_judged(reply))
@@ -303,3 +303,8 @@ async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:
 def _expire(reply: "asyncio.Future[Any]", timeout: float) -> None:
     if not reply.done():
         reply.set_exception(BusUnavailable(f"the server did not answer within {timeout:.1f} s"))
+
+
+def _number(reply: Any) -> int:
+    """Return how many replicas have confirmed; a server that is a master no more says an error."""
+    return reply if isinstance(reply, int) else 0

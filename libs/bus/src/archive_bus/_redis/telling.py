@@ -67,10 +67,7 @@ class Told:
             waiter = self._waiter = self._waiter or loop.create_future()
             timer = loop.call_later(self._timeout, self._expire)
             try:
-                await waiter
-            except asyncio.CancelledError:
-                self.fail(BusUnavailable("nobody waits any more for the reply to be written"))
-                raise
+                await asyncio.shield(waiter)  # whoever waits may leave: the reply is written in its place all the same
             finally:
                 timer.cancel()
         if isinstance(self._outcome, BusError):

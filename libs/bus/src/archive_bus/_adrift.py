@@ -1,0 +1,40 @@
+"""What was given up without the server's knowledge."""
+
+from collections.abc import Container, Sequence, Set
+
+from archive_bus._held import Held
+from archive_bus._transport import Lane, Transport
+
+
+class Adrift:
+    """Entries that a consumer still owns by the server's books; handed back once it can be told, they run at once."""
+
+    def __init__(self, lane: Lane, transport: Transport) -> None:
+        self._lane = lane
+        self._transport = transport
+        self._held: list[Held] = []
+
+    @property
+    def ids(self) -> Set[str]:
+        """Which entries these are."""
+        return {held.entry.id for held in self._held}
+
+    def add(self, held: Held) -> None:
+        """Hand an entry back later, and take its start back, or charge the failure that it ended with."""
+        self._held.append(held)
+
+    async def hand_back(self, in_hand: Container[str]) -> None:
+        """Hand back those whose handler is over, which are no longer ``in_hand``. Raises BusUnavailable."""
+        over = [held for held in self._held if held.entry.id not in in_hand]
+        over = [held for held in over if held.starting is None or held.starting.done()]
+        for held in (failed := [held for held in over if held.counted and held.spent]):
+            await self._transport.park(self._lane, held.entry.id, delay_s=0.0)
+            self._forget([held])
+        for begun in (True, False):
+            if back := [held for held in over if held.counted is begun and held not in failed]:
+                await self._transport.hand_back(self._lane, [held.entry.id for held in back], begun=begun)
+                self._forget(back)
+
+    def _forget(self, known: Sequence[Held]) -> None:
+        """Let go of what the server knows of, at once: this process may claim it in the next moment."""
+        self._held = [held for held in self._held if held not in known]
