@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archive_contracts.base import Spent
 from archive_contracts.chat import ChatRequested, Usage
 from archive_contracts.engine import GenerateRequested, Parameters, Resumption
 from archive_engine.domain.request import can_go_on, outgoing
@@ -124,3 +125,18 @@ def test_rest_reads_as_one_answer() -> None:
 )
 def test_odd_rest_passes(head: str, chunk: dict[str, Any]) -> None:
     assert json.loads(Rest(Resumption(text="", head=head)).rewritten(chunk)) == chunk
+
+
+def test_half_a_character_has_a_form_on_the_way() -> None:
+    half: dict[str, Any] = {"choices": [{"delta": {"content": "\ud83d"}}]}
+    assert json.loads(Rest(Resumption(text="")).rewritten(half).encode()) == half
+    for body in (r'{"x":"\ud83d"}', r'{"x":"\ud83d","stream_options":{}}'):
+        found = outgoing(job(body, model="n", stream=True), meter=True).body
+        assert json.loads(found.encode())["x"] == "\ud83d"
+
+
+@pytest.mark.parametrize(("estimated", "prompt"), [(True, 20), (False, 13)])
+def test_rest_that_breaks_off_counts_whole(estimated: bool, prompt: int) -> None:
+    part = Spent(engine="e", model="m", prompt_tokens=20, completion_tokens=2, estimated=estimated)
+    whole = Rest(Resumption(text="Hel", completion_tokens=7)).spent(part)
+    assert (whole.prompt_tokens, whole.completion_tokens) == (prompt, 9)

@@ -224,6 +224,9 @@ def test_resting_engine_says_when_and_is_no_failure() -> None:
     assert not counts_against(resting)
     assert not counts_against(status(400))
     assert counts_against(status(500))
+    assert not counts_against(status(500), first=False)
+    assert counts_against(UpstreamRefused("down", next_step="start it"), first=False)
+    assert counts_against(UpstreamStatus("busy", status=429, body="", retry_after=7.0), first=False)
     assert asked_rest_s(UpstreamStatus("busy", status=429, body="", retry_after=7.0)) == 7.0
     assert asked_rest_s(status(500)) is None
 

@@ -19,6 +19,7 @@ from archive_contracts.engine import (
     EngineLeft,
     EngineRegistered,
     GenerateRequested,
+    Resumption,
     Target,
 )
 from archive_contracts.streams import CHAT_EVENTS, ENGINE_EVENTS, ENGINE_JOBS
@@ -234,6 +235,19 @@ async def test_cut_stream_is_said_in_band(redis_url: str, engine: FaultEngine, c
             await talk(caller, job())
     assert caught.value.problem().code == "upstream_cut"
     assert len(asked(engine)) == 1
+
+
+async def test_rest_that_breaks_off_is_charged_whole(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.cuts("lo")
+    begun = job().model_copy(update={"resumption": Resumption(text="Hel", completion_tokens=7)})
+    async with worker(redis_url, engine, tmp_path):
+        with pytest.raises(RequestFailed) as caught:
+            await talk(caller, begun)
+    spent = caught.value.problem().spent
+    assert spent is not None
+    assert spent.completion_tokens == 8
 
 
 async def test_cancel_closes_the_upstream_call(

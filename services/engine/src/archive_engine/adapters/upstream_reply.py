@@ -185,7 +185,8 @@ class UpstreamReply:
             # Kept from the caller until it is complete, so that a failure here can still be hidden by another engine.
             assembler.add(event.parsed)
         result = assembler.result()
-        yield UpstreamEvent(json.dumps(result, ensure_ascii=False), result, token=True)
+        # As ASCII: half of a character, which a server may send by itself, has no other form on the way.
+        yield UpstreamEvent(json.dumps(result), result, token=True)
 
     async def _next(self) -> UpstreamEvent | None:
         """Return the next chunk of a stream, None after the last."""

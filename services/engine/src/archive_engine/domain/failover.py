@@ -152,9 +152,15 @@ def _told(error: UpstreamError, engine: str) -> Problem:
     )
 
 
-def counts_against(error: UpstreamError) -> bool:
-    """Whether the failure says something of the engine."""
-    return not _is_clients_fault(error) and not isinstance(error, EngineResting)
+def counts_against(error: UpstreamError, *, first: bool = True) -> bool:
+    """Whether the failure says something of the engine; ``first`` is whether the request failed for the first time.
+
+    Some servers answer 500 to a request that they cannot read, and whoever sends one must not take the engine from all
+    others: of a request that fails again, a status counts only with the wish to be left alone.
+    """
+    if _is_clients_fault(error) or isinstance(error, EngineResting):
+        return False
+    return first or not isinstance(error, UpstreamStatus) or asked_rest_s(error) is not None
 
 
 def asked_rest_s(error: UpstreamError) -> float | None:

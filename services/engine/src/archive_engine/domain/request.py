@@ -40,7 +40,7 @@ def _changed(body: str, job: GenerateRequested) -> str:
         _put_in(fields, job.parameters)
     if job.resumption:
         _go_on(fields, job.resumption, kind=job.request.kind)
-    return json.dumps(fields, ensure_ascii=False)
+    return _encoded(fields)
 
 
 def _put_in(fields: Json, parameters: Parameters) -> None:
@@ -80,7 +80,12 @@ def _metered(body: str) -> Outgoing:
     if known.get("include_usage"):
         return Outgoing(body)
     fields["stream_options"] = {**known, "include_usage": True}
-    return Outgoing(json.dumps(fields, ensure_ascii=False), hides_usage=True)
+    return Outgoing(_encoded(fields), hides_usage=True)
+
+
+def _encoded(fields: Json) -> str:
+    """Return JSON in ASCII: half of a character, which a client may send by itself, has no other form on the way."""
+    return json.dumps(fields)
 
 
 def can_go_on(body: str) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from archive_contracts.base import Spent
 from archive_contracts.chat import Usage
 from archive_contracts.engine import Resumption
 
@@ -28,13 +29,21 @@ class Rest:
             told["choices"] = [_roleless(choice) for choice in cast("list[Any]", choices)]
         if isinstance(usage := told.get("usage"), dict):
             told["usage"] = self._whole(cast("Json", usage))
-        return json.dumps(told, ensure_ascii=False)
+        # As ASCII: half of a character, which a server may send by itself, has no other form on the way.
+        return json.dumps(told)
 
     def usage(self, usage: Usage) -> Usage:
         """Return the usage of the whole answer: the part that was written before went in as a prompt."""
         prompt = max(0, usage.prompt_tokens - self._before)
         completion = usage.completion_tokens + self._before
         return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+    def spent(self, spent: Spent) -> Spent:
+        """Return what the whole answer has used when its rest was cut short too."""
+        # The prompt of a rest holds the part that was written before only where the engine has counted it.
+        prompt = spent.prompt_tokens if spent.estimated else max(0, spent.prompt_tokens - self._before)
+        completion = spent.completion_tokens + self._before
+        return spent.model_copy(update={"prompt_tokens": prompt, "completion_tokens": completion})
 
     def _whole(self, usage: Json) -> Json:
         counts = {name: usage[name] for name in Usage.model_fields if isinstance(usage.get(name), int)}

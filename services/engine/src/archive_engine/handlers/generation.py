@@ -158,14 +158,9 @@ class Generation:
         )
 
     def _judge(self, error: UpstreamError, course: Course, *, first: bool) -> None:
-        """Let the guard learn from a failure; a call that was never made says nothing.
-
-        Nor does a request that fails again: some servers answer 500 to a request that they cannot read, and whoever
-        sends one must not take the engine from all others.
-        """
-        rest_s = asked_rest_s(error)
-        if course.called and counts_against(error) and (first or rest_s is not None):
-            self._guard.failed(time.monotonic(), rest_s=rest_s)
+        """Let the guard learn from a failure; a call that was never made says nothing."""
+        if course.called and counts_against(error, first=first):
+            self._guard.failed(time.monotonic(), rest_s=asked_rest_s(error))
             course.settled = True
         course.error = error.code
 
@@ -207,7 +202,7 @@ class Generation:
             resumption=resumption_of(job, course.answer, head=course.head, told=course.told)
             if error.token_seen
             else None,
-            spent=spent,
+            spent=Rest(job.resumption).spent(spent) if job.resumption else spent,
         )
         match after_failure(job, error, scene):
             case PassOn(passed):
