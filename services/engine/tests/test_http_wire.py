@@ -1,6 +1,8 @@
 """What a server may say over a connection, and what becomes of the connection then."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,14 +97,19 @@ async def test_bodies_come_whole(says: tuple[bytes | None, ...], body: bytes) ->
         (CHUNKED + b"9\r\nhalf", None),
         (CHUNKED + b"no number\r\n", None),
         (b"SSH-2.0-OpenSSH_9.6\r\n", None),
-        (HEAD + b"x-long: %b\r\n\r\n" % (b"x" * 70_000), None),
         (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", None),
     ],
-    ids=["silent", "half a head", "half a body", "half a chunk", "bad chunk", "no HTTP", "endless head", "upgrade"],
+    ids=["silent", "half a head", "half a body", "half a chunk", "bad chunk", "no HTTP", "upgrade"],
 )
 async def test_broken_answers_are_told(says: tuple[bytes | None, ...]) -> None:
     async with speaking(*says) as (spoken, session):
         with pytest.raises(WireError):
+            await asked(spoken, session)
+
+
+async def test_heads_that_never_end_are_cut() -> None:
+    async with speaking(HEAD + b"x-long: ", b"x" * 70_000, None) as (spoken, session):
+        with pytest.raises(WireError, match="head"):
             await asked(spoken, session)
 
 
@@ -124,8 +131,25 @@ async def test_closing_answers_end_a_connection(last: bytes) -> None:
 async def test_words_unasked_end_a_connection() -> None:
     async with speaking(WHOLE + WHOLE, WHOLE) as (spoken, session):
         assert await asked(spoken, session) == (200, b"{}")
-        await asyncio.sleep(0.05)
         assert await asked(spoken, session) == (200, b"{}")
+        assert spoken.connections == 2
+
+
+async def test_stale_connections_give_way_to_a_fresh_one() -> None:
+    async with speaking(WHOLE, WHOLE, None, WHOLE) as (spoken, session):
+        await asyncio.gather(asked(spoken, session), asked(spoken, session))
+        assert await asked(spoken, session) == (200, b"{}")
+        assert (spoken.connections, len(spoken.heard)) == (3, 4)
+
+
+@pytest.mark.parametrize("broken", [(None,), (WHOLE, b"HTTP/1.1 2", None)], ids=["fresh", "answered in part"])
+async def test_requests_that_may_have_come_go_out_once(broken: tuple[bytes | None, ...]) -> None:
+    async with speaking(*broken, WHOLE) as (spoken, session):
+        for _ in broken[:-2]:
+            await asked(spoken, session)
+        with pytest.raises(WireError):
+            await asked(spoken, session)
+        assert spoken.says == [WHOLE]
 
 
 async def test_leaving_hangs_up() -> None:
@@ -145,6 +169,56 @@ async def test_leaving_hangs_up() -> None:
         assert await answer.piece() == b"half"
         answer.close()
         await left.wait()
+
+
+async def test_answers_of_a_closed_session_end_their_connection() -> None:
+    closed, left = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(WHOLE[:-1])
+        await closed.wait()
+        writer.write(WHOLE[-1:])
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        left.set()
+        writer.close()
+
+    session, server = HttpSession(keep_s=60), await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = URL.build(scheme="http", host="127.0.0.1", port=server.sockets[0].getsockname()[1], path="/v1")
+    async with server, asyncio.timeout(60):
+        answer = await session.ask(url, request_of(head_of("GET", url, {}), None), connect_s=30)
+        session.close()
+        closed.set()
+        assert await answer.piece() + await answer.piece() == b"{}"
+        await left.wait()
+
+
+async def test_address_that_swallows_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with speaking(WHOLE) as (spoken, session):
+        with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+            full.bind(("127.0.0.2", spoken.url.port or 0))
+            full.listen(0)  # a queue of one: the kernel passes over whoever comes behind it in silence
+            for waiting in (first, second):
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+
+            async def found(*_: object, **__: object) -> list[tuple[object, ...]]:
+                where = (full.getsockname(), ("127.0.0.1", spoken.url.port))
+                return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in where]
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+            spoken.url = spoken.url.with_host("engine.test")
+            assert await asked(spoken, session) == (200, b"{}")
+
+
+async def test_wait_ends_with_what_has_come() -> None:
+    async with speaking(HEAD + b"content-length: 4\r\n\r\n", b"half", None) as (spoken, session):
+        answer = await session.ask(spoken.url, request_of(head_of("GET", spoken.url, {}), None), connect_s=30)
+        answer.add(b"here")
+        answer.interrupt(TimeoutError())
+        assert answer.here()
+        assert await answer.piece() in {b"", b"half"}
 
 
 async def test_no_server_is_not_connected() -> None:

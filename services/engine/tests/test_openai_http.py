@@ -230,6 +230,26 @@ async def test_assembles_when_told(engine: FaultEngine, session: HttpSession) ->
     }
 
 
+async def test_half_a_surrogate_pair_is_assembled(engine: FaultEngine, session: HttpSession) -> None:
+    backend = OpenAIBackend(engine.url, session=session, stream_upstream=True)
+    engine.pieces = [sse(delta("\ud83d"), delta(finish="stop"), "[DONE]")]
+    async with backend.chat(r'{"messages": ["\ude00"]}', stream=False) as reply:
+        body = (await anext(reply)).data.encode()
+    assert json.loads(body)["choices"][0]["message"]["content"] == "\ud83d"
+    assert json.loads(engine.received[0][1])["messages"] == ["\ude00"]
+
+
+async def test_no_answer_tells_what_came(session: HttpSession) -> None:
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+        await writer.drain()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        where = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(UpstreamCut, match="no HTTP answer"):
+            await OpenAIBackend(where, session=session).models()
+
+
 async def test_cut_assembly_hides_tokens(engine: FaultEngine, session: HttpSession) -> None:
     backend = OpenAIBackend(engine.url, session=session, stream_upstream=True)
     engine.pieces = [sse(delta("he")), 0.05, None]

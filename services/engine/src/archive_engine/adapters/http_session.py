@@ -8,9 +8,11 @@ from time import monotonic
 
 from yarl import URL
 
-from archive_engine.adapters.http_wire import Answer, Wire, connect
+from archive_engine.adapters.http_wire import Answer, StaleConnection, Wire, connect
 
 _Origin = tuple[str, str | None, int | None]
+
+_STALE_S = 0.5
 
 
 class HttpSession:
@@ -19,24 +21,32 @@ class HttpSession:
     def __init__(self, *, keep_s: float) -> None:
         self._keep_s = keep_s
         self._idle: dict[_Origin, list[Wire]] = {}
+        self._closed = False
 
     async def ask(self, url: URL, request: bytes, *, connect_s: float) -> Answer:
         """Send a request as it stands to the server of an address; returns when the head of the answer is there.
+
+        A kept connection that the server closed meanwhile fails at once with nothing answered; then, and only
+        then, the request is sent again, on a fresh one.
 
         Raises:
             NotConnected: no connection could be made within ``connect_s``.
             WireError: the connection broke first, or what came is no answer.
         """
         origin = (url.scheme, url.host, url.port)
-        wire = self._taken(origin) or await connect(url, within_s=connect_s, free=partial(self._keep, origin))
-        try:
-            return await wire.ask(request)
-        except BaseException:
-            wire.drop()
-            raise
+        began = monotonic()
+        if kept := self._taken(origin):
+            try:
+                return await _headed(kept.ask(request))
+            except StaleConnection:
+                if monotonic() - began > _STALE_S:
+                    raise
+        fresh = await connect(url, within_s=connect_s, free=partial(self._keep, origin))
+        return await _headed(fresh.ask(request))
 
     def close(self) -> None:
-        """Hang up what nobody uses."""
+        """Hang up what nobody uses, and each of the others at the end of its answer."""
+        self._closed = True
         for wires in self._idle.values():
             for wire in wires:
                 wire.drop()
@@ -52,6 +62,9 @@ class HttpSession:
         return None
 
     def _keep(self, origin: _Origin, wire: Wire) -> None:
+        if self._closed:
+            wire.drop()
+            return
         idle = self._idle.setdefault(origin, [])
         while idle and not self._usable(idle[0]):
             idle.pop(0).drop()
@@ -60,6 +73,16 @@ class HttpSession:
 
     def _usable(self, wire: Wire) -> bool:
         return wire.open and monotonic() - wire.idle_since < self._keep_s
+
+
+async def _headed(answer: Answer) -> Answer:
+    """Return an answer when its head is there; who leaves early hangs up."""
+    try:
+        await answer.head
+    except BaseException:
+        answer.close()
+        raise
+    return answer
 
 
 @asynccontextmanager

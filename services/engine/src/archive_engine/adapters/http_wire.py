@@ -1,3 +1,5 @@
+# pyright: reportUnknownVariableType=false
+# aiohappyeyeballs leaves open what its addresses hold.
 """The part of HTTP/1.1 that a call to an engine needs: one request on a connection, its answer piece by piece.
 
 A general client spends more on redirects, cookies, proxies and compression, none of which an engine has, than our whole
@@ -5,12 +7,14 @@ worker does on a request.
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
 from functools import cache
 from typing import Final, cast
 
+from aiohappyeyeballs import start_connection
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from multidict import CIMultiDict
 from yarl import URL
@@ -18,10 +22,17 @@ from yarl import URL
 _MOST_WAITING: Final = 256 * 1024
 """Bytes of a body that nobody has read, above which the server has to wait."""
 _MOST_HEAD: Final = 64 * 1024
+"""Bytes of a head that has not ended; what came with its end is not counted."""
+_NEXT_ADDRESS_S: Final = 0.25
+"""How long one address of a server is tried before the next is tried beside it (RFC 8305, section 8)."""
 
 
 class WireError(OSError):
     """The connection broke, or what came over it is no answer."""
+
+
+class StaleConnection(WireError):
+    """The server has hung up a kept connection with nothing answered, most likely before it had the request."""
 
 
 class NotConnected(WireError):
@@ -29,7 +40,7 @@ class NotConnected(WireError):
 
 
 class Answer:
-    """The answer to one request. Its head is complete; ``piece`` waits for more of its body."""
+    """The answer to one request: ``head`` is done when its head is complete, ``piece`` waits for more of its body."""
 
     def __init__(self, wire: "Wire") -> None:
         self._wire = wire
@@ -39,6 +50,7 @@ class Answer:
         self._over = False
         self._error: OSError | None = None
         self._arrived: asyncio.Future[None] | None = None
+        self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.status = 0
         self.reason = ""
         self.headers: CIMultiDict[str] = CIMultiDict()
@@ -89,7 +101,9 @@ class Answer:
             self._wire.drop()
 
     def interrupt(self, error: OSError) -> None:
-        """Let whoever waits for a piece have an error instead."""
+        """Let whoever waits for a piece have an error instead, unless it has come in this moment."""
+        if self._pieces or (self._arrived and self._arrived.done()):
+            return
         self._error = error
         self._wake()
 
@@ -104,6 +118,8 @@ class Answer:
         """Take note that nothing follows, or why the rest is lost."""
         self._over = True
         self._ended, self._error = error is None, error or self._error
+        if error and not self.head.done():
+            self.head.set_exception(error)
         self._wake()
 
     def _wake(self) -> None:
@@ -119,7 +135,7 @@ class Wire(asyncio.Protocol):
         self._parser = HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
-        self._headed: asyncio.Future[Answer] | None = None
+        self._used = False
         self._head_size = 0
         self.idle_since = 0.0
 
@@ -128,22 +144,21 @@ class Wire(asyncio.Protocol):
         """Whether the server has not hung up."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def ask(self, request: bytes) -> "asyncio.Future[Answer]":
-        """Send a request; the future holds the answer once its head has come, or WireError."""
-        self._headed = asyncio.get_running_loop().create_future()
-        self._answer = Answer(self)
+    def ask(self, request: bytes) -> Answer:
+        """Send a request; the head of the answer is awaited next, and fails with a WireError."""
+        answer = self._answer = Answer(self)
         self._head_size = 0
         if self._transport is None:
-            self._break("the server has hung up")
+            self._hung_up()
         else:
             self._transport.write(request)
-        return self._headed
+        return answer
 
     def drop(self) -> None:
         """Hang up."""
         if self._transport is not None:
             self._transport.abort()
-        self._break("the call was given up")
+        self._break(WireError("the call was given up"))
 
     def resume(self) -> None:
         """Read on after a pause."""
@@ -156,14 +171,21 @@ class Wire(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None:
+        answer = self._answer
+        if answer is None:
             self.drop()  # nobody has asked: what this is the answer to, nobody can tell
             return
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._break(f"what came is no HTTP answer: {error}")
+            self._break(WireError(f"what came is no HTTP answer: {error}"))
             self.drop()
+            return
+        if not answer.status:
+            self._head_size += len(data)
+            if self._head_size > _MOST_HEAD:
+                self._break(WireError(f"the head of its answer is over {_MOST_HEAD} bytes"))
+                self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -172,29 +194,30 @@ class Wire(asyncio.Protocol):
             self._answer = None
             answer.end()
         else:
-            self._break(str(exc or "the server has hung up"))
+            self._hung_up(exc)
 
     # -- of the parser -----------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._answer is None:
+            self.drop()  # more than was asked for: the next request would get the rest of it as its answer
 
     def on_status(self, status: bytes) -> None:
         if self._answer:
             self._answer.reason += status.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        if self._head_size > _MOST_HEAD:
-            raise WireError(f"its head is over {_MOST_HEAD} bytes")
         if self._answer:
             self._answer.headers.add(name.decode("latin-1"), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
-        answer, headed = self._answer, self._headed
+        answer = self._answer
         status = self._parser.get_status_code()
         if answer is None or status < 200:  # "go on" and "early hints" announce the answer that follows
             return
         answer.status = status
-        if headed and not headed.done():
-            headed.set_result(answer)
+        if not answer.head.done():
+            answer.head.set_result(None)
 
     def on_body(self, body: bytes) -> None:
         if self._answer and not self._answer.add(body) and self._transport:
@@ -209,6 +232,7 @@ class Wire(asyncio.Protocol):
             answer.reason = ""
             return
         self._answer = None
+        self._used = True
         answer.end()
         if self._parser.should_keep_alive() and self.open:
             self.resume()
@@ -216,14 +240,15 @@ class Wire(asyncio.Protocol):
         elif self._transport:
             self._transport.close()
 
-    def _break(self, why: str) -> None:
+    def _hung_up(self, why: Exception | None = None) -> None:
+        answer = self._answer
+        stale = self._used and answer is not None and not (answer.status or self._head_size)
+        self._break((StaleConnection if stale else WireError)(str(why or "the server has hung up")))
+
+    def _break(self, error: WireError) -> None:
         answer, self._answer = self._answer, None
-        if answer is None:
-            return
-        error = WireError(why)
-        answer.end(error)
-        if self._headed and not self._headed.done():
-            self._headed.set_exception(error)
+        if answer:
+            answer.end(error)
 
 
 def _has_length(answer: Answer) -> bool:
@@ -242,14 +267,27 @@ async def connect(url: URL, *, within_s: float, free: Callable[[Wire], None]) ->
     tls = _trust() if url.scheme == "https" else None
     try:
         async with asyncio.timeout(within_s):
+            connected = await _connected(url.host, url.port)
             _, wire = await asyncio.get_running_loop().create_connection(
-                lambda: Wire(free), url.host, url.port, ssl=tls
+                lambda: Wire(free), sock=connected, ssl=tls, server_hostname=url.host if tls else None
             )
     except TimeoutError:
         raise NotConnected(f"no answer within {within_s:g} s") from None
     except (OSError, UnicodeError) as error:
         raise NotConnected(str(error)) from error
     return wire
+
+
+async def _connected(host: str, port: int) -> socket.socket:
+    """Return a socket connected to the address of a host that answers first.
+
+    The loop's own way is one address after the other: one that never answers would use up all the time.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        return await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
+    except RuntimeError as error:  # uvloop's, for some addresses
+        raise OSError(str(error)) from error
 
 
 @cache

@@ -31,7 +31,6 @@ _PATHS: Final[Mapping[Kind, str]] = {
     "rerank": "rerank",
 }
 _EMBEDDINGS: Final = "embeddings"
-_STALE_S: Final = 0.5
 _PROBE_S: Final = 5.0
 
 
@@ -155,27 +154,14 @@ class OpenAIBackend:
         data = body.encode() if isinstance(body, str) else body
         url = self._urls[path]
         request = request_of(self._head(url, headers) if headers else self._heads[path], data)
-        return UpstreamReply(partial(self._post, url, request), shape=shape, timeouts=self._timeouts)
+        asking = partial(self._request, url, request, self._timeouts.first_token_s)
+        return UpstreamReply(asking, shape=shape, timeouts=self._timeouts)
 
     def _head(self, url: URL, headers: Mapping[str, str] | None = None) -> bytes:
         return head_of("POST", url, {"content-type": "application/json", **(headers or {}), **self._headers})
 
-    async def _post(self, url: URL, request: bytes) -> Answer:
-        """Send a request and wait for the status.
-
-        A kept connection that the server closed meanwhile fails at once with nothing answered; then, and only
-        then, it is sent again, on a fresh one.
-        """
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        try:
-            return await self._request(url, request, self._timeouts.first_token_s)
-        except UpstreamCut:
-            if clock() - started > _STALE_S:
-                raise
-        return await self._request(url, request, self._timeouts.first_token_s)
-
     async def _request(self, url: URL, request: bytes, limit_s: float) -> Answer:
+        """Send a request and wait for the status."""
         limit = asyncio.timeout(limit_s)
         try:
             async with limit:
@@ -236,8 +222,8 @@ def _connection_error(where: str, error: Exception) -> UpstreamRefused | Upstrea
             next_step="Start it, or correct its base URL.",
         )
     return UpstreamCut(
-        f"The engine at {where} closed the connection without an answer.",
-        next_step="Look into the engine's log; it may have been killed.",
+        f"The engine at {where} gave no answer: {error}.",
+        next_step="Look into the engine's log; it may have been killed, or its base URL be that of something else.",
     )
 
 
@@ -263,4 +249,4 @@ def _as_streamed(body: str | bytes) -> bytes:
     if not isinstance(request, dict):
         return body.encode() if isinstance(body, str) else body
     streamed = {**cast("dict[str, Any]", request), "stream": True, "stream_options": {"include_usage": True}}
-    return json.dumps(streamed, ensure_ascii=False).encode()
+    return json.dumps(streamed).encode()
