@@ -149,7 +149,7 @@ def test_too_long_a_question_is_refused() -> None:
 
 def test_earlier_turns_refuse_no_question() -> None:
     asked = "How much does it lift " + "and carry " * 40
-    turns = [EarlierTurn(question="Which pumps are there? " * 10, answer="The P-204 stands in the plant. " * 10)]
+    turns = [EarlierTurn(question="Which pumps are there? " * 4, answer="The P-204 stands in the plant. " * 5)]
     alone = count_tokens(SYSTEM) + count_tokens(asked)
     budget = PromptBudget(context=alone + 256 + 120)
     prompt = build_prompt(asked, [PUMP], budget=budget, count_tokens=count_tokens, turns=turns)
