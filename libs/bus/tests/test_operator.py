@@ -220,11 +220,11 @@ async def test_dropped_letter_is_gone(redis_url: str, operator: Operator) -> Non
         await operator.dead_letter(first.id)
 
 
-async def test_dropped_letters_are_counted(redis_url: str, operator: Operator) -> None:
+async def test_dropped_letters_are_named(redis_url: str, operator: Operator) -> None:
     await bury(redis_url, operator, 3)
     letters = await operator.dead_letters()
     await operator.drop(letters[1])
-    assert await operator.drop_all(letters) == 2
+    assert await operator.drop_all(letters) == [letters[0], letters[2]]
     assert await operator.dead_letters() == []
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from archive_bus import Delivery, Operator, Reject
+from archive_bus import DeadLetter, Delivery, Operator, Reject
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.engine import EngineRegistered, ModelCard
@@ -137,6 +137,29 @@ async def test_all_that_match_are_dropped(console: Any, dead: list[str], redis_u
     assert await letters(redis_url) == []
     actions = await console.page("/system/actions")
     assert ("dropped dead letters" in actions, "all of them" in actions) == (True, True)
+
+
+async def test_letters_already_gone_are_not_noted(
+    console: Any, dead: list[str], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Operator(redis_url, redis_url) as operator:
+        both = await operator.dead_letters()
+        await operator.drop(both[0])
+
+    async def seen_before(*_: object, **__: object) -> list[DeadLetter]:
+        return both
+
+    monkeypatch.setattr(Operator, "dead_letters", seen_before)
+    assert (await console.post("/system/dead/drop", reason="late")).status_code == 303
+    assert (await console.post("/system/dead/replay", reason="too late")).status_code == 400
+    actions = await console.page("/system/actions")
+    assert (both[0].id in actions, both[1].id in actions, "too late" in actions) == (False, True, False)
+
+
+async def test_list_tells_its_limit(console: Any, dead: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Only the newest" not in await console.page("/system/dead")
+    monkeypatch.setattr("archive_console.routes.letters.LETTERS", len(dead))
+    assert "Only the newest 2 dead letters" in (await console.page("/system/dead")).replace("\xa0", " ")
 
 
 async def test_stream_names_who_reads_it(console: Any, dead: list[str], peer: Any) -> None:

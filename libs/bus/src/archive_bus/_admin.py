@@ -212,13 +212,16 @@ class Operator:
         with reachable():
             await self._clients[Server.BUS].xdel(dead_letters(letter.key, letter.group), letter.id)
 
-    async def drop_all(self, letters: Sequence[DeadLetter]) -> int:
-        """Delete dead letters; return how many were still there."""
-        done = 0
-        for (key, group), some in groupby(letters, lambda letter: (letter.key, letter.group)):
-            for ids in _batched([letter.id for letter in some], AT_ONCE):
-                with reachable():
-                    done += await self._clients[Server.BUS].xdel(dead_letters(key, group), *ids)
+    async def drop_all(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Delete dead letters; return those that were still there."""
+        done: list[DeadLetter] = []
+        for batch in _batched(letters, AT_ONCE):
+            with reachable():
+                async with self._clients[Server.BUS].pipeline(transaction=False) as pipe:
+                    for letter in batch:
+                        pipe.xdel(dead_letters(letter.key, letter.group), letter.id)
+                    deleted = await pipe.execute()
+            done += [letter for letter, there in zip(batch, deleted, strict=True) if there]
         return done
 
     async def consumers(self, stream: Stream, group: str, *, partition: str = "0") -> list[ConsumerReport]:

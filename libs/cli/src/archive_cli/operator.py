@@ -97,11 +97,8 @@ def settle_dead(info: RunInfo, letter_ids: list[str], wanted: Filter, *, replay:
             letters = [await operator.dead_letter(letter_id) for letter_id in letter_ids]
         else:
             letters = await wanted.letters(operator, limit=MOST)
-        if replay:
-            letters = await operator.replay_all(letters)
-        else:
-            await operator.drop_all(letters)
-        return [letter.id for letter in letters]
+        settled = await (operator.replay_all(letters) if replay else operator.drop_all(letters))
+        return [letter.id for letter in settled]
 
     return _run(info, ask)
 

@@ -1,6 +1,6 @@
 """Dead letters: what was given up and why, and what becomes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -15,6 +15,11 @@ from archive_console.routes.visit import Visit, text
 LETTERS = 1000
 """The newest dead letters, which a search looks through and which are replayed or dropped at once."""
 LETTERS_SHOWN = 200
+AT_ONCE = 100
+"""Dead letters that are settled between two notes."""
+
+Settle = Callable[[Sequence[DeadLetter]], Awaitable[Sequence[DeadLetter]]]
+"""Replays or drops letters; returns those that were still there."""
 
 
 async def board(visit: Visit) -> dict[str, Any]:
@@ -25,6 +30,7 @@ async def board(visit: Visit) -> dict[str, Any]:
     return {
         "letters": found,
         "shown": LETTERS_SHOWN,
+        "most": LETTERS if len(letters) == LETTERS else 0,
         "filtered": bool(stream or group or words),
         "stream": stream,
         "group": group,
@@ -44,22 +50,35 @@ async def show_letter(visit: Visit) -> Response:
 
 async def replay(visit: Visit) -> Response:
     """Give one dead letter, or all that match, another try."""
-    form = await visit.form()
-    reason = reason_of(form)
-    letters = await _chosen(visit, form)
-    replayed = await visit.desk.operator.replay_all(letters)
-    await note(visit, "replayed dead letters", [letter.id for letter in replayed], reason=reason)
-    return visit.to(_remaining(visit))
+    return await _settle(visit, "replayed dead letters", visit.desk.operator.replay_all)
 
 
 async def drop(visit: Visit) -> Response:
     """Give dead letters up for good; the reason is kept."""
+    return await _settle(visit, "dropped dead letters", visit.desk.operator.drop_all)
+
+
+async def _settle(visit: Visit, what: str, settle: Settle) -> Response:
+    """Settle the chosen letters, the oldest first, and note those that were still there.
+
+    A few at once: when the bus goes away in the middle, what was done before is noted.
+    """
     form = await visit.form()
     reason = reason_of(form)
-    letters = await _chosen(visit, form)
-    await visit.desk.operator.drop_all(letters)
-    await note(visit, "dropped dead letters", [letter.id for letter in letters], reason=reason)
+    letters = list(reversed(await _chosen(visit, form)))
+    settled = 0
+    for start in range(0, len(letters), AT_ONCE):
+        done = await settle(letters[start : start + AT_ONCE])
+        if done:
+            await note(visit, what, [letter.name for letter in done], reason=reason)
+        settled += len(done)
+    if not settled:
+        raise _none_left()
     return visit.to(_remaining(visit))
+
+
+def _none_left() -> BadForm:
+    return BadForm("None of these dead letters is left.", next_step="Look at the list again.")
 
 
 def _remaining(visit: Visit) -> str:
@@ -81,7 +100,7 @@ async def _chosen(visit: Visit, form: FormData) -> Sequence[DeadLetter]:
         raise BadForm("The form does not say which were shown.", next_step="Load the page again.") from None
     letters = [letter for letter in (await board(visit))["letters"] if letter.at <= until]
     if not letters:
-        raise BadForm("None of these dead letters is left.", next_step="Look at the list again.")
+        raise _none_left()
     return letters
 
 
