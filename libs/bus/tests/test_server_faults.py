@@ -132,6 +132,16 @@ async def test_demoted_master_ends_nobody(redis_server: RedisServer) -> None:
         await eventually(lambda: len(seen) == 2)
 
 
+async def test_outage_is_told_from_silence(redis_server: RedisServer) -> None:
+    async with bus_of("router", redis_server.url) as bus, asyncio.timeout(60):
+        assert await bus.reachable()
+        await asyncio.to_thread(redis_server.kill)
+        assert not await bus.reachable()
+        await asyncio.to_thread(redis_server.start)
+        while not await bus.reachable():
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.guarantee("G6")
 async def test_publish_waits_through_an_outage(redis_server: RedisServer) -> None:
     async with bus_of("gateway", redis_server.url) as gateway, asyncio.TaskGroup() as tasks:

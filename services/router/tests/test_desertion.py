@@ -1,7 +1,12 @@
 """Nobody lives in any pool: which lanes have to be cleared by the router, and when."""
 
+import asyncio
+
+from archive_bus import BusOptions, connect
 from archive_contracts.engine import EngineRegistered
-from archive_router.domain.desertion import ABANDONED_S, PATIENCE_S, Desertion
+from archive_router.domain.desertion import ABANDONED_S, LEASE_S, PATIENCE_S, Desertion
+from archive_router.handlers.stranded import tell_stranded
+from archive_testkit.servers import RedisServer
 
 
 def beat(worker: str, pool: str, *, directed: bool = False) -> EngineRegistered:
@@ -15,7 +20,7 @@ def test_forsaken_lanes_are_told_once() -> None:
     desertion.hear(beat("w1", "small", directed=True), now=0.0)
     desertion.hear(beat("w2", "embed"), now=1.0)
     assert desertion.lanes(2.0, anybody=False, asleep=()) == []
-    found = desertion.lanes(2.0 + PATIENCE_S, anybody=False, asleep=())
+    found = desertion.lanes(2.0 + LEASE_S, anybody=False, asleep=())
     assert found == ["embed", "embed~batch", "small", "small:w1", "small~batch"]
     assert desertion.lanes(60.0, anybody=False, asleep=()) == []
 
@@ -34,7 +39,7 @@ def test_sleeping_pool_keeps_its_jobs() -> None:
     for pool in ("gpu", "small"):
         desertion.hear(beat(f"w-{pool}", pool, directed=True), now=0.0)
     assert desertion.lanes(0.0, anybody=False, asleep={"gpu"}) == []
-    found = desertion.lanes(PATIENCE_S, anybody=False, asleep={"gpu"})
+    found = desertion.lanes(LEASE_S, anybody=False, asleep={"gpu"})
     assert found == ["small", "small:w-small", "small~batch"]
 
 
@@ -43,6 +48,42 @@ def test_long_gone_worker_is_passed_over() -> None:
     desertion.hear(beat("old", "small", directed=True), now=0.0)
     desertion.hear(beat("new", "small", directed=True), now=ABANDONED_S)
     assert desertion.lanes(ABANDONED_S, anybody=False, asleep=()) == []
-    found = desertion.lanes(ABANDONED_S + PATIENCE_S, anybody=False, asleep=())
+    found = desertion.lanes(ABANDONED_S + LEASE_S, anybody=False, asleep=())
     assert "small:old" not in found
     assert "small:new" in found
+
+
+def test_fast_beats_shorten_no_lease() -> None:
+    desertion = Desertion()
+    desertion.hear(beat("w1", "small"), now=0.0)
+    assert desertion.lanes(1.0, anybody=False, asleep=()) == []
+    assert desertion.lanes(LEASE_S - 1.0, anybody=False, asleep=()) == []
+    assert desertion.lanes(LEASE_S, anybody=False, asleep=()) == ["small", "small~batch"]
+
+
+def test_outage_is_no_silence() -> None:
+    desertion = Desertion()
+    desertion.hear(beat("w1", "small"), now=0.0)
+    assert desertion.lanes(6.0, anybody=False, asleep=()) == []
+    desertion.away(60.0)
+    assert desertion.lanes(61.0, anybody=False, asleep=()) == []
+    assert desertion.lanes(59.0 + LEASE_S, anybody=False, asleep=()) == []
+    assert desertion.lanes(61.0 + LEASE_S, anybody=False, asleep=()) == ["small", "small~batch"]
+
+
+def test_untold_callers_are_told_anew() -> None:
+    desertion = Desertion()
+    desertion.hear(beat("w1", "small"), now=0.0)
+    assert desertion.lanes(6.0, anybody=False, asleep=()) == []
+    told = desertion.lanes(60.0, anybody=False, asleep=())
+    assert desertion.lanes(61.0, anybody=False, asleep=()) == []
+    desertion.untold()
+    assert desertion.lanes(62.0, anybody=False, asleep=()) == told
+
+
+async def test_outage_is_no_end_of_a_lane(redis_server: RedisServer) -> None:
+    url = redis_server.url
+    async with connect(url, url, BusOptions(service="router", grace_s=0.2)) as bus:
+        assert await tell_stranded(bus, ["small"])
+        await asyncio.to_thread(redis_server.kill)
+        assert not await tell_stranded(bus, ["small"])

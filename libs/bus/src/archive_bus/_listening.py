@@ -11,6 +11,7 @@ from archive_bus._callers import Callers
 from archive_bus._cancelling import TOMBSTONE_LIFE, Cancels
 from archive_bus._delivery import Origin, Received
 from archive_bus._ending import Ending
+from archive_bus._errors import BusUnavailable
 from archive_bus._following import Follower
 from archive_bus._publishing import Publishing
 from archive_bus._transport import Transport
@@ -33,6 +34,14 @@ class Listening(Publishing):
     ) -> AsyncIterator[Received[Message] | None]:
         """Yield messages of a stream without a group, from ``since`` ago; None about once a second when none come."""
         return self._follower.recent(stream, partition, since)
+
+    async def reachable(self) -> bool:
+        """Whether the bus server answers, however it is set up: who follows it hears the same in silence and outage."""
+        try:
+            await self._transport.marked("cancelled:", server=Server.BUS)
+        except BusUnavailable:
+            return False
+        return True
 
     async def journal(self, stream: Stream, entity: str, *, after: str = "0-0") -> list[Received[Message]]:
         """Return the journal of an entity, after an entry's id."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -71,8 +71,15 @@ async def _listen(bus: Bus, routing: Routing, tasks: asyncio.TaskGroup) -> None:
         for pool in routing.deserted():
             with contextlib.suppress(BusUnavailable):
                 await bus.publish(LaneDeserted(pool=pool), to=ENGINE_EVENTS, timeout=TELL_S)
-        if lanes := routing.stranded():
-            tasks.create_task(tell_stranded(bus, lanes))
+        if received is None and not await bus.reachable():
+            routing.away()
+        elif lanes := routing.stranded():
+            tasks.create_task(_tell(bus, routing, lanes))
+
+
+async def _tell(bus: Bus, routing: Routing, lanes: Sequence[str]) -> None:
+    if not await tell_stranded(bus, lanes):
+        routing.untold()
 
 
 def main() -> None:

@@ -100,6 +100,14 @@ class Routing:
         now = self._clocks.steady()
         return self._desertion.lanes(now, anybody=bool(self.lanes.living(now)), asleep=self.lanes.asleep())
 
+    def untold(self) -> None:
+        """Take in that the callers of stranded jobs could not all be told."""
+        self._desertion.untold()
+
+    def away(self) -> None:
+        """Take in that the bus is away, so that no engine can be heard."""
+        self._desertion.away(self._clocks.steady())
+
     async def chat(self, delivery: Delivery[ChatRequested]) -> None:
         """Route a chat, a completion or a reranking."""
         request = delivery.message

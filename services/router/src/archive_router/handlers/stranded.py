@@ -14,14 +14,22 @@ LONGEST = timedelta(hours=1)
 """Nothing on a lane that has a deadline is older."""
 
 
-async def tell_stranded(bus: Bus, lanes: Sequence[str]) -> None:
-    """Tell the caller of every job on these lanes that no engine is left, and have the jobs dropped."""
+async def tell_stranded(bus: Bus, lanes: Sequence[str]) -> bool:
+    """Tell the caller of every job on these lanes that no engine is left, and have the jobs dropped.
+
+    False: the bus went away before all were told. Telling somebody twice does no harm.
+    """
     with contextlib.suppress(BusUnavailable):
         for lane in lanes:
             async for received in bus.follow(ENGINE_JOBS, partition=lane, since=LONGEST):
                 if received is None:
+                    # The end of the lane, or an outage: following outlives it and looks the same.
+                    if not await bus.reachable():
+                        return False
                     break
                 await _tell(bus, received)
+        return True
+    return False
 
 
 async def _tell(bus: Bus, received: Received[Message]) -> None:
