@@ -348,6 +348,7 @@ async def test_deserted_lane_is_cleared_at_once(site: Site, model: str, text: st
 
 async def test_caller_hears_that_no_engine_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archive_router.domain.desertion.PATIENCE_S", 0.5)
+    monkeypatch.setattr("archive_router.domain.desertion.LEASE_S", 5.0)
     async with AsyncExitStack() as life:
         engine = await deserted(site, life, "p")
         origin = Origin(log="answer-3")
