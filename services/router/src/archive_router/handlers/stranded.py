@@ -19,6 +19,7 @@ async def tell_stranded(bus: Bus, lanes: Sequence[str]) -> bool:
 
     False: the bus went away before all were told. Telling somebody twice does no harm.
     """
+    began = time.time() * 1000
     with contextlib.suppress(BusUnavailable):
         for lane in lanes:
             async for received in bus.follow(ENGINE_JOBS, partition=lane, since=LONGEST):
@@ -26,6 +27,9 @@ async def tell_stranded(bus: Bus, lanes: Sequence[str]) -> bool:
                     # The end of the lane, or an outage: following outlives it and looks the same.
                     if not await bus.reachable():
                         return False
+                    break
+                if int(received.entry_id.partition("-")[0]) > began:
+                    # Sent to a worker that has come since.
                     break
                 await _tell(bus, received)
         return True
