@@ -147,6 +147,37 @@ async def test_black_hole_is_noticed(redis_server: RedisServer, figure: Figure) 
         assert resumed < MEMORY_QUERIES.lease.total_seconds() / 3, "what was lost on its way waited for its lease"
 
 
+@pytest.mark.guarantee("G5")
+async def test_cut_off_run_is_taken_back(redis_server: RedisServer) -> None:
+    stream, attempts, over = replace(CHAT_REQUESTS, lease=timedelta(seconds=2)), list[int](), asyncio.Event()
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        attempts.append(delivery.attempt)
+        await over.wait()
+
+    async def runs_are(count: int) -> None:
+        async with asyncio.timeout(30):
+            while [len(runs.split()) for runs in await client.hvals(f"{stream.physical()}:router:attempts")] != [count]:
+                await asyncio.sleep(0.02)
+
+    async with (
+        TcpProxy(redis_server.port) as proxy,
+        bus_of("router", redis_server.url) as near,
+        bus_of("router", proxy.url) as far,
+        client_of(redis_server.url) as client,
+    ):
+        far.subscribe(stream, {ChatRequested: handle})
+        await near.publish(CHAT, to=stream)
+        await runs_are(1)
+        proxy.swallow()
+        near.subscribe(stream, {ChatRequested: handle})
+        await eventually(lambda: attempts == [1, 2], within=30)
+        proxy.heal()
+        await runs_are(1)
+        over.set()
+        await eventually(lambda: near.counters().get(("chat.requests", "done")) == 1)
+
+
 @pytest.mark.guarantee("G3")
 async def test_cut_off_worker_ends_its_handler(redis_server: RedisServer) -> None:
     stream, running, most = replace(CHAT_REQUESTS, lease=timedelta(seconds=3)), 0, 0

@@ -170,29 +170,30 @@ async def test_line_is_kept_at_its_place(client: Any) -> None:
 
 async def test_started_counts_each_run_once(client: Any) -> None:
     one, two = await deliver(client, 2)
-    assert await run(client, "started", RAN, "g", "me", "run-1", 2, one, two) == [[1, 0], [1, 0]]
-    assert await run(client, "started", RAN, "g", "me", "run-1", 2, one) == [[1, 0]]
-    await client.hset(ATTEMPTS, f"{one}!", 1)
-    assert await run(client, "started", RAN, "g", "me", "run-2", 2, one) == [[2, 1]]
-    assert await run(client, "started", RAN, "g", "other", "run-3", 2, one) == [[-1, 0]]
+    assert await run(client, "started", RAN, "g", "me", 2, one, "a1", two, "a1") == [[1, 0], [1, 0]]
+    assert await run(client, "started", RAN, "g", "me", 2, one, "a1") == [[1, 0]]
+    await client.hset(ATTEMPTS, one, "a1! ")
+    assert await run(client, "started", RAN, "g", "me", 2, one, "a2") == [[2, 1]]
+    assert await run(client, "started", RAN, "g", "other", 2, one, "a3") == [[-1, 0]]
+    assert await client.hget(ATTEMPTS, one) == b"a1! a2 "
 
 
 @pytest.mark.guarantee("G5")
 async def test_waiting_suspect_is_not_counted(client: Any) -> None:
     (one,) = await deliver(client, 1)
     for number in range(2):
-        assert await run(client, "started", RAN, "g", "me", f"run-{number}", 2, one) == [[number + 1, 0]]
+        assert await run(client, "started", RAN, "g", "me", 2, one, f"run{number}") == [[number + 1, 0]]
     for number in range(2, 5):
-        assert await run(client, "started", RAN, "g", "me", f"run-{number}", 2, one) == [[3, 0]]
+        assert await run(client, "started", RAN, "g", "me", 2, one, f"run{number}") == [[3, 0]]
     for _ in range(2):
-        assert await run(client, "started", RAN, "g", "me", "alone", 0, one) == [[3, 0]]
-    assert await client.hget(ATTEMPTS, one) == b"3:alone"
+        assert await run(client, "started", RAN, "g", "me", 0, one, "alone") == [[3, 0]]
+    assert await client.hget(ATTEMPTS, one) == b"run0 run1 alone "
 
 
 @pytest.mark.guarantee("G3")
 async def test_ack_wants_the_owner(client: Any) -> None:
     one, two = await deliver(client, 2)
-    await run(client, "started", RAN, "g", "me", "r", 2, one, two)
+    await run(client, "started", RAN, "g", "me", 2, one, "r", two, "r")
     assert await run(client, "ack", RAN, "g", "other", one) == [-1]
     assert await run(client, "ack", RAN, "g", "me", one, "9-9") == [1, 0]
     assert await run(client, "ack", RAN, "g", "me", one) == [0]
@@ -213,29 +214,41 @@ async def test_extend_renews_what_is_owned(client: Any) -> None:
 
 async def test_release_gives_to_nobody(client: Any) -> None:
     mine, theirs = await deliver(client, 2)
-    await run(client, "started", RAN, "g", "me", "r", 2, mine, theirs)
     await client.xclaim(STREAM, "g", "other", 0, [theirs])
     for _ in range(2):
-        await run(client, "release", ALL, "g", "me", "-", 10_000, 3000, 1, 1, mine, theirs)
+        await run(client, "release", ALL, "g", "me", "-", 10_000, 3000, "", mine, "", theirs, "")
     held = await pending(client)
     assert held[theirs][0] == "other"
     assert held[mine][0] == "-"
     assert 7000 <= held[mine][1] < 60_000
-    counts = await client.hgetall(ATTEMPTS)
-    assert counts == {mine.encode(): b"0:", f"{mine}!".encode(): b"1", theirs.encode(): b"1:r"}
-    assert not await client.exists(PARKED)
+    assert not await client.exists(PARKED, ATTEMPTS)
+
+
+@pytest.mark.guarantee("G5")
+async def test_end_of_a_run_is_noted_once(client: Any) -> None:
+    mine, theirs = await deliver(client, 2)
+    await run(client, "started", RAN, "g", "me", 2, mine, "r1", theirs, "r1")
+    await client.xclaim(STREAM, "g", "other", 0, [theirs])
+    await run(client, "started", RAN, "g", "other", 2, theirs, "r2")
+    for _ in range(2):
+        await run(client, "release", ALL, "g", "me", "-", 10_000, 0, "!", mine, "r1", theirs, "r3", "9-9", "r1")
+    assert await client.hgetall(ATTEMPTS) == {mine.encode(): b"r1! ", theirs.encode(): b"r1 r2 r3! "}
+    for _ in range(2):
+        await run(client, "release", ALL, "g", "me", "-", 10_000, 0, "", mine, "r1", theirs, "r1")
+    assert await client.hgetall(ATTEMPTS) == {theirs.encode(): b"r2 r3! "}
+    assert await run(client, "started", RAN, "g", "other", 2, theirs, "r2") == [[2, 1]]
 
 
 async def test_claim_leaves_the_parked(client: Any) -> None:
     soon, later = await deliver(client, 2)
-    await run(client, "release", ALL, "g", "me", "-", 100, 0, 0, 0, soon)
-    await run(client, "release", ALL, "g", "me", "-", 100, 60_000, 0, 1, later)
+    await run(client, "release", ALL, "g", "me", "-", 100, 0, "", soon, "")
+    await run(client, "release", ALL, "g", "me", "-", 100, 60_000, "!", later, "r")
     await asyncio.sleep(0.2)
     start, claimed = await run(client, "claim", ALL, "g", "you", "-", 100, "0-0", 10)
     assert (start, [entry[0] for entry in claimed]) == (b"0-0", [soon.encode()])
     held = await pending(client)
     assert (held[soon][0], held[later][0]) == ("you", "-")
-    assert await run(client, "release", ALL, "g", "you", "-", 100, 0, 0, 0, later) == 1
+    assert await run(client, "release", ALL, "g", "you", "-", 100, 0, "", later, "") == 1
     await client.zadd(PARKED, {later: 1})
     await asyncio.sleep(0.2)
     _, claimed = await run(client, "claim", ALL, "g", "you", "-", 100, "0-0", 10)
@@ -266,7 +279,7 @@ async def test_reap_spares_owners(client: Any) -> None:
 
 async def test_bury_moves_once(client: Any) -> None:
     (one,) = await deliver(client, 1)
-    await run(client, "started", RAN, "g", "me", "r", 2, one)
+    await run(client, "started", RAN, "g", "me", 2, one, "r")
     assert await run(client, "bury", [*ALL, DEAD], "g", "other", one, "raw.x", "y") is None
     assert await run(client, "bury", [*ALL, DEAD], "g", "me", one, "raw.x", b"\xff\x00") is not None
     assert await run(client, "bury", [*ALL, DEAD], "g", "me", one, "raw.x", "y") is None

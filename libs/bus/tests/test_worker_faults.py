@@ -20,7 +20,7 @@ from bus_peers import (
     worker_on,
 )
 
-from archive_bus import Bus, Delivery, Lane, Retry, Starts
+from archive_bus import Bus, Delivery, Lane, Retry, Runs, Starts
 from archive_bus._redis.settling import Settling
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, JOBS_JOURNAL
@@ -167,12 +167,12 @@ async def test_late_word_of_a_start_begins_nothing(redis_url: str, monkeypatch: 
         if len(runs) == 1:
             raise Retry("once more", delay_s=0.1)
 
-    async def freezing(self: Settling, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
-        counts = await counting(self, lane, ids, alone=alone)
+    async def freezing(self: Settling, lane: Lane, begun: Runs, *, alone: bool = False) -> Sequence[Starts]:
+        counts = await counting(self, lane, begun, alone=alone)
         if counts[0].begun == 2:
             # Frozen before it reads that its second run has been counted; meanwhile another consumer takes it over.
             async with client_of(redis_url) as client:
-                await client.xclaim(lane.key, lane.group, "another", 0, ids)
+                await client.xclaim(lane.key, lane.group, "another", 0, list(begun))
             time.sleep(1.5)  # noqa: ASYNC251 - a frozen process does nothing else either
         return counts
 

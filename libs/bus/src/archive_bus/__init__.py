@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     )
     from archive_bus._subscription import Subscription
     from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_processes, survey_users
-    from archive_bus._transport import Acked, Entry, Feed, Lane, Prefetch, Starts, Transport, wire
+    from archive_bus._transport import Acked, Entry, Feed, Lane, Prefetch, Runs, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
     from archive_bus._vault import NotEmpty, SavedKey, VaultRefused, load_keys, read_keys, save_keys
 
@@ -166,6 +166,7 @@ _HOMES = {
     "Feed": "archive_bus._transport",
     "Lane": "archive_bus._transport",
     "Prefetch": "archive_bus._transport",
+    "Runs": "archive_bus._transport",
     "Starts": "archive_bus._transport",
     "Transport": "archive_bus._transport",
     "wire": "archive_bus._transport",
@@ -232,6 +233,7 @@ __all__ = [
     "RequestFailed",
     "RequestTimeout",
     "Retry",
+    "Runs",
     "SameDeadLetters",
     "SavedKey",
     "ServerMemory",

@@ -1,8 +1,8 @@
 """What was given up without the server's knowledge."""
 
-from collections.abc import Container, Sequence, Set
+from collections.abc import Container, Set
 
-from archive_bus._held import Held
+from archive_bus._held import Held, runs_of
 from archive_bus._transport import Lane, Transport
 
 
@@ -25,16 +25,9 @@ class Adrift:
 
     async def hand_back(self, in_hand: Container[str]) -> None:
         """Hand back those whose handler is over, which are no longer ``in_hand``. Raises BusUnavailable."""
-        over = [held for held in self._held if held.entry.id not in in_hand]
-        over = [held for held in over if held.starting is None or held.starting.done()]
-        for held in (failed := [held for held in over if held.counted and held.spent]):
-            await self._transport.park(self._lane, held.entry.id, delay_s=0.0)
-            self._forget([held])
-        for begun in (True, False):
-            if back := [held for held in over if held.counted is begun and held not in failed]:
-                await self._transport.hand_back(self._lane, [held.entry.id for held in back], begun=begun)
-                self._forget(back)
-
-    def _forget(self, known: Sequence[Held]) -> None:
-        """Let go of what the server knows of, at once: this process may claim it in the next moment."""
-        self._held = [held for held in self._held if held not in known]
+        over = [held for held in self._held if held.entry.id not in in_hand and not held.telling]
+        for failed in (True, False):
+            if back := [held for held in over if held.spent is failed]:
+                await self._transport.release(self._lane, runs_of(back), failed=failed)
+                # At once: this process may claim them in the next moment.
+                self._held = [held for held in self._held if held not in back]

@@ -15,11 +15,11 @@ from archive_bus._crew import Crew
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Work
-from archive_bus._held import Held
+from archive_bus._held import Held, runs_of
 from archive_bus._lease import clock
 from archive_bus._metrics import Sample
 from archive_bus._settlers import Settlers
-from archive_bus._transport import Entry, Lane, Prefetch, Transport
+from archive_bus._transport import Entry, Lane, Prefetch, Runs, Transport
 from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Consumer:
         if self._pump:
             self._pump.cancel()
             await asyncio.wait([self._pump])
-        await self._give_back([held for held in self._held.values() if not held.begun], begun=False)
+        await self._give_back([held for held in self._held.values() if not held.begun])
         await self._sweep()
         running = [held.task for held in self._held.values() if held.begun and held.task]
         if running:
@@ -132,8 +132,8 @@ class Consumer:
         # A start that is still to be sent would find the message handed back, and be lost.
         if starting := [held.starting for held in unfinished if held.starting]:
             await asyncio.wait(starting, timeout=1.0)
-        await self._give_back([held for held in unfinished if held.counted and not held.spent], begun=True)
-        await self._give_back([held for held in unfinished if not held.counted or held.spent], begun=False)
+        await self._give_back([held for held in unfinished if not held.spent])
+        await self._give_back([held for held in unfinished if held.spent], failed=True)
         await self._sweep()
         with contextlib.suppress(BusUnavailable, TimeoutError):
             async with asyncio.timeout(ACKED_S):
@@ -149,20 +149,20 @@ class Consumer:
             return
         strays = [entry_id for entry_id in unbegun if entry_id not in self._held]
         if strays:
-            await self._hand_back(strays, begun=False)
+            await self._hand_back(dict.fromkeys(strays, ""))
 
-    async def _give_back(self, all_held: Sequence[Held], *, begun: bool) -> None:
+    async def _give_back(self, all_held: Sequence[Held], *, failed: bool = False) -> None:
         for held in all_held:
             held.settled = True
         if all_held:
-            await self._hand_back([held.entry.id for held in all_held], begun=begun)
+            await self._hand_back(runs_of(all_held), failed=failed)
 
-    async def _hand_back(self, ids: Sequence[str], *, begun: bool) -> None:
+    async def _hand_back(self, runs: Runs, *, failed: bool = False) -> None:
         try:
-            await self._transport.hand_back(self.lane, ids, begun=begun)
-            self.counts["handed_back"] += len(ids)
+            await self._transport.release(self.lane, runs, failed=failed)
+            self.counts["handed_back"] += len(runs)
         except BusUnavailable:
-            log.warning("cannot hand %d messages back to %s: they resume after their lease", len(ids), self.lane.key)
+            log.warning("cannot hand %d messages back to %s: they resume after their lease", len(runs), self.lane.key)
 
     async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -256,7 +256,7 @@ class Consumer:
     async def _take(self, entries: Sequence[Entry]) -> None:
         if self._draining:
             if strays := [entry.id for entry in entries if entry.id not in self._held]:
-                await self._hand_back(strays, begun=False)
+                await self._hand_back(dict.fromkeys(strays, ""))
             return
         # A group that was deleted and made anew delivers again what is in hand here: it is ours still, and runs. What
         # is adrift is still to be handed back with its start.
@@ -278,7 +278,7 @@ class Consumer:
         for held in waiting:
             self._held.pop(held.entry.id, None)
         if ids := [held.entry.id for held in waiting if not (self._draining or held.lost)]:
-            await self._hand_back(ids, begun=False)
+            await self._hand_back(dict.fromkeys(ids, ""))
 
     async def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> None:
         if held.lost:

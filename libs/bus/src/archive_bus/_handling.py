@@ -23,7 +23,7 @@ from archive_bus._errors import (
     WrongReturn,
 )
 from archive_bus._gate import Gate
-from archive_bus._held import Held
+from archive_bus._held import Held, runs_of
 from archive_bus._inbox import Turn
 from archive_bus._lease import Lease, clock
 from archive_bus._payload import Payloads, decoded, is_whole
@@ -125,11 +125,9 @@ class Handling:
         Raises BusUnavailable: the server is still away.
         """
         held.settled = True
-        if held.starting:
+        if held.starting and held.telling:
             await asyncio.shield(held.starting)
-            await self._transport.park(self._lane, held.entry.id, delay_s=OUTAGE_PAUSE_S, failed=held.spent)
-        else:
-            await self._transport.hand_back(self._lane, [held.entry.id], begun=False)
+        await self._transport.release(self._lane, runs_of([held]), delay_s=OUTAGE_PAUSE_S, failed=held.spent)
 
     async def _acknowledge(self, held: Held, told: Callable[[Held, Acked | Exception], None]) -> None:
         """Acknowledge an entry; its inbox key goes with it at once, others travel together and are not waited for."""
@@ -204,7 +202,7 @@ class Handling:
             await self._acknowledge(held, self._passed)
         else:
             held.settled = True
-            await self._transport.park(self._lane, held.entry.id, delay_s=REPEAT_PAUSE_S, failed=False)
+            await self._transport.release(self._lane, runs_of([held]), delay_s=REPEAT_PAUSE_S)
         return False
 
     async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
@@ -248,34 +246,18 @@ class Handling:
             self.durations.note(outcome, time.monotonic() - began)
 
     async def _again(self, held: Held, envelope: Envelope, message: Message, run: Run, error: Exception) -> None:
-        held.begins()
         held.spent = True
         if run.attempt >= self._lane.stream.attempts:
+            held.begins()
             problem = error.problem() if isinstance(error, BusError) else failure(error)
             await self._mourn(envelope, message, run, problem)
             await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)
             return
         held.settled = True
-        await self._charge(held)
         self.counts["retried"] += 1
         delay_s = error.delay_s if isinstance(error, Retry) else None
         delay_s = backoff(run.attempt) if delay_s is None else delay_s
-        await self._transport.park(self._lane, held.entry.id, delay_s=delay_s)
-
-    async def _charge(self, held: Held) -> None:
-        """Wait until the server has counted a run that failed: else the message would run once more than it may."""
-        while True:
-            held.begins()
-            assert held.starting is not None
-            try:
-                starts = await asyncio.shield(held.starting)
-            except BusUnavailable:
-                held.starting = None
-                await asyncio.sleep(OUTAGE_PAUSE_S)
-                continue
-            if starts.begun < 0:
-                raise LeaseLost("another consumer took the message before its failure was counted")
-            return
+        await self._transport.release(self._lane, runs_of([held]), delay_s=delay_s, failed=True)
 
     async def _mourn(self, envelope: Envelope, message: Message, run: Run, problem: Problem) -> None:
         """Tell whoever waits that a message is given up, before it goes: afterwards nobody would come back to it."""

@@ -1,12 +1,13 @@
 """A message in this process's hands."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from secrets import token_hex
 from typing import Protocol
 
 from archive_bus._errors import LeaseLost
 from archive_bus._lease import clock
-from archive_bus._transport import Entry, Starts
+from archive_bus._transport import Entry, Runs, Starts
 
 
 class Keeper(Protocol):
@@ -62,6 +63,7 @@ class Held:
     once = ""
     over = False
     lost = False
+    _run = ""
 
     def __init__(self, entry: Entry, keeper: Keeper, *, lease_s: float) -> None:
         self._keeper = keeper
@@ -77,11 +79,16 @@ class Held:
             raise LeaseLost("another process has taken the message over")
 
     @property
-    def counted(self) -> bool:
-        """Whether the server is known to have counted its run, so that it can be asked to take that back."""
-        start = self.starting
-        known = start is not None and start.done() and not (start.cancelled() or start.exception())
-        return known and start is not None and start.result().begun > 0
+    def run(self) -> str:
+        """The name of its run, by which the server knows what became of it."""
+        if not self._run:
+            self._run = token_hex(4)
+        return self._run
+
+    @property
+    def telling(self) -> bool:
+        """Whether it is still open if the server was told that its handler runs."""
+        return self.starting is not None and not self.starting.done()
 
     def begins(self) -> None:
         """Have the server told that its handler runs, unless it is or was."""
@@ -114,3 +121,8 @@ class Held:
         self._keeper.lost(self)
         if self.task:
             self.task.cancel()
+
+
+def runs_of(all_held: Iterable[Held]) -> Runs:
+    """Return the runs of entries."""
+    return {held.entry.id: held.run for held in all_held}

@@ -75,7 +75,7 @@ class OrderedConsumer(Consumer):
         fresh = [entry for entry in entries if entry.id not in self._held]
         if self._draining:
             if fresh:
-                await self._hand_back([entry.id for entry in fresh], begun=False)
+                await self._hand_back(dict.fromkeys((entry.id for entry in fresh), ""))
             return
         self._line_up(fresh)
         while len(self._held) >= self._concurrency + MOST_WAITING and not self._draining:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from archive_bus._beginnings import Beginnings
 from archive_bus._coalesce import Coalescer
-from archive_bus._held import Held
+from archive_bus._held import Held, runs_of
 from archive_bus._transport import Acked, Lane, Starts, Transport
 
 
@@ -31,7 +31,7 @@ class Settlers:
         self.ack.run_in(tasks)
 
     async def _count(self, starting: Sequence[Held]) -> Sequence[Starts]:
-        counts = await self._transport.started(self._lane, [held.entry.id for held in starting])
+        counts = await self._transport.started(self._lane, runs_of(starting))
         for held, starts in zip(starting, counts, strict=True):
             # A first delivery does not wait for this answer.
             if starts.begun < 0 and not held.settled:
@@ -39,7 +39,7 @@ class Settlers:
         return counts
 
     async def _count_alone(self, starting: Sequence[Held]) -> Sequence[Starts]:
-        return await self._transport.started(self._lane, [held.entry.id for held in starting], alone=True)
+        return await self._transport.started(self._lane, runs_of(starting), alone=True)
 
     async def _acknowledge(self, settled: Sequence[Held]) -> Sequence[Acked]:
         return await self._transport.ack(self._lane, [held.entry.id for held in settled])

@@ -45,6 +45,11 @@ class Starts:
         return self.begun - 1 - self.failed >= SUSPECT_AFTER
 
 
+Runs = Mapping[str, str]
+"""Runs by the ids of their entries, each by a name of letters and digits that no other run of its entry has; an empty
+name for an entry of which no run was ever told."""
+
+
 SUSPECT_AFTER = 2
 """Runs that took their process with them, after which a message is a suspect and runs alone."""
 
@@ -167,8 +172,8 @@ class Transport(Protocol):
         """Take over entries that have been idle for the stream's lease."""
         ...
 
-    async def started(self, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
-        """Count executions that begin; a suspect's only when it is ``alone``, since it has to wait for that."""
+    async def started(self, lane: Lane, runs: Runs, *, alone: bool = False) -> Sequence[Starts]:
+        """Note runs that begin; a suspect's only when it is ``alone``, since it has to wait for that."""
         ...
 
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
@@ -179,15 +184,11 @@ class Transport(Protocol):
         """Renew leases; returns the ids that were lost."""
         ...
 
-    async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
-        """Let any consumer have the entry after the delay.
+    async def release(self, lane: Lane, runs: Runs, *, delay_s: float = 0.0, failed: bool = False) -> None:
+        """Let any consumer have the entries after the delay.
 
-        Counts a failure, or, when nobody ``failed``, counts the run as not begun.
+        The runs ``failed``, or else count as never begun; also of entries that another consumer has by now.
         """
-        ...
-
-    async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
-        """Let any consumer have the entries at once; what had begun counts as not begun."""
         ...
 
     async def unbegun(self, lane: Lane) -> Sequence[str]:

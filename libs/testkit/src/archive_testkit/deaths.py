@@ -13,8 +13,8 @@ async def kill_all_runs(url: str, stream: Stream, group: str) -> None:
         lane = lane_of(stream, group, "victim-0")
         (entry,) = await take(transport, lane, 1)
         for number in range(1, stream.attempts + 1):
-            await transport.started(lane, [entry.id], alone=True)
-            await transport.hand_back(lane, [entry.id], begun=False)
+            await transport.started(lane, {entry.id: f"run{number}"}, alone=True)
+            await transport.release(lane, {entry.id: ""})
             lane = lane_of(stream, group, f"victim-{number}")
             if number < stream.attempts:
                 (entry,) = await transport.claim(lane, count=1)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from archive_bus import Acked, Backlog, Busy, Entry, JournalConflict, Lane, LeaseLost, Starts, clock
+from archive_bus import Acked, Backlog, Busy, Entry, JournalConflict, Lane, LeaseLost, Runs, Starts, clock
 from archive_contracts.streams import Server, Stream, dead_letters
 from archive_testkit.memory_log import NOBODY, Fields, Group, Held, Id, Log, id_of, text_of
 
@@ -159,14 +159,16 @@ class Broker:
             group.pending[entry] = Held(lane.consumer, now)
         return [Entry(text_of(entry), log.fields[entry], redelivered=True, since=clock()) for entry in claimed]
 
-    def started(self, lane: Lane, ids: Sequence[str], *, alone: bool) -> list[Starts]:
-        """Count executions that begin; a suspect's only when it is alone."""
+    def started(self, lane: Lane, runs: Runs, *, alone: bool) -> list[Starts]:
+        """Note runs that begin; a suspect's only when it is alone."""
         group = self.group(lane.key, lane.group) or Group()
         counts: list[Starts] = []
-        for entry in map(id_of, ids):
-            if group.owns(lane.consumer, entry):
-                starts = Starts(group.begun[entry] + 1, group.failed[entry])
-                group.begun[entry] += alone or not starts.suspect
+        for entry, run in runs.items():
+            if group.owns(lane.consumer, id_of(entry)):
+                noted = group.runs[id_of(entry)]
+                starts = Starts(len(noted) + (run not in noted), sum(noted.values()))
+                if alone or not starts.suspect:
+                    noted.setdefault(run, False)
                 counts.append(starts)
             else:
                 counts.append(Starts(-1, 0))
@@ -195,14 +197,16 @@ class Broker:
                 lost.append(entry)
         return lost
 
-    def release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, begun: int, failed: int) -> None:
-        """Count, and let entries that a consumer owns be claimed after a delay."""
+    def release(self, lane: Lane, runs: Runs, *, delay_s: float, failed: bool) -> None:
+        """Note what became of runs, and let entries that a consumer owns be claimed after a delay."""
         group, now = self.group(lane.key, lane.group) or Group(), self._clock()
-        for entry in map(id_of, ids):
+        for entry, run in ((id_of(text), run) for text, run in runs.items()):
             if group.owns(lane.consumer, entry):
                 group.pending[entry] = Held(NOBODY, since=NEVER_S, parked=now + delay_s)
-                group.begun[entry] += begun
-                group.failed[entry] += failed
+            if run and entry in group.pending:
+                group.runs[entry].pop(run, None)
+                if failed:
+                    group.runs[entry][run] = True
 
     def unbegun(self, lane: Lane) -> list[str]:
         """Return what a consumer holds without ever having begun it."""
@@ -210,7 +214,7 @@ class Broker:
         return [
             text_of(entry)
             for entry, held in group.pending.items()
-            if held.consumer == lane.consumer and entry not in group.begun
+            if held.consumer == lane.consumer and not group.runs.get(entry)
         ]
 
     def bury(self, lane: Lane, entry: str, letter: Fields) -> bool:

@@ -23,6 +23,7 @@ from archive_bus import (
     Limits,
     Owners,
     Prefetch,
+    Runs,
     Starts,
     Timers,
     letter_of,
@@ -134,9 +135,9 @@ class MemoryTransport:
         """Take over entries that have been idle for the lease."""
         return await self._ask(Server.BUS, lambda: self._broker.claim(lane, count=count))
 
-    async def started(self, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
-        """Count executions that begin."""
-        return await self._ask(Server.BUS, lambda: self._broker.started(lane, ids, alone=alone))
+    async def started(self, lane: Lane, runs: Runs, *, alone: bool = False) -> Sequence[Starts]:
+        """Note runs that begin."""
+        return await self._ask(Server.BUS, lambda: self._broker.started(lane, runs, alone=alone))
 
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
         """Acknowledge what is still owned."""
@@ -146,18 +147,9 @@ class MemoryTransport:
         """Renew leases; returns the ids that were lost."""
         return await self._ask(Server.BUS, lambda: self._broker.extend(lane, ids))
 
-    async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
-        """Let any consumer have the entry after the delay."""
-        await self._release(lane, [entry_id], delay_s=delay_s, begun=0 if failed else -1, failed=int(failed))
-
-    async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
-        """Let any consumer have the entries at once."""
-        await self._release(lane, ids, delay_s=0.0, begun=-1 if begun else 0, failed=0)
-
-    async def _release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, begun: int, failed: int) -> None:
-        await self._ask(
-            Server.BUS, lambda: self._broker.release(lane, ids, delay_s=delay_s, begun=begun, failed=failed)
-        )
+    async def release(self, lane: Lane, runs: Runs, *, delay_s: float = 0.0, failed: bool = False) -> None:
+        """Let any consumer have the entries after the delay."""
+        await self._ask(Server.BUS, lambda: self._broker.release(lane, runs, delay_s=delay_s, failed=failed))
 
     async def unbegun(self, lane: Lane) -> Sequence[str]:
         """Return what the consumer holds without ever having begun it."""

@@ -1,7 +1,7 @@
 """A stream in memory: its entries, its groups, and who holds what."""
 
 import bisect
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -25,12 +25,11 @@ class Held:
 
 @dataclass(slots=True)
 class Group:
-    """A consumer group: how far it has read, what is pending, and how often each entry was begun and failed."""
+    """A consumer group: how far it has read, what is pending, and the runs of entries, True for those that failed."""
 
     last: Id = NEVER
     pending: dict[Id, Held] = field(default_factory=dict[Id, Held])
-    begun: Counter[Id] = field(default_factory=Counter[Id])
-    failed: Counter[Id] = field(default_factory=Counter[Id])
+    runs: defaultdict[Id, dict[str, bool]] = field(default_factory=lambda: defaultdict[Id, dict[str, bool]](dict))
 
     def owns(self, consumer: str, entry: Id) -> bool:
         """Whether the consumer holds the entry."""
@@ -40,8 +39,7 @@ class Group:
     def settle(self, entry: Id) -> None:
         """Forget an entry that is done with."""
         del self.pending[entry]
-        self.begun.pop(entry, None)
-        self.failed.pop(entry, None)
+        self.runs.pop(entry, None)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from archive_bus._lease import clock
 from archive_bus._letters import letter_of
 from archive_bus._link import Argument
 from archive_bus._redis.connections import Connections, settled
-from archive_bus._transport import SUSPECT_AFTER, Acked, Entry, Lane, Starts
+from archive_bus._transport import SUSPECT_AFTER, Acked, Entry, Lane, Runs, Starts
 from archive_contracts.streams import Stream, dead_letters
 
 SILENCE_S = 60.0
@@ -25,7 +25,6 @@ class Settling:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._scanned: dict[tuple[str, str], str] = {}
-        self._runs = 0
 
     async def claim(self, lane: Lane, *, count: int) -> Sequence[Entry]:
         """Take over entries that have been idle for the lease."""
@@ -48,14 +47,13 @@ class Settling:
         rows = await self._settle("recover", [lane.key], (lane.group, lane.consumer, MOST_HELD))
         return [Entry(name.decode(), pairs(fields), redelivered=True, since=since) for name, fields in rows or ()]
 
-    async def started(self, lane: Lane, ids: Sequence[str], *, alone: bool = False) -> Sequence[Starts]:
-        """Count executions that begin."""
-        self._runs += 1
-        args = (lane.group, lane.consumer, f"{lane.consumer}.{self._runs}", 0 if alone else SUSPECT_AFTER, *ids)
+    async def started(self, lane: Lane, runs: Runs, *, alone: bool = False) -> Sequence[Starts]:
+        """Note runs that begin."""
+        args = (lane.group, lane.consumer, 0 if alone else SUSPECT_AFTER, *chain.from_iterable(runs.items()))
         counts = await self._settle("started", lane_keys(lane)[:2], args)
         if counts is None:
             # With the group its counts are gone, and nobody else can have the entries: what runs is their first run.
-            return [Starts(begun=1, failed=0)] * len(ids)
+            return [Starts(begun=1, failed=0)] * len(runs)
         return [Starts(begun, failed) for begun, failed in counts]
 
     async def ack(self, lane: Lane, ids: Sequence[str]) -> Sequence[Acked]:
@@ -68,17 +66,10 @@ class Settling:
         lost = await self._settle("extend", [lane.key], (lane.group, lane.consumer, *ids))
         return [entry_id.decode() for entry_id in lost] if lost is not None else list(ids)
 
-    async def park(self, lane: Lane, entry_id: str, *, delay_s: float, failed: bool = True) -> None:
-        """Let any consumer have the entry after the delay."""
-        await self._release(lane, [entry_id], delay_s=delay_s, unbegun=int(not failed), failed=int(failed))
-
-    async def hand_back(self, lane: Lane, ids: Sequence[str], *, begun: bool) -> None:
-        """Let any consumer have the entries at once."""
-        await self._release(lane, ids, delay_s=0.0, unbegun=int(begun), failed=0)
-
-    async def _release(self, lane: Lane, ids: Sequence[str], *, delay_s: float, unbegun: int, failed: int) -> None:
-        delay = int(delay_s * 1000)
-        args = (lane.group, lane.consumer, NOBODY, _lease_ms(lane), delay, unbegun, failed, *ids)
+    async def release(self, lane: Lane, runs: Runs, *, delay_s: float = 0.0, failed: bool = False) -> None:
+        """Let any consumer have the entries after the delay."""
+        delay, mark, each = int(delay_s * 1000), "!" if failed else "", chain.from_iterable(runs.items())
+        args = (lane.group, lane.consumer, NOBODY, _lease_ms(lane), delay, mark, *each)
         await self._settle("release", lane_keys(lane), args)
 
     async def unbegun(self, lane: Lane) -> Sequence[str]:

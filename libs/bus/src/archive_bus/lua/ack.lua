@@ -10,7 +10,7 @@ for i = 3, #ARGV do
     outcome[#outcome + 1] = 0
   elseif pending[1][2] == ARGV[2] then
     redis.call('XACK', KEYS[1], ARGV[1], id)
-    redis.call('HDEL', KEYS[2], id, id .. '!')
+    redis.call('HDEL', KEYS[2], id)
     outcome[#outcome + 1] = 1
   else
     outcome[#outcome + 1] = -1

@@ -7,5 +7,5 @@ local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
 if not (pending[1] and pending[1][2] == ARGV[2]) then return false end
 local dead = redis.call('XADD', KEYS[4], '*', unpack(ARGV, 4))
 redis.call('XACK', KEYS[1], ARGV[1], id)
-redis.call('HDEL', KEYS[2], id, id .. '!')
+redis.call('HDEL', KEYS[2], id)
 return dead

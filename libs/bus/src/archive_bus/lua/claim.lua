@@ -5,7 +5,7 @@
 local lease = tonumber(ARGV[4])
 local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[4], ARGV[5], 'COUNT', ARGV[6])
 for _, id in ipairs(reply[3] or {}) do
-  redis.call('HDEL', KEYS[2], id, id .. '!')
+  redis.call('HDEL', KEYS[2], id)
   redis.call('ZREM', KEYS[3], id)
 end
 if redis.call('EXISTS', KEYS[3]) == 0 then return {reply[1], reply[2]} end

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from archive_bus import Acked, Bus, BusUnavailable, Delivery, LeaseLost, NotInMap, Origin, PayloadError
+from archive_bus import Acked, Bus, BusUnavailable, Delivery, LeaseLost, NotInMap, Origin, PayloadError, Starts
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.documents import DocumentDeleted, DocumentFailed, IngestDocument
@@ -157,7 +157,7 @@ class Delivering:
             await gateway.publish(CHAT, to=stream)
             lane = lane_of(stream, "router", "gone")
             (entry,) = await take(gone, lane, 1)
-            await gone.started(lane, [entry.id])
+            await gone.started(lane, {entry.id: "run"})
             router.subscribe(stream, {ChatRequested: handle})
             await eventually(lambda: attempts == [2])
 
@@ -169,7 +169,7 @@ class Delivering:
                 await gateway.publish(CHAT, to=stream)
             mine = lane_of(stream, "router", "one")
             entries = await take(one, mine, 60)
-            await one.hand_back(mine, [entries[-1].id], begun=False)
+            await one.release(mine, {entries[-1].id: ""})
             claimed = await one.claim(lane_of(stream, "router", "two"), count=1)
         assert [entry.id for entry in claimed] == [entries[-1].id]
 
@@ -305,11 +305,27 @@ class Delivering:
             assert await transport.ack(old, [entry.id]) == [Acked.TAKEN]
             assert await transport.extend(old, [entry.id]) == [entry.id]
             assert not await transport.bury(old, entry, {"code": "stale"})
-            await transport.park(old, entry.id, delay_s=0.0)
-            await transport.hand_back(old, [entry.id], begun=True)
-            assert (await transport.started(old, [entry.id]))[0].begun == -1
+            await transport.release(old, {entry.id: "old"})
+            assert (await transport.started(old, {entry.id: "old"}))[0].begun == -1
             assert await transport.extend(new, [entry.id]) == []
-            assert (await transport.started(new, [entry.id]))[0].begun == 1
+            assert (await transport.started(new, {entry.id: "new"}))[0].begun == 1
+            assert await transport.ack(new, [entry.id]) == [Acked.DONE]
+
+    @pytest.mark.guarantee("G5")
+    async def test_cut_run_counts_for_nobody(self, backend: Backend) -> None:
+        stream = quick(CHAT_REQUESTS, lease_s=0.0)
+        old, new = lane_of(stream, "router", "old"), lane_of(stream, "router", "new")
+        async with backend.bus("gateway") as gateway, bare(backend) as transport:
+            await gateway.publish(CHAT, to=stream)
+            (entry,) = await take(transport, old, 1)
+            await transport.started(old, {entry.id: "cut"})
+            await transport.claim(new, count=1)
+            assert await transport.started(new, {entry.id: "next"}) == [Starts(begun=2, failed=0)]
+            for _ in range(2):
+                await transport.release(old, {entry.id: "cut"})
+            assert await transport.started(new, {entry.id: "next"}) == [Starts(begun=1, failed=0)]
+            await transport.release(old, {entry.id: "cut"}, failed=True)
+            assert await transport.started(new, {entry.id: "next"}) == [Starts(begun=2, failed=1)]
             assert await transport.ack(new, [entry.id]) == [Acked.DONE]
 
     @pytest.mark.guarantee("G4")

@@ -27,13 +27,12 @@ async def die_of(backend: Backend, stream: Stream, group: str, *, entries: int, 
     async with bare(backend) as transport:
         lane = lane_of(stream, group, "victim-0")
         taken = await take(transport, lane, entries)
-        await transport.started(lane, [entry.id for entry in taken], alone=True)
-        for number in range(1, times):
-            await transport.hand_back(lane, [entry.id for entry in taken], begun=False)
-            lane = lane_of(stream, group, f"victim-{number}")
-            taken = await transport.claim(lane, count=entries)
-            await transport.started(lane, [entry.id for entry in taken], alone=True)
-        await transport.hand_back(lane, [entry.id for entry in taken], begun=False)
+        for number in range(times):
+            if number:
+                lane = lane_of(stream, group, f"victim-{number}")
+                taken = await transport.claim(lane, count=entries)
+            await transport.started(lane, {entry.id: f"run{number}" for entry in taken}, alone=True)
+            await transport.release(lane, {entry.id: "" for entry in taken})
 
 
 class Failing:
@@ -309,7 +308,7 @@ class Failing:
                 await asyncio.gather(*(gateway.publish(CHAT, to=stream) for _ in range(400)))
                 router.subscribe(stream, {ChatRequested: handle}, concurrency=2)
                 await eventually(lambda: len(order) > 5)
-                await transport.hand_back(lane, [entry.id for entry in taken], begun=False)
+                await transport.release(lane, {entry.id: "" for entry in taken})
                 await eventually(lambda: len(order) == 401)
         assert order[-1] != "left"
 
