@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,7 +18,9 @@ from bus_peers import (
     eventually,
 )
 
-from archive_bus import BusUnavailable, Delivery, Origin
+from archive_bus import BusUnavailable, Delivery, Entry, Lane, Origin
+from archive_bus._adrift import Adrift
+from archive_bus._redis import RedisTransport
 from archive_contracts.chat import ChatDelta, ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES, REPLIES
@@ -176,6 +178,39 @@ async def test_cut_off_run_is_taken_back(redis_server: RedisServer) -> None:
         await runs_are(1)
         over.set()
         await eventually(lambda: near.counters().get(("chat.requests", "done")) == 1)
+
+
+@pytest.mark.guarantee("G5")
+async def test_own_claim_after_an_outage_loses_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, attempts = replace(CHAT_REQUESTS, lease=timedelta(seconds=2)), list[int]()
+    claim, hand_back, claimed = RedisTransport.claim, Adrift.hand_back, asyncio.Event()
+
+    async def claiming(self: RedisTransport, lane: Lane, *, count: int) -> Sequence[Entry]:
+        if rows := await claim(self, lane, count=count):
+            claimed.set()
+        return rows
+
+    async def handing_back(self: Adrift, in_hand: Container[str]) -> None:
+        if claimed.is_set() or not self.ids:
+            await hand_back(self, in_hand)
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        attempts.append(delivery.attempt)
+        await asyncio.sleep(60 if len(attempts) == 1 else 0)
+
+    port = int(redis_url.rpartition(":")[2].partition("/")[0])
+    monkeypatch.setattr(RedisTransport, "claim", claiming)
+    monkeypatch.setattr(Adrift, "hand_back", handing_back)
+    async with TcpProxy(port) as proxy, bus_of("router", proxy.url) as router:
+        router.subscribe(stream, {ChatRequested: handle})
+        await router.publish(CHAT, to=stream)
+        await eventually(lambda: attempts == [1])
+        await asyncio.sleep(0.3)  # its start is noted
+        proxy.swallow()
+        await eventually(lambda: router.counters().get(("chat.requests", "lost_lease")) == 1)
+        proxy.heal()
+        await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
+    assert (attempts, claimed.is_set()) == ([1, 1], True)
 
 
 @pytest.mark.guarantee("G3")

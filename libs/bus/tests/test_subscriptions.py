@@ -137,6 +137,31 @@ async def test_bus_waits_for_a_closing_subscription(redis_url: str) -> None:
     assert await owners(redis_url) == [b"-"]
 
 
+async def test_two_ends_at_once_cut_no_drain(redis_url: str) -> None:
+    began, release, done = asyncio.Semaphore(0), asyncio.Event(), list[str]()
+
+    async def finish(delivery: Delivery[EmbedRequested]) -> None:
+        began.release()
+        await release.wait()
+        done.append(delivery.message.texts[0])
+
+    async with (
+        asyncio.TaskGroup() as tasks,
+        connect(redis_url, redis_url, BusOptions(service="engine", grace_s=30)) as ending,
+    ):
+        closing = ending.subscribe(LASTING, {EmbedRequested: finish}, partition="p")
+        ending.subscribe(LASTING, {EmbedRequested: finish}, partition="q")
+        for lane in ("p", "q"):
+            await ending.publish(EmbedRequested(texts=(lane,)), to=LASTING, partition=lane)
+        async with asyncio.timeout(30):
+            await began.acquire()
+            await began.acquire()
+        tasks.create_task(closing.close())
+        asyncio.get_running_loop().call_later(0.2, release.set)
+    assert sorted(done) == ["p", "q"]
+    assert await owners(redis_url) == []
+
+
 async def test_drain_strands_nothing_claimed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     claim, claims = RedisTransport.claim, asyncio.Event()
 

@@ -224,7 +224,7 @@ class Writer:
             await self._look_at_clock()
 
     async def _look_at_clock(self) -> None:
-        self._ahead_ms = await _ahead_ms(self._link)
+        self._ahead_ms = await ahead_ms(self._link)
         self._looked = clock()
 
     def _tell(self, sent: Sequence[tuple[Op, bytes]], replies: Sequence[Any]) -> bool:
@@ -278,7 +278,7 @@ async def _new_enough(link: Link) -> None:
         raise ServerTooOld(f"the server is Redis {facts.get('redis_version')}, older than {OLDEST[0]}.{OLDEST[1]}")
 
 
-async def _ahead_ms(link: Link) -> float:
+async def ahead_ms(link: Link) -> float:
     """Return by how much the server's clock is ahead of ``clock``, or less: no lease ends late by its reckoning."""
     seconds, microseconds = await link.call("TIME")
     return int(seconds) * 1000 + int(microseconds) / 1000 - clock() * 1000
