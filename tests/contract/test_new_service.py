@@ -179,6 +179,12 @@ def test_new_service_stands_in_compose(checkout: Path) -> None:
     assert made["build"]["args"] == {"SERVICE": "page-reader"}
     url = "redis://page-reader:${PAGE_READER_PASSWORD:?run archive secrets}@bus:6379/0"
     assert made["environment"]["ARCHIVE_BUS_URL"] == url
+    files = (
+        "compose/observability.yaml",
+        "compose/observability/prometheus.yml",
+        "k8s/components/s3-blobs/kustomization.yaml",
+    )
+    assert [name for name in files if "page-reader" not in (checkout / name).read_text()] == []
 
 
 @pytest.mark.parametrize("overlay", ["dev", "prod-gpu"])

@@ -71,6 +71,7 @@ def test_overlay_keeps_the_rule(overlay: str, rule: Rule) -> None:
     assert list(rule(Cluster(rendered(overlay)))) == []
 
 
+NOBODY = {"key": "app.kubernetes.io/name", "operator": "NotIn", "values": ["nobody"]}
 MUTANTS: dict[str, tuple[Rule, Mutation]] = {
     "misspelt pod field": (policy.known_fields, lambda o: pod(o).update(teminationGracePeriodSeconds=3)),
     "misspelt container field": (policy.known_fields, lambda o: first(o).update(livenesProbe={})),
@@ -113,6 +114,10 @@ MUTANTS: dict[str, tuple[Rule, Mutation]] = {
         policy.tools_reach_nothing,
         lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={}),
     ),
+    "tools let out by name": (
+        policy.tools_reach_nothing,
+        lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={"matchExpressions": [NOBODY]}),
+    ),
     "no budget": (policy.budgets_are_clear, lambda o: o.remove(the(o, "PodDisruptionBudget", "router"))),
     "update 0/0": (
         policy.rollouts_move,
@@ -120,6 +125,7 @@ MUTANTS: dict[str, tuple[Rule, Mutation]] = {
     ),
     "number in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(lagCount=200)),
     "unknown key in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(lagcount="200")),
+    "short address in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(address="redis-bus:6379")),
     "trigger of nobody": (
         policy.triggers_are_strings,
         lambda o: the(o, "ScaledObject", "router")["spec"]["scaleTargetRef"].update(name="ruoter"),

@@ -2,7 +2,7 @@
 
 Every input gives two triggers, since lag does not count what was read and is not settled, nor pending what is unread.
 KEDA takes strings only. A group that was created at ``$`` has no lag and would never wake anything up: the bootstrap
-Job creates all of them at 0.
+Job creates all of them at 0. The operator of KEDA asks from its own namespace, where a short name means another server.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ class Worker:
     pool: str = ""
 
 
+ADDRESS = "redis-bus.archive.svc:6379"
 WORKERS = (
     Worker("router", "router", each=200, most=6),
     Worker("librarian", "librarian", each=5, most=8),
@@ -69,7 +70,7 @@ def _physical(stream: Stream, pool: str) -> list[str]:
 
 
 def _triggers(worker: Worker, key: str, group: str) -> list[Json]:
-    common = {"address": "redis-bus:6379", "stream": key, "consumerGroup": group}
+    common = {"address": ADDRESS, "stream": key, "consumerGroup": group}
     by_lag = common | {"lagCount": str(worker.each), "activationLagCount": "0"}
     by_pending = common | {"pendingEntriesCount": str(worker.each)}
     reference = {"name": "keda-redis"}

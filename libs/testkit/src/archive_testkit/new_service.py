@@ -22,6 +22,9 @@ MODEL = "agent"
 NETWORKS = "\nnetworks:\n"
 LAST_BASE = "  - engine-embed\n"
 LAST_IMAGE = "  - name: archive/cli\n"
+FIRST_STORED = "name: agent|"
+LAST_TRACED = "  engine-embed: *traced\n"
+LAST_SCRAPED = "          - engine-embed\n"
 
 
 class CannotCreate(Exception):
@@ -71,13 +74,18 @@ def _enter(pyproject: Path, package: str) -> None:
 
 
 def _deploy(root: Path, name: str) -> list[Path]:
-    """Write the service into compose, and its base and its image into the kustomizations."""
+    """Write the service into compose and what watches it, and its base and its image into the kustomizations."""
     compose, base = root / "compose" / "compose.yaml", root / "k8s" / "base"
+    watched = root / "compose" / "observability.yaml", root / "compose" / "observability" / "prometheus.yml"
     text = compose.read_text()
     stanza = re.search(rf"^  {MODEL}:\n(?:    .*\n)+", text, re.MULTILINE)
     if stanza is None:
         raise CannotCreate(f"{compose} has no service {MODEL}; write the stanza of {name} by hand")
     compose.write_text(text.replace(NETWORKS, _renamed(stanza[0], name) + NETWORKS, 1))
+    _insert(watched[0], f"  {name}: *traced\n", before=LAST_TRACED)
+    _insert(watched[1], f"          - {name}\n", before=LAST_SCRAPED)
+    stored = root / "k8s" / "components" / "s3-blobs" / "kustomization.yaml"
+    stored.write_text(stored.read_text().replace(FIRST_STORED, f"{FIRST_STORED}{name}|", 1))
     folder = base / name
     folder.mkdir()
     for source in sorted((base / MODEL).iterdir()):
@@ -88,7 +96,7 @@ def _deploy(root: Path, name: str) -> list[Path]:
         image = re.search(rf"^  - name: archive/{MODEL}\n(?:    .*\n)+", overlay.read_text(), re.MULTILINE)
         if image:
             _insert(overlay, _renamed(image[0], name), before=LAST_IMAGE)
-    return [compose, *sorted(folder.iterdir()), base / "kustomization.yaml", *overlays]
+    return [compose, *watched, stored, *sorted(folder.iterdir()), base / "kustomization.yaml", *overlays]
 
 
 def _renamed(text: str, name: str) -> str:

@@ -216,7 +216,7 @@ def rollouts_move(cluster: Cluster) -> Iterator[str]:
 
 
 def triggers_are_strings(cluster: Cluster) -> Iterator[str]:
-    """KEDA refuses numbers, ignores unknown keys, and scales what is there."""
+    """KEDA refuses numbers, ignores unknown keys, scales what is there, and looks names up in its own namespace."""
     targets = {workload.name for workload in cluster.workloads}
     for found in cluster.of("ScaledObject"):
         name, spec = found["metadata"]["name"], found["spec"]
@@ -229,6 +229,8 @@ def triggers_are_strings(cluster: Cluster) -> Iterator[str]:
                     yield f"ScaledObject {name}: {key} is no string"
                 if key not in STREAM_TRIGGER:
                     yield f"ScaledObject {name}: unknown {key}"
+            if not re.fullmatch(r"[\w-]+\.[\w.-]+:\d+", trigger["metadata"]["address"]):
+                yield f"ScaledObject {name}: KEDA cannot find {trigger['metadata']['address']}, which has no namespace"
             kinds |= trigger["metadata"].keys() & {"lagCount", "pendingEntriesCount"}
         if len(kinds) != 2:
             yield f"ScaledObject {name}: needs triggers for lag and for pending"
@@ -356,14 +358,20 @@ def tools_reach_nothing(cluster: Cluster) -> Iterator[str]:
         name: value for made in cluster.workloads if made.name == "tool-runner" for name, value in made.labels.items()
     }
     for found in cluster.of("NetworkPolicy"):
-        chosen = found["spec"]["podSelector"].get("matchLabels", {})
-        named = found["spec"]["podSelector"].get("matchExpressions")
-        if named or not chosen.items() <= tools.items():
+        if not _selects(found["spec"]["podSelector"], tools):
             continue
         for way in found["spec"].get("egress", ()):
             outside = not way.get("to") or any("ipBlock" in peer for peer in way["to"])
             if outside and {port.get("port") for port in way.get("ports", [{}])} != {6379}:
                 yield f"NetworkPolicy {found['metadata']['name']}: lets tools out"
+
+
+def _selects(selector: Json, labels: Mapping[str, str]) -> bool:
+    listed = {"In": True, "NotIn": False}
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        (labels.get(one["key"]) in one["values"]) is listed[one["operator"]]
+        for one in selector.get("matchExpressions", ())
+    )
 
 
 def images_are_pinned(cluster: Cluster) -> Iterator[str]:
