@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
 ALL: dict[str, Any] = COMPOSE["services"]
 OURS = {name: one for name, one in ALL.items() if one["image"].startswith("archive/") and "restart" in one}
+OVERLAYS = sorted(set((ROOT / "compose").glob("*.yaml")) - {ROOT / "compose" / "compose.yaml"})
 DOCKERFILE = (ROOT / "compose" / "Dockerfile").read_text()
 
 
@@ -26,7 +27,7 @@ def test_container_is_closed_and_limited(name: str) -> None:
     assert one["mem_limit"]
 
 
-@pytest.mark.parametrize("path", sorted(set((ROOT / "compose").glob("*.yaml")) - {ROOT / "compose" / "compose.yaml"}))
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_overlay_adds_closed_containers(path: Path) -> None:
     added = {name: one for name, one in yaml.safe_load(path.read_text())["services"].items() if "image" in one}
     assert added
@@ -67,6 +68,38 @@ def test_worker_reaches_the_bundled_model() -> None:
     assert worker["environment"]["ENGINE_BASE_URL"] == "http://127.0.0.1:8000/v1"
     assert worker["network_mode"] == "service:model"
     assert "--host" not in model["command"], "the model server has no keys and refuses other addresses"
+
+
+def extending() -> dict[str, dict[str, Any]]:
+    """Return the services of all overlays that extend one, with what they take over from it."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in OVERLAYS:
+        told: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())["services"]
+        found |= {name: {**ALL[one["extends"]["service"]], **one} for name, one in told.items() if "extends" in one}
+    return found
+
+
+def test_each_health_port_has_its_network() -> None:
+    every = {**ALL, **extending()}
+    shared = [one["network_mode"] for one in every.values() if one.get("network_mode", "none") != "none"]
+    assert len(every) > len(ALL)
+    assert sorted(set(shared)) == sorted(shared), "two workers in one network want the same health port"
+
+
+def test_prometheus_asks_whom_the_network_knows() -> None:
+    told = yaml.safe_load((ROOT / "compose" / "observability" / "prometheus.yml").read_text())
+    asked = {name for job in told["scrape_configs"] for each in job.get("dns_sd_configs", ()) for name in each["names"]}
+    images = {f"archive/{service}" for service in SERVICES}
+    workers = {name: one for name, one in {**ALL, **extending()}.items() if one["image"] in images}
+    assert len(workers) > len(SERVICES)
+    assert asked == {one.get("network_mode", name).removeprefix("service:") for name, one in workers.items()}
+    traced = yaml.safe_load((ROOT / "compose" / "observability.yaml").read_text())["services"]
+    assert workers.keys() - extending().keys() <= traced.keys()
+
+
+def test_new_rules_reach_the_servers() -> None:
+    for server in ("bus", "state"):
+        assert ALL[server]["depends_on"][f"rules-{server}"]["restart"] is True
 
 
 def test_bus_never_evicts() -> None:

@@ -10,8 +10,8 @@ EVERY_MS = 15_000
 _FLUSH_S = 3.0
 
 
-def configure_meters(*, export: bool) -> Callable[[], bool]:
-    """Send what libraries measure to the collector that takes the traces; return what ends it.
+def configure_meters(process: str, *, export: bool) -> Callable[[], bool]:
+    """Send what libraries measure to the collector, under the name of the process; return what ends it.
 
     Without export nothing asks the instruments, and the SDK is not imported. Ending waits at most three seconds and
     tells whether everything was handed over.
@@ -24,7 +24,7 @@ def configure_meters(*, export: bool) -> Callable[[], bool]:
     from opentelemetry.sdk.resources import Resource
 
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(), export_interval_millis=EVERY_MS)
-    resource = Resource.create({"service.namespace": "archive"})
+    resource = Resource.create({"service.name": process, "service.namespace": "archive"})
     provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     return lambda: _ended(provider)

@@ -53,7 +53,7 @@ def run_all(
     redactor = Redactor.from_env()
     configure_logs(settings, redactor)
     traces = configure_traces(export=settings.trace_export)
-    meters = configure_meters(export=settings.trace_export)
+    meters = configure_meters(name, export=settings.metric_export)
     process = _Process(
         name=name,
         entries=_entries(apps),

@@ -16,7 +16,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 class EdgeSettings:
     """How a process logs, drains and reports its port.
 
-    `grace_s` is in seconds. `trace_export` tells whether an OTLP endpoint is configured.
+    `grace_s` is in seconds. `trace_export` and `metric_export` tell whether an OTLP endpoint is configured for them.
     """
 
     grace_s: float = 20.0
@@ -24,6 +24,7 @@ class EdgeSettings:
     log_level: str = "info"
     ready_file: Path | None = None
     trace_export: bool = False
+    metric_export: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "EdgeSettings":
@@ -38,7 +39,8 @@ class EdgeSettings:
             log_format=_log_format(source.get("ARCHIVE_LOG_FORMAT", "auto").lower()),
             log_level=_log_level(source.get("ARCHIVE_LOG_LEVEL", "info").lower()),
             ready_file=Path(ready_file) if ready_file else None,
-            trace_export=_exports_traces(source),
+            trace_export=_exports(source, "TRACES"),
+            metric_export=_exports(source, "METRICS"),
         )
 
 
@@ -64,10 +66,10 @@ def _log_level(value: str) -> str:
     raise SettingError(f"ARCHIVE_LOG_LEVEL is {value!r}", next_step=f"set it to one of {', '.join(_LEVELS)}")
 
 
-def _exports_traces(env: Mapping[str, str]) -> bool:
-    """Without an endpoint nobody would receive a span, so none is recorded."""
+def _exports(env: Mapping[str, str], signal: str) -> bool:
+    """Without an endpoint nobody would receive a signal, so none is recorded."""
     if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
-    if env.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() == "none":
+    if env.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() == "none":
         return False
-    return bool(env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    return bool(env.get("OTEL_EXPORTER_OTLP_ENDPOINT") or env.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
