@@ -34,7 +34,7 @@ async def refusal(bus: Bus, wanted: Callable[[str], bool]) -> str:
     async with asyncio.timeout(20):
         while True:
             try:
-                await bus.publish(CHAT, to=CHAT_REQUESTS)
+                await bus.publish(CHAT, to=CHAT_REQUESTS, timeout=2.0)
                 told = ""
             except Busy as error:
                 told = str(error)
@@ -154,6 +154,25 @@ async def test_nearly_full_memory_refuses_all_but_outputs(redis_server: RedisSer
             await gateway.publish(CHAT, to=CHAT_REQUESTS, delay=timedelta(hours=1))
         with pytest.raises(Busy):
             await gateway.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="j")
+
+
+@pytest.mark.guarantee("G8")
+async def test_patient_append_waits_for_memory(redis_server: RedisServer) -> None:
+    async with (
+        bus_of("gateway", redis_server.url, limits=Limits(memory=0.5, patience_s=60)) as gateway,
+        client_of(redis_server.url) as client,
+    ):
+        await fill(gateway, 1)
+        used = (await client.info("memory"))["used_memory"]
+        await client.config_set("maxmemory", int(used * 1.5))
+        await refusal(gateway, bool)
+        appending = asyncio.ensure_future(
+            gateway.append(JobQueued(job_id="j", kind="ingest"), to=JOBS_JOURNAL, entity="j", timeout=60)
+        )
+        done, _ = await asyncio.wait([appending], timeout=0.5)
+        assert not done
+        await client.config_set("maxmemory", 0)
+        await asyncio.wait_for(appending, 30)
 
 
 @pytest.mark.guarantee("G8")

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from opentelemetry.trace import Tracer
 
@@ -24,6 +25,8 @@ from archive_bus._trimming import Trimmer
 from archive_contracts.base import Message
 from archive_contracts.envelope import Envelope, stamp
 from archive_contracts.streams import ANSWERS, Stream
+
+T = TypeVar("T")
 
 ROOM_PAUSE_S = 0.1
 
@@ -71,34 +74,33 @@ class Sender:
         if not fits(data):
             data = await self._payloads.fit(data)
         envelope = self._seal(message, origin, message_id, data, subject=to.key_of(message))
+        patience = timeout or self._options.patience_s
         if self._tracer is None:
-            await self._publish(to, partition, envelope, timeout, lease, due)
+            await self._patiently(self._adding(to, partition, envelope, patience, lease, due), patience, lease)
             return envelope.id
         with sending(self._tracer, to, envelope) as sent:
-            await self._publish(to, partition, sent, timeout, lease, due)
+            await self._patiently(self._adding(to, partition, sent, patience, lease, due), patience, lease)
         return envelope.id
 
-    async def _publish(
-        self,
-        to: Stream,
-        partition: str,
-        envelope: Envelope,
-        timeout: float | None,
-        lease: Lease | None,
-        due: Due | None,
-    ) -> None:
-        patience = timeout or self._options.patience_s
-        waits_until = clock() + min(patience, self._options.limits.patience_s)
+    def _adding(
+        self, to: Stream, partition: str, envelope: Envelope, patience_s: float, lease: Lease | None, due: Due | None
+    ) -> Callable[[], Awaitable[object]]:
+        if due:
+            return partial(self._delay, to, partition, envelope, due, patience_s, lease)
+        return partial(self._transport.publish, to, partition, envelope, timeout=patience_s, lease=lease)
+
+    async def _patiently(self, add: Callable[[], Awaitable[T]], patience_s: float, lease: Lease | None) -> T:
+        """Add something as soon as there is room for it, while the lease is ours. Raises Busy when none comes free."""
+        waits_until = clock() + min(patience_s, self._options.limits.patience_s)
         while True:
             if lease:
                 await lease.confirm()
             try:
-                if due:
-                    return await self._delay(to, partition, envelope, due, patience, lease)
-                await self._transport.publish(to, partition, envelope, timeout=patience, lease=lease)
-                return None
+                return await add()
             except LeaseLost:
-                await _still_owned(lease)
+                # It ended during an outage: renewed when nobody has taken the message meanwhile.
+                if lease:
+                    await lease.confirm(renew=True)
                 await asyncio.sleep(ROOM_PAUSE_S)  # the server's clock was set, if it goes on like this
             except Busy:
                 if clock() >= waits_until:
@@ -126,16 +128,10 @@ class Sender:
         """Append to a journal once for each id, and tell its listing. Returns the entry's id; raises as Bus.append."""
         envelope = self._seal(message, origin, message_id, await self._payloads.fit(message.to_json()))
         patience = timeout or self._options.patience_s
-        if lease:
-            await lease.confirm()
         append = partial(self._transport.append, to, entity, envelope, expected=expected, timeout=patience, lease=lease)
-        try:
-            entry = await append()
-        except LeaseLost:
-            await _still_owned(lease)
-            entry = await append()
+        entry = await self._patiently(append, patience, lease)
         if to.listing and type(message) in to.listing.messages:
-            await self._publish(to.listing, "0", envelope, timeout, lease, None)
+            await self._patiently(self._adding(to.listing, "0", envelope, patience, lease, None), patience, lease)
         return entry
 
     def enter(self, tasks: asyncio.TaskGroup) -> None:
@@ -222,12 +218,6 @@ class Sender:
                 "data": data,
             }
         )
-
-
-async def _still_owned(lease: Lease | None) -> None:
-    """Renew a lease that ended during an outage, when nobody has taken the message meanwhile; else raise LeaseLost."""
-    if lease:
-        await lease.confirm(renew=True)
 
 
 async def _nobody() -> bool:
