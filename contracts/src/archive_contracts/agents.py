@@ -14,6 +14,20 @@ class EarlierTurn(Model):
     answer: str = ""
 
 
+class ModelUse(Model):
+    """What a run has asked of one model.
+
+    ``cut`` counts calls that broke off, ``estimated`` those whose tokens no engine counted.
+    """
+
+    model: str
+    requests: Annotated[int, Field(ge=0)] = 1
+    prompt_tokens: Annotated[int, Field(ge=0)] = 0
+    completion_tokens: Annotated[int, Field(ge=0)] = 0
+    cut: Annotated[int, Field(ge=0)] = 0
+    estimated: Annotated[int, Field(ge=0)] = 0
+
+
 class RunResearch(Message):
     """Answer a question from the library and from memory, with sources."""
 
@@ -78,6 +92,7 @@ class ResearchCompleted(Message):
     success: bool = True
     engine: str = ""
     error: Problem | None = None
+    used: tuple[ModelUse, ...] = ()
 
 
 class RunAgent(Message):
@@ -115,6 +130,7 @@ class AgentCompleted(Message):
     success: bool = True
     engine: str = ""
     error: Problem | None = None
+    used: tuple[ModelUse, ...] = ()
 
 
 class RunStarted(Message):
@@ -137,6 +153,7 @@ class RunModelReplied(Message):
     step: int
     text: str
     engine: str = ""
+    used: ModelUse | None = None
 
 
 class RunToolReturned(Message):
@@ -159,3 +176,4 @@ class RunFinished(Message):
     success: bool
     sources: tuple[Source, ...] = ()
     error: Problem | None = None
+    used: Annotated[tuple[ModelUse, ...], Field(description="The whole run, its broken calls included.")] = ()

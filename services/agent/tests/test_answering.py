@@ -191,7 +191,9 @@ async def test_journal_tells_the_run(gateway: Gateway, router: Router) -> None:
     done = await gateway.ask(question(), ResearchCompleted)
     started, finished = await gateway.journal("r1")
     assert started == RunStarted(run_id="r1", kind="research", question=QUESTION)
-    assert finished == RunFinished(run_id="r1", answer=done.answer, success=True, sources=done.sources)
+    told = RunFinished(run_id="r1", answer=done.answer, success=True, sources=done.sources, used=done.used)
+    assert finished == told
+    assert [(used.model, used.requests) for used in done.used] == [("parrot", 1)]
 
 
 @pytest.mark.usefixtures("agent", "library")

@@ -58,7 +58,11 @@ async def test_tool_result_leads_to_answer(gateway: Gateway, router: Router) -> 
     done = await gateway.ask(task(), AgentCompleted)
     journal = await gateway.journal("r1")
     step = Step(step_number=1, thought="I use calculator.", action="calculator", action_input="6*7", observation="42")
-    assert done == AgentCompleted(run_id="r1", answer="It is 42.", steps=(step,), engine="scripted/parrot")
+    end = AgentCompleted(run_id="r1", answer="It is 42.", steps=(step,), engine="scripted/parrot", used=done.used)
+    assert done == end
+    [used] = done.used
+    assert (used.model, used.requests, used.cut, used.estimated) == ("parrot", 2, 0, 2)
+    assert used.prompt_tokens > used.completion_tokens > 0
     assert kinds(journal) == [RunStarted, RunModelReplied, RunToolReturned, RunModelReplied, RunFinished]
     assert journal[0] == RunStarted(run_id="r1", kind="react", question="What is 6*7?", max_steps=10)
     assert journal[2] == RunToolReturned(run_id="r1", step=1, tool="calculator", observation="42")
@@ -111,6 +115,8 @@ async def test_stopped_run_goes_on_elsewhere(wired: Callable[..., App], gateway:
     assert kinds(journal) == [RunStarted, RunModelReplied, RunToolReturned, RunModelReplied, RunFinished]
     assert [event.step for event in journal if isinstance(event, RunModelReplied)] == [1, 2]
     assert len(router.requests) == 3
+    # What the process before used, as it wrote it down, and what this one used.
+    assert [(used.model, used.requests) for used in done.used] == [("parrot", 2)]
     await eventually(lambda: router.cancelled)
 
 
@@ -158,7 +164,9 @@ async def test_failing_engine_ends_the_run(gateway: Gateway, router: Router) -> 
     done = await gateway.ask(task(), AgentCompleted)
     finished = (await gateway.journal("r1"))[-1]
     assert (done.success, done.error, len(done.steps)) == (False, problem, 1)
-    assert finished == RunFinished(run_id="r1", answer="", success=False, error=problem)
+    assert finished == RunFinished(run_id="r1", answer="", success=False, error=problem, used=done.used)
+    # The call that broke off is known by what was asked for, the one before it by the model that answered.
+    assert [(used.model, used.requests, used.cut) for used in done.used] == [("parrot", 1, 0), ("auto", 1, 1)]
 
 
 @pytest.mark.usefixtures("agent", "tools")
@@ -172,6 +180,7 @@ async def test_cancel_ends_run_and_model(gateway: Gateway, router: Router) -> No
         done = await asking
     finished = (await gateway.journal("r1"))[-1]
     assert (done.success, done.error and done.error.code, len(done.steps)) == (False, "cancelled", 1)
+    assert sum(used.cut for used in done.used) == 1
     assert isinstance(finished, RunFinished)
     assert finished.error == done.error
 

@@ -297,11 +297,11 @@ def test_script_and_process_count_alike(shared_redis: Any, limits: KeyLimits, op
         for verb, number, tokens, passed in operations:
             now += passed
             one = Reservation(id=str(number), key="k", limits=limits, tokens=tokens, life_s=30)
-            amount = needed(one) if verb == "reserve" else needed(one) - tokens // 2
+            amount, made = needed(one) if verb == "reserve" else needed(one) - tokens // 2, 1 + tokens % 3
             numbers = [limits.requests_per_minute or 0, limits.tokens_per_minute or 0, limits.concurrent or 0]
-            reply: Any = script(["{t}", "{t}:held"], [verb, one.id, *numbers, amount, 30_000, now])
+            reply: Any = script(["{t}", "{t}:held"], [verb, one.id, *numbers, amount, 30_000, now, made - 1])
             if verb == "settle":
-                local.settle(one, tokens=tokens // 2, now=now / 1000)
+                local.settle(one, tokens=tokens // 2, requests=made, now=now / 1000)
                 continue
             grant = local.reserve(one, now=now / 1000)
             assert reply[0].decode() == grant.rule

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from archive_blobs import BlobError, Blobs, open_blobs
@@ -17,6 +17,7 @@ from archive_contracts.streams import INGRESS
 from archive_gateway.adapters.attendance import StreamAttendance
 from archive_gateway.adapters.cancels import Canceller
 from archive_gateway.adapters.engines import EngineFollower
+from archive_gateway.adapters.history import SampleBook
 from archive_gateway.adapters.ingresses import IngressFollower
 from archive_gateway.adapters.jobs import JobFollower
 from archive_gateway.adapters.keys import KeyFollower
@@ -28,6 +29,7 @@ from archive_gateway.adapters.uploads import MultipartUploads
 from archive_gateway.adapters.usage import UsageLedger
 from archive_gateway.domain.door import Guard
 from archive_gateway.domain.guardrails import Guardrails
+from archive_gateway.domain.history import Traffic
 from archive_gateway.domain.usage import UsageSheet
 from archive_gateway.handlers import Ingress
 from archive_gateway.routes.api import ENDPOINTS
@@ -46,6 +48,14 @@ KEYS_S = 2.0
 """How long a start waits for a server that may be away; until the keys are read, only the operator's own opens."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What requests write down in passing, for those who carry it on."""
+
+    sheet: UsageSheet = field(default_factory=UsageSheet)
+    traffic: Traffic = field(default_factory=Traffic)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
     """What has work or connections of its own beside the bus."""
@@ -58,17 +68,19 @@ class _Parts:
     usage: UsageLedger
     attendance: StreamAttendance
     figures: MachineFigures
+    history: SampleBook
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
         """Follow and settle while the block runs, then write down what is left."""
-        work = (self.engines.follow, self.jobs.follow, self.keys.follow, self.quota.run, self.usage.run)
+        following = (self.engines.follow, self.jobs.follow, self.keys.follow)
+        work = (*following, self.quota.run, self.usage.run, self.history.run)
         async with asyncio.TaskGroup() as tasks:
             self.cancels.use(tasks)
             background = [tasks.create_task(begin()) for begin in work]
             yield
             self.cancels.let_go()
-            for part in (self.quota, self.usage, self.attendance, self.figures):
+            for part in (self.quota, self.usage, self.attendance, self.figures, self.history):
                 await part.close()
             for task in background:
                 task.cancel()
@@ -81,9 +93,9 @@ def build(settings: Settings) -> App:
     # Requests drain first, then the ingress; both have to fit into the grace of the process.
     options = BusOptions(service=NAME, grace_s=settings.grace_s * 0.2, tracer=tracer, bind=log_context)
     bus = connect(settings.bus_url, settings.state_url, options, blobs=blobs)
-    sheet = UsageSheet()
-    parts = _parts(settings, bus, sheet)
-    desk = _desk(settings, bus, blobs, parts=parts, sheet=sheet)
+    books = _Books()
+    parts = _parts(settings, bus, books)
+    desk = _desk(settings, bus, blobs, parts=parts, books=books)
     guard = Guard(parts.keys, key=settings.key, tenant=settings.tenant, clock=time.time)
     entry = Entry(build_router(ENDPOINTS, desk), guard, tracer=tracer)
     server = HttpServer(entry, service=NAME, host=settings.host, port=settings.port, drain_s=settings.grace_s * 0.7)
@@ -120,20 +132,22 @@ def _open_door(bus: Bus, blobs: Blobs, told: IngressCreated) -> Subscription:
     return bus.subscribe(stream, {IngestFromOutside: handle}, concurrency=4)
 
 
-def _parts(settings: Settings, bus: Bus, sheet: UsageSheet) -> _Parts:
+def _parts(settings: Settings, bus: Bus, books: _Books) -> _Parts:
+    engines, figures = EngineFollower(bus, clock=time.monotonic), MachineFigures(settings.bus_url)
     return _Parts(
         cancels=Canceller(bus),
-        engines=EngineFollower(bus, clock=time.monotonic),
+        engines=engines,
         jobs=JobFollower(bus),
         keys=KeyFollower(bus),
         quota=SharedQuota(settings.state_url, clock=time.monotonic),
-        usage=UsageLedger(settings.bus_url, sheet),
+        usage=UsageLedger(settings.bus_url, books.sheet),
         attendance=StreamAttendance(settings.state_url),
-        figures=MachineFigures(settings.bus_url),
+        figures=figures,
+        history=SampleBook(settings.state_url, figures=figures, engines=engines, traffic=books.traffic),
     )
 
 
-def _desk(settings: Settings, bus: Bus, blobs: Blobs, *, parts: _Parts, sheet: UsageSheet) -> Desk:
+def _desk(settings: Settings, bus: Bus, blobs: Blobs, *, parts: _Parts, books: _Books) -> Desk:
     watch = ServerWatch(bus.check, clock=time.monotonic)
     return Desk(
         bus=bus,
@@ -147,13 +161,14 @@ def _desk(settings: Settings, bus: Bus, blobs: Blobs, *, parts: _Parts, sheet: U
             request_s=settings.request_timeout_s,
             run_s=settings.run_timeout_s,
         ),
-        metering=Metering(guardrails=_guardrails(settings), quota=parts.quota, sheet=sheet),
+        metering=Metering(_guardrails(settings), quota=parts.quota, sheet=books.sheet, traffic=books.traffic),
         jobs=parts.jobs,
         keys=parts.keys,
         usage=parts.usage,
         attendance=parts.attendance,
         tokens=Cl100kTexts(),
         figures=parts.figures,
+        history=parts.history,
         ready={"bus": watch.check, "blobs": _blobs_check(blobs)},
         live=bus.live,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from archive_agent.domain.fitting import Message
+from archive_agent.domain.usage import ModelCall, Tally
 from archive_bus import BusError, Delivery, RequestFailed
 from archive_contracts.chat import Capability, ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
@@ -28,6 +29,11 @@ class Question:
     needs: tuple[Capability, ...] = ("chat",)
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def prompt_chars(self) -> int:
+        """Characters that the model has to read."""
+        return sum(len(message.content) for message in self.messages)
+
     def request(self, *, stream: bool) -> ChatRequested:
         """Return it as a message. It is the agent's own talk: nobody remembers it."""
         body: dict[str, Any] = {
@@ -45,12 +51,19 @@ class Question:
             model=self.model or "auto",
             stream=stream,
             needs=self.needs,
-            prompt_chars=sum(len(message.content) for message in self.messages),
+            prompt_chars=self.prompt_chars,
             store=False,
         )
 
 
-async def streamed(delivery: Delivery[Any], question: Question) -> AsyncGenerator[str | ChatCompleted, None]:
+def begun(tally: Tally, question: Question) -> ModelCall:
+    """Return a call for a question, which the tally counts from now on."""
+    return tally.call(question.model or "auto", prompt_chars=question.prompt_chars)
+
+
+async def streamed(
+    delivery: Delivery[Any], question: Question, counted: ModelCall
+) -> AsyncGenerator[str | ChatCompleted, None]:
     """Yield the pieces of an answer's text, and at the end its completion. Raises BusError."""
     request = question.request(stream=True)
     async with delivery.open(request, to=CHAT_REQUESTS, timeout=ANSWER_TIMEOUT_S) as call:
@@ -59,15 +72,16 @@ async def streamed(delivery: Delivery[Any], question: Question) -> AsyncGenerato
             while not ended:
                 reply = await call.next()
                 if isinstance(reply, ChatDelta):
+                    counted.pieces += 1
                     if text := _text(reply.body):
                         yield text
                 elif isinstance(reply, ChatCompleted):
-                    ended = True
+                    ended, counted.done = True, reply
                     yield reply
                 else:
                     raise BusError(f"a chat was answered by {reply.type}")
-        except RequestFailed:
-            ended = True
+        except RequestFailed as failed:
+            ended, counted.spent = True, failed.problem().spent
             raise
         finally:
             if not ended:
@@ -75,9 +89,9 @@ async def streamed(delivery: Delivery[Any], question: Question) -> AsyncGenerato
                     await delivery.cancel(call.message_id)
 
 
-async def whole(delivery: Delivery[Any], question: Question) -> ChatCompleted:
+async def whole(delivery: Delivery[Any], question: Question, counted: ModelCall) -> ChatCompleted:
     """Return a complete answer. Raises BusError."""
-    async with aclosing(streamed(delivery, question)) as pieces:
+    async with aclosing(streamed(delivery, question, counted)) as pieces:
         async for piece in pieces:
             if isinstance(piece, ChatCompleted):
                 return piece

@@ -1,6 +1,7 @@
 """ReAct: the run's journal says what was done; what follows from it is done, and written to the journal."""
 
 import time
+from dataclasses import dataclass
 
 import anyio
 
@@ -8,9 +9,18 @@ from archive_agent.domain.budget import estimated_tokens
 from archive_agent.domain.errors import CANCELLED
 from archive_agent.domain.react import CallModel, CallTool, Event, Finish, RunState, apply, fold, next_action
 from archive_agent.domain.surroundings import Contexts, Toolbox
-from archive_agent.handlers.asking import Question, whole
+from archive_agent.domain.usage import Tally
+from archive_agent.handlers.asking import Question, begun, whole
 from archive_bus import BusError, BusUnavailable, Delivery
-from archive_contracts.agents import AgentCompleted, RunAgent, RunFinished, RunModelReplied, RunStarted, RunToolReturned
+from archive_contracts.agents import (
+    AgentCompleted,
+    ModelUse,
+    RunAgent,
+    RunFinished,
+    RunModelReplied,
+    RunStarted,
+    RunToolReturned,
+)
 from archive_contracts.base import Message, Problem
 from archive_contracts.streams import RUNS_JOURNAL, TOOL_COMMANDS
 from archive_contracts.tools import RunTool, ToolCompleted, ToolSpec
@@ -19,6 +29,17 @@ ANSWER_TOKENS = 400
 TOOL_TIMEOUT_S = 60.0
 HEARING_S = 5.0
 """Tool runners announce themselves every few seconds; a run that comes before the first waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ends, which engine replied last, and what models were used for."""
+
+    state: RunState
+    action: Finish
+    problem: Problem | None
+    engine: str
+    used: tuple[ModelUse, ...]
 
 
 class Runs:
@@ -30,23 +51,23 @@ class Runs:
 
     async def run(self, delivery: Delivery[RunAgent]) -> None:
         """Work on one task to its end."""
-        run_id = delivery.message.run_id
+        run_id, tally = delivery.message.run_id, Tally()
         with delivery.cancellable(delivery.envelope.id, run_id):
             if not (await delivery.cancelled(run_id) or await delivery.cancelled()):
-                await self._work(delivery)
+                await self._work(delivery, tally)
                 return
-        state, engine = await self._resumed(delivery)
+        state, engine, _ = await self._resumed(delivery)
         if state.finished is None:
-            await self._finish(delivery, state, Finish("", False), CANCELLED, engine)
+            await self._finish(delivery, Ending(state, Finish("", False), CANCELLED, engine, tally.used()))
 
-    async def _work(self, delivery: Delivery[RunAgent]) -> None:
+    async def _work(self, delivery: Delivery[RunAgent], tally: Tally) -> None:
         command = delivery.message
-        state, engine = await self._resumed(delivery)
+        state, engine, tally.earlier = await self._resumed(delivery)
         try:
             tools = await self._tools(advanced=command.advanced)
             while not isinstance(action := self._next(state, tools, command), Finish):
                 if isinstance(action, CallModel):
-                    event = await self._think(delivery, action)
+                    event = await self._think(delivery, action, tally)
                     engine = event.engine or engine
                 else:
                     event = await self._act(delivery, action)
@@ -58,10 +79,10 @@ class Runs:
         else:
             earlier = state.finished.error if state.finished else None
             problem = None if action.success else earlier or _unfinished(action.reason)
-        await self._finish(delivery, state, action, problem, engine)
+        await self._finish(delivery, Ending(state, action, problem, engine, tally.used()))
 
-    async def _resumed(self, delivery: Delivery[RunAgent]) -> tuple[RunState, str]:
-        """Return where the run stands, and the engine that replied last."""
+    async def _resumed(self, delivery: Delivery[RunAgent]) -> tuple[RunState, str, tuple[ModelUse, ...]]:
+        """Return where the run stands, the engine that replied last, and what models were used for."""
         command = delivery.message
         started = RunStarted(
             run_id=command.run_id,
@@ -74,8 +95,12 @@ class Runs:
         await self._write(delivery, started, "started")
         entries = await delivery.journal(RUNS_JOURNAL, command.run_id)
         events = [entry.message for entry in entries if isinstance(entry.message, Event)]
-        engines = [event.engine for event in events if isinstance(event, RunModelReplied) and event.engine]
-        return fold(events), engines[-1] if engines else ""
+        replies = [event for event in events if isinstance(event, RunModelReplied)]
+        engines = [event.engine for event in replies if event.engine]
+        state = fold(events)
+        # The end of a run says it all, also of calls that never became replies.
+        used = state.finished.used if state.finished else tuple(event.used for event in replies if event.used)
+        return state, engines[-1] if engines else "", used
 
     async def _tools(self, *, advanced: bool) -> tuple[ToolSpec, ...]:
         with anyio.move_on_after(HEARING_S):
@@ -94,7 +119,7 @@ class Runs:
             turns=command.turns,
         )
 
-    async def _think(self, delivery: Delivery[RunAgent], action: CallModel) -> RunModelReplied:
+    async def _think(self, delivery: Delivery[RunAgent], action: CallModel, tally: Tally) -> RunModelReplied:
         question = Question(
             messages=action.messages,
             model=delivery.message.model,
@@ -102,12 +127,14 @@ class Runs:
             response_format=action.response_format,
             needs=("chat", "json_schema"),
         )
-        reply = await whole(delivery, question)
+        call = begun(tally, question)
+        reply = await whole(delivery, question, call)
         event = RunModelReplied(
             run_id=delivery.message.run_id,
             step=action.step,
             text=reply.text,
             engine=f"{reply.engine}/{reply.model}",
+            used=call.use(),
         )
         await self._write(delivery, event, f"model/{action.step}")
         return event
@@ -126,20 +153,21 @@ class Runs:
         await self._write(delivery, event, f"tool/{action.step}")
         return event
 
-    async def _finish(
-        self, delivery: Delivery[RunAgent], state: RunState, action: Finish, problem: Problem | None, engine: str
-    ) -> None:
-        run_id = delivery.message.run_id
-        finished = RunFinished(run_id=run_id, answer=action.answer, success=action.success, error=problem)
+    async def _finish(self, delivery: Delivery[RunAgent], ending: Ending) -> None:
+        run_id, action = delivery.message.run_id, ending.action
+        finished = RunFinished(
+            run_id=run_id, answer=action.answer, success=action.success, error=ending.problem, used=ending.used
+        )
         await self._write(delivery, finished, "finished")
         await delivery.reply(
             AgentCompleted(
                 run_id=run_id,
                 answer=action.answer,
-                steps=state.steps,
+                steps=ending.state.steps,
                 success=action.success,
-                engine=engine,
-                error=problem,
+                engine=ending.engine,
+                error=ending.problem,
+                used=ending.used,
             )
         )
 

@@ -15,7 +15,8 @@ from archive_agent.domain.following import searches, subject
 from archive_agent.domain.research import ResearchPrompt, build_prompt
 from archive_agent.domain.support import NO_SUPPORT_ANSWER, judge_support
 from archive_agent.domain.surroundings import Contexts
-from archive_agent.handlers.asking import Question, streamed
+from archive_agent.domain.usage import Tally
+from archive_agent.handlers.asking import Question, begun, streamed
 from archive_bus import BusError, Delivery
 from archive_contracts.agents import AnswerDelta, ResearchCompleted, RunFinished, RunResearch, RunStarted, SourceFound
 from archive_contracts.base import Problem
@@ -50,7 +51,7 @@ class Research:
 
     async def answer(self, delivery: Delivery[RunResearch]) -> None:
         """Answer one question; the caller gets sources, then text as it is written, then the whole."""
-        command = delivery.message
+        command, tally = delivery.message, Tally()
         with delivery.cancellable(delivery.envelope.id, command.run_id):
             started = RunStarted(run_id=command.run_id, kind="research", question=command.question, model=command.model)
             await delivery.append(started, to=RUNS_JOURNAL, entity=command.run_id)
@@ -59,23 +60,24 @@ class Research:
                 await self._end(delivery, _failed(command, _INTERRUPTED))
                 return
             if not (await delivery.cancelled(command.run_id) or await delivery.cancelled()):
-                completed = await self._outcome(delivery)
+                completed = await self._outcome(delivery, tally)
                 await delivery.reply(completed)
                 await self._end(delivery, completed)
                 return
-        completed = _failed(command, CANCELLED)
+        completed = _failed(command, CANCELLED).model_copy(update={"used": tally.used()})
         await delivery.reply(completed)
         await self._end(delivery, completed)
 
-    async def _outcome(self, delivery: Delivery[RunResearch]) -> ResearchCompleted:
+    async def _outcome(self, delivery: Delivery[RunResearch], tally: Tally) -> ResearchCompleted:
         command = delivery.message
         try:
-            return await self._research(delivery)
+            completed = await self._research(delivery, tally)
         except BusError as error:
-            return _failed(command, error.problem())
+            completed = _failed(command, error.problem())
         except AgentError as error:
             problem = Problem(code=error.code, message=error.message, next_step=error.next_step, status=400)
-            return _failed(command, problem)
+            completed = _failed(command, problem)
+        return completed.model_copy(update={"used": tally.used()})
 
     async def _end(self, delivery: Delivery[RunResearch], completed: ResearchCompleted) -> None:
         finished = RunFinished(
@@ -84,11 +86,12 @@ class Research:
             success=completed.success,
             sources=completed.sources,
             error=completed.error,
+            used=completed.used,
         )
         place = f"{completed.run_id}/finished"
         await delivery.append(finished, to=RUNS_JOURNAL, entity=completed.run_id, id=place)
 
-    async def _research(self, delivery: Delivery[RunResearch]) -> ResearchCompleted:
+    async def _research(self, delivery: Delivery[RunResearch], tally: Tally) -> ResearchCompleted:
         command = delivery.message
         found = await self._find(delivery)
         if not found.candidates and command.use_library and not found.documents:
@@ -105,7 +108,7 @@ class Research:
                 _ = delivery.emit(AnswerDelta(text=NO_SUPPORT_ANSWER))
             return _completed(command, found, prompt, NO_SUPPORT_ANSWER)
         try:
-            return await self._ask(delivery, found, prompt, max_tokens=budget.answer)
+            return await self._ask(delivery, found, prompt, max_tokens=budget.answer, tally=tally)
         except BusError as error:
             # What was found is worth reading without an answer too.
             sources = _completed(command, found, prompt, "")
@@ -135,7 +138,7 @@ class Research:
         return tuple(from_chunk(hit) for hit in hits), found[0].documents
 
     async def _ask(
-        self, delivery: Delivery[RunResearch], found: Found, prompt: ResearchPrompt, *, max_tokens: int
+        self, delivery: Delivery[RunResearch], found: Found, prompt: ResearchPrompt, *, max_tokens: int, tally: Tally
     ) -> ResearchCompleted:
         command = delivery.message
         shown = {evidence.number: evidence.excerpt for evidence in prompt.sources if evidence.excerpt}
@@ -147,7 +150,7 @@ class Research:
             extra={"frequency_penalty": REPETITION},
         )
         engine = ""
-        async with aclosing(streamed(delivery, question)) as pieces:
+        async with aclosing(streamed(delivery, question, begun(tally, question))) as pieces:
             async for piece in pieces:
                 if isinstance(piece, ChatCompleted):
                     engine = f"{piece.engine}/{piece.model}"

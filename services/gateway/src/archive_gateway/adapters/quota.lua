@@ -1,7 +1,9 @@
 -- Reserve or settle what one key uses in a minute; the rules are those of domain/quota.py, and a test compares them.
 -- KEYS: state (hash), places in flight (sorted set by the end of their life)
--- ARGV: verb, id, requests a minute or 0, tokens a minute or 0, concurrent or 0, tokens, life in ms, now in ms or ''
---       reserve: takes the tokens. settle: gives them back (a negative number takes more), once for each id.
+-- ARGV: verb, id, requests a minute or 0, tokens a minute or 0, concurrent or 0, tokens, life in ms, now in ms or '',
+--       requests beyond the one
+--       reserve: takes the tokens. settle: gives them back (a negative number takes more) and takes the requests beyond
+--       the one that was reserved, once for each id.
 -- Returns {rule, wait in ms, requests left or -1, their reset in ms, tokens left or -1, their reset in ms}.
 local time = redis.call('TIME')
 local now = tonumber(ARGV[8]) or (time[1] * 1000 + math.floor(time[2] / 1000))
@@ -15,7 +17,10 @@ local requests, tokens = refilled(saved[1], rpm), refilled(saved[2], tpm)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local rule, wait, amount = '', 0, tonumber(ARGV[6])
 if ARGV[1] == 'settle' then
-  if redis.call('ZREM', KEYS[2], id) == 1 and tpm > 0 then tokens = tokens + amount end
+  if redis.call('ZREM', KEYS[2], id) == 1 then
+    if tpm > 0 then tokens = tokens + amount end
+    if rpm > 0 then requests = requests - (tonumber(ARGV[9]) or 0) end
+  end
 elseif places > 0 and redis.call('ZCARD', KEYS[2]) >= places then
   rule, wait = 'concurrent', 1000
 elseif rpm > 0 and requests < 1 then

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from archive_bus import open_client
-from archive_gateway.domain.quota import Grant, LocalQuota, Quota, Reservation, needed
+from archive_gateway.domain.quota import Grant, LocalQuota, Quota, Reservation, beyond, needed
 from archive_telemetry import counter, get_logger
 
 log = get_logger(__name__)
@@ -35,7 +35,7 @@ class SharedQuota(Quota):
         self._local = LocalQuota()
         self._alone: set[str] = set()
         self._rests_until = 0.0
-        self._settling: asyncio.Queue[tuple[Reservation, int]] = asyncio.Queue()
+        self._settling: asyncio.Queue[tuple[Reservation, int, int]] = asyncio.Queue()
         self._soft = counter("archive_gateway_limits_alone", "Reservations counted without the state server.")
 
     async def reserve(self, wanted: Reservation) -> Grant:
@@ -51,21 +51,21 @@ class SharedQuota(Quota):
         self._alone.add(wanted.id)
         return self._local.reserve(wanted, now=self._clock())
 
-    def settle(self, taken: Reservation, *, tokens: int) -> None:
+    def settle(self, taken: Reservation, *, tokens: int, requests: int = 1) -> None:
         """Give back what was not used, soon."""
         if taken.id in self._alone:
             self._alone.discard(taken.id)
-            self._local.settle(taken, tokens=tokens, now=self._clock())
+            self._local.settle(taken, tokens=tokens, requests=requests, now=self._clock())
         else:
-            self._settling.put_nowait((taken, tokens))
+            self._settling.put_nowait((taken, tokens, requests))
 
     async def run(self) -> None:
         """Settle until cancelled. What the server does not hear of ends by itself: places in flight have a life."""
         while True:
-            taken, tokens = await self._settling.get()
+            taken, tokens, requests = await self._settling.get()
             try:
                 async with asyncio.timeout(2.0):
-                    await self._run("settle", taken, needed(taken) - tokens)
+                    await self._run("settle", taken, needed(taken) - tokens, more=beyond(requests))
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("a reservation was not settled", key=taken.key, why=str(error) or type(error).__name__)
             finally:
@@ -80,7 +80,7 @@ class SharedQuota(Quota):
             log.warning("reservations were left to expire", count=self._settling.qsize())
         await self._redis.aclose()
 
-    async def _run(self, verb: str, reservation: Reservation, amount: int) -> Any:
+    async def _run(self, verb: str, reservation: Reservation, amount: int, *, more: int = 0) -> Any:
         limits = reservation.limits
         state = f"gateway:{{limits:{reservation.key}}}"
         return await self._script(
@@ -94,6 +94,7 @@ class SharedQuota(Quota):
                 amount,
                 int(reservation.life_s * 1000),
                 "",
+                more,
             ],
         )
 

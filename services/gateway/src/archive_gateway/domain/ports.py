@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from archive_contracts.keys import KeyBook, KeyEvent
+from archive_gateway.domain.history import Sample
 from archive_gateway.domain.roster import Member, Offer
 from archive_gateway.domain.usage import Account, Counts
 
@@ -117,6 +118,22 @@ class Figures(Protocol):
 
     async def activity(self) -> Activity | None:
         """Return what memory listens to, None when the server does not say."""
+        ...
+
+
+class History(Protocol):
+    """The figures of the last day, of all gateways."""
+
+    def now(self) -> Sample:
+        """Return the sample in the making of this gateway."""
+        ...
+
+    async def read(self, hours: int) -> Sequence[Sample]:
+        """Return the samples of the last hours, oldest first. Raises BusUnavailable."""
+        ...
+
+    async def clear(self) -> None:
+        """Forget them all. Raises BusUnavailable."""
         ...
 
 

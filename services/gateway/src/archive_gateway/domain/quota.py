@@ -45,8 +45,11 @@ class Quota(Protocol):
         """Take what a request needs, or nothing when a limit forbids it. Never raises: limits fail soft."""
         ...
 
-    def settle(self, taken: Reservation, *, tokens: int) -> None:
-        """Give the place in flight back, and the tokens that were reserved and not used; soon, not now."""
+    def settle(self, taken: Reservation, *, tokens: int, requests: int = 1) -> None:
+        """Give the place in flight back, and the tokens that were reserved and not used; soon, not now.
+
+        What went beyond the one request that was reserved is taken, into debt if need be.
+        """
         ...
 
 
@@ -91,11 +94,15 @@ class LocalQuota:
             tokens_reset_s=_full_in(state.tokens, limits.tokens_per_minute),
         )
 
-    def settle(self, taken: Reservation, *, tokens: int, now: float) -> None:
-        """Give back the place, and the difference of the tokens; once."""
+    def settle(self, taken: Reservation, *, tokens: int, requests: int = 1, now: float) -> None:
+        """Give back the place, and the difference of the tokens and requests; once."""
         state = self._state(taken, now)
-        if state.held.pop(taken.id, None) is not None and taken.limits.tokens_per_minute:
+        if state.held.pop(taken.id, None) is None:
+            return
+        if taken.limits.tokens_per_minute:
             state.tokens.level += needed(taken) - tokens
+        if taken.limits.requests_per_minute:
+            state.requests.level -= beyond(requests)
 
     def _state(self, wanted: Reservation, now: float) -> _State:
         limits = wanted.limits
@@ -111,6 +118,11 @@ def needed(wanted: Reservation) -> int:
     """Return the tokens to reserve: never more than a full bucket holds, or the request could never pass."""
     capacity = wanted.limits.tokens_per_minute
     return min(wanted.tokens, capacity) if capacity else 0
+
+
+def beyond(requests: int) -> int:
+    """Return how many requests were made beside the one that was reserved."""
+    return max(0, requests - 1)
 
 
 def _verdict(state: _State, wanted: Reservation) -> tuple[Rule, float]:

@@ -6,7 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from archive_bus import Bus
-from archive_gateway.domain.ports import Attendance, Cancels, Engines, Figures, Jobs, Keys, TokenTexts, Uploads, Usage
+from archive_gateway.domain.ports import (
+    Attendance,
+    Cancels,
+    Engines,
+    Figures,
+    History,
+    Jobs,
+    Keys,
+    TokenTexts,
+    Uploads,
+    Usage,
+)
 from archive_gateway.routes.asking import Asking
 from archive_gateway.routes.metering import Metering
 
@@ -43,6 +54,7 @@ class Desk:
     attendance: Attendance
     tokens: TokenTexts
     figures: Figures
+    history: History
     ready: Mapping[str, Check]
     live: Callable[[], str | None]
     began: float = field(default_factory=time.monotonic)

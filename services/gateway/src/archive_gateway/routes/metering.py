@@ -2,20 +2,25 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from archive_bus import RequestFailed
+from archive_bus import BusError
+from archive_contracts.agents import ModelUse
 from archive_contracts.base import Spent
 from archive_contracts.chat import Usage
-from archive_gateway.domain.errors import Headers, LimitReached
+from archive_gateway.domain.caller import Caller
+from archive_gateway.domain.errors import GatewayError, Headers, LimitReached
 from archive_gateway.domain.guardrails import Guardrails
+from archive_gateway.domain.history import Traffic
 from archive_gateway.domain.quota import Grant, Quota, Reservation, limit_headers
 from archive_gateway.domain.usage import Account, Counts, UsageSheet, tokens_in
 from archive_gateway.routes.visit import Ticket
 
+Booking = tuple[str, Counts]
+"""A model, and what was used of it."""
 ANSWER_TOKENS = 256
 """What an answer is taken to need when its request does not say."""
 RATE_S = 60.0
@@ -41,10 +46,22 @@ class Demand:
 class Meter:
     """What one request used. An answer that broke off is measured by what came of it.
 
-    ``handed_on`` says that somebody else books it.
+    ``answered`` says that its client has all of it, ``failed`` that it never will; ``handed_on`` that somebody else
+    books what it used.
     """
 
-    __slots__ = ("_demand", "_model", "_pieces", "_spent", "_usage", "handed_on", "headers")
+    __slots__ = (
+        "_demand",
+        "_model",
+        "_pieces",
+        "_spent",
+        "_usage",
+        "_used",
+        "answered",
+        "failed",
+        "handed_on",
+        "headers",
+    )
 
     def __init__(self, demand: Demand, headers: Headers) -> None:
         self._demand = demand
@@ -52,6 +69,8 @@ class Meter:
         self._model = ""
         self._usage: Usage | None = None
         self._spent: Spent | None = None
+        self._used: Sequence[ModelUse] | None = None
+        self.answered = self.failed = False
         self.handed_on = False
         self.headers = headers
 
@@ -61,13 +80,27 @@ class Meter:
 
     def done(self, model: str, usage: Usage) -> None:
         """Note that the answer is complete."""
+        self.answered = True
         self._model = model
         self._usage = usage
 
     def broke(self, spent: Spent | None) -> None:
         """Note that the answer broke off, and what its engine had used by then, when that is known."""
+        self.failed = True
         if spent:
             self._model, self._spent = spent.model, spent
+
+    def told(self, used: Sequence[ModelUse], *, answered: bool = True) -> None:
+        """Note what a run asked of models, in its own words; ``answered``: its client has heard its end."""
+        self.answered = answered
+        self._used = used
+
+    def bookings(self) -> Sequence[Booking]:
+        """Return what is to be booked: one entry for each model that was used."""
+        if self._used is not None:
+            return bookings_of(self._used)
+        counts = self.counts()
+        return ((self._model or self._demand.model, counts),) if counts else ()
 
     def counts(self) -> Counts | None:
         """Return what was used, None when nothing was."""
@@ -85,17 +118,23 @@ class Meter:
         prompt = tokens_in(self._demand.prompt_chars)
         return Counts(requests=1, prompt_tokens=prompt, completion_tokens=self._pieces, estimated=1)
 
-    @property
-    def model(self) -> str:
-        """The model that answered, or the one that was asked for."""
-        return self._model or self._demand.model
+
+@dataclass(slots=True)
+class Bill:
+    """A request that was let in, to be concluded once. ``began`` is on the clock of ``time.perf_counter``."""
+
+    caller: Caller
+    meter: Meter
+    reservation: Reservation | None
+    began: float
 
 
 class Metering:
     """Admits requests by what their key may use, and books what they used."""
 
-    def __init__(self, *, guardrails: Guardrails, quota: Quota, sheet: UsageSheet) -> None:
+    def __init__(self, guardrails: Guardrails, *, quota: Quota, sheet: UsageSheet, traffic: Traffic) -> None:
         self.guardrails = guardrails
+        self.traffic = traffic
         self._quota = quota
         self._sheet = sheet
         self._running: Counter[str] = Counter()
@@ -120,27 +159,46 @@ class Metering:
             LimitReached: a limit of its key.
             Crowded: the guardrail of this process.
         """
+        bill = await self.admit(ticket, demand)
+        try:
+            yield bill.meter
+        except (GatewayError, BusError) as error:
+            bill.meter.broke(error.problem().spent)
+            raise
+        finally:
+            self.conclude(bill)
+
+    async def admit(self, ticket: Ticket, demand: Demand) -> Bill:
+        """Let a request run; its bill has to be concluded. Raises as ``admitted`` does."""
         caller = ticket.caller
         self.guardrails.check_concurrent(self._running[caller.key])
         self._running[caller.key] += 1
-        reservation: Reservation | None = None
-        meter = Meter(demand, ())
+        meter, reservation = Meter(demand, ()), None
         try:
             if caller.limited:
                 reservation = await self._reserve(ticket, demand, meter)
-            yield meter
-        except RequestFailed as failed:
-            meter.broke(failed.problem().spent)
-            raise
-        finally:
+        except BaseException:
             self._leave(caller.key)
-            counts = meter.counts()
-            if reservation:
-                self._quota.settle(reservation, tokens=counts.total_tokens if counts else 0)
-            if counts:
-                self._answered.append((time.monotonic(), counts.completion_tokens))
-            if counts and not meter.handed_on:
-                self._sheet.book(Account(_today(), ticket.tenant, caller.key, meter.model), counts)
+            raise
+        return Bill(caller, meter, reservation, ticket.began)
+
+    def conclude(self, bill: Bill) -> None:
+        """Give back what a request did not need, and book what it used."""
+        meter, key = bill.meter, bill.caller.key
+        self._leave(key)
+        bookings = meter.bookings()
+        written = sum(counts.completion_tokens for _, counts in bookings)
+        if bill.reservation:
+            tokens = sum(counts.total_tokens for _, counts in bookings)
+            requests = sum(counts.requests for _, counts in bookings)
+            self._quota.settle(bill.reservation, tokens=tokens, requests=requests)
+        if bookings:
+            self._answered.append((time.monotonic(), written))
+        if meter.answered or meter.failed:
+            self.traffic.note(time.perf_counter() - bill.began, ok=not meter.failed, tokens=written)
+        if not meter.handed_on:
+            for model, counts in bookings:
+                self._sheet.book(Account(_today(), bill.caller.tenant, key, model), counts)
 
     def book(self, tenant: str, key: str, model: str, used: Counts) -> None:
         """Book what a stream used that another process began."""
@@ -174,6 +232,11 @@ class Metering:
             limit = getattr(caller.limits, grant.rule)
             raise LimitReached(grant.rule, limit=limit, wait_s=grant.wait_s)
         return wanted
+
+
+def bookings_of(used: Sequence[ModelUse]) -> Sequence[Booking]:
+    """Return what a run has used as it is booked."""
+    return [(use.model, Counts(**use.model_dump(exclude={"model"}))) for use in used]
 
 
 def cut_counts(spent: Spent) -> Counts:

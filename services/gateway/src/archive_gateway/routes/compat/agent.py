@@ -8,11 +8,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import BusError
 from archive_contracts.agents import AgentCompleted, EarlierTurn, RunAgent, Step
-from archive_contracts.base import Problem
-from archive_contracts.streams import AGENT_COMMANDS
 from archive_gateway.routes.answers import Json
-from archive_gateway.routes.compat.fields import Spoken
-from archive_gateway.routes.connection import while_connected
+from archive_gateway.routes.compat.fields import Spoken, in_words
+from archive_gateway.routes.compat.running import running
 from archive_gateway.routes.desk import Desk
 from archive_gateway.routes.visit import Visit
 
@@ -64,15 +62,13 @@ class _Run:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        opened = self._desk.asking.open(
-            self._command, to=AGENT_COMMANDS, origin=self._visit.origin, timeout=self._desk.limits.run_s
-        )
-        async with opened as conversation, while_connected(receive):
-            reply = await conversation.next()
-            conversation.ended = True
+        async with running(self._desk, self._visit, self._command, receive=receive) as run:
+            reply = await run.conversation.next()
+            run.conversation.ended = True
             if not isinstance(reply, AgentCompleted):
                 raise BusError("the agent answered with something else than a completed run")
-            await Json(_answer(reply))(scope, receive, send)
+            run.meter.told(reply.used)
+            await Json(_answer(reply), headers=run.meter.headers)(scope, receive, send)
 
 
 def _answer(done: AgentCompleted) -> AgentAnswer:
@@ -84,8 +80,3 @@ def _answer(done: AgentCompleted) -> AgentAnswer:
         engine=done.engine,
         error=in_words(done.error),
     )
-
-
-def in_words(problem: Problem | None) -> str | None:
-    """Return a problem as the one text that the original's clients show."""
-    return f"{problem.message} {problem.next_step}".rstrip() if problem else None

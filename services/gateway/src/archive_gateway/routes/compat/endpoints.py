@@ -1,6 +1,16 @@
 """What of the originals' APIs is answered here."""
 
-from archive_gateway.routes.compat import agent, chat, library, memories, monitor, research, research_events, smart
+from archive_gateway.routes.compat import (
+    agent,
+    chat,
+    history,
+    library,
+    memories,
+    monitor,
+    research,
+    research_events,
+    smart,
+)
 from archive_gateway.routes.table import Face
 
 _talk = Face("assistant", scope="inference")
@@ -9,6 +19,7 @@ _library = Face("library")
 _memories = Face("memories")
 _engines = Face("engines", scope=None)
 _probes = Face("probes")
+_operators = Face("probes", scope="operator")
 _ASKED = (404, 429, 502, 504)
 """What can happen to a request that a model has to answer."""
 
@@ -63,5 +74,15 @@ COMPAT = (
     ),
     _engines.get("/providers/health", smart.providers_health, answer=smart.ProvidersHealth),
     _engines.get("/guardrails/metrics", smart.guardrails_metrics, answer=smart.GuardrailsMetrics),
-    _probes.get("/metrics", monitor.metrics, answer=monitor.SystemMetrics),
+    _probes.get(
+        "/metrics",
+        history.metrics_by_time,
+        query=history.MetricsQuery,
+        answer=monitor.SystemMetrics,
+        several=history.MetricsHistory,
+        description="With `hours` the figures of the last hours, without it those of this moment.",
+    ),
+    _operators.delete("/metrics", history.clear_metrics, answer=history.Cleared),
+    _probes.get("/metrics/current", history.current_metrics, answer=history.MetricsSample),
+    _probes.post("/metrics/record", history.record_metrics, query=history.RecordQuery, answer=history.Recorded),
 )

@@ -1,7 +1,6 @@
 """POST /research: an answer from the library and the memory, with its sources."""
 
 import secrets
-from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -9,15 +8,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import BusError
 from archive_contracts.agents import EarlierTurn, ResearchCompleted, RunResearch
-from archive_contracts.streams import AGENT_COMMANDS
 from archive_gateway.domain.errors import GatewayError
 from archive_gateway.domain.faces import platform_error
 from archive_gateway.domain.ports import Patron
 from archive_gateway.routes.answers import PING_S, EventWire, Json
-from archive_gateway.routes.asking import Conversation
 from archive_gateway.routes.compat.fields import Spoken
 from archive_gateway.routes.compat.research_events import answer_of, event_of
-from archive_gateway.routes.connection import while_connected
+from archive_gateway.routes.compat.running import Running, running
 from archive_gateway.routes.desk import Desk
 from archive_gateway.routes.openai.streams import NOTE_S, Presence, mark_of, resumed
 from archive_gateway.routes.visit import Visit
@@ -55,41 +52,42 @@ class _Research:
         self._presence: Presence | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        origin = replace(self._visit.origin, log=self._stream) if self._stream else self._visit.origin
         if self._stream and self._visit.header(b"x-archive-resume") == "1":
             self._presence = self._attend()
-        opened = self._desk.asking.open(
-            self._command,
-            to=AGENT_COMMANDS,
-            origin=origin,
-            timeout=self._desk.limits.run_s,
-            leave=self._presence.leave if self._presence else None,
+        begun = running(
+            self._desk, self._visit, self._command, receive=receive, stream=self._stream, presence=self._presence
         )
-        async with opened as conversation, while_connected(receive):
+        async with begun as run:
+            # Whoever sees the end of a stream that others may resume books it: once for all of them.
+            run.meter.handed_on = self._presence is not None
             if self._stream:
-                await self._send(conversation, EventWire(send, headers=((b"x-archive-stream", self._stream.encode()),)))
+                headers = ((b"x-archive-stream", self._stream.encode()), *run.meter.headers)
+                await self._send(run, EventWire(send, headers=headers))
                 return
-            while not isinstance(reply := await conversation.next(), ResearchCompleted):
+            while not isinstance(reply := await run.conversation.next(), ResearchCompleted):
                 pass
-            conversation.ended = True
-            await Json(answer_of(reply))(scope, receive, send)
+            run.conversation.ended = True
+            run.meter.told(reply.used)
+            await Json(answer_of(reply), headers=run.meter.headers)(scope, receive, send)
 
     def _attend(self) -> Presence:
         caller = self._visit.ticket.caller
-        # What a run uses of models is booked where it asks for them: here nothing is counted.
+        # What a run uses of models is told at its end: its pieces are no measure.
         patron = Patron(key=caller.key, model=self._command.model, prompt_chars=0)
         return Presence(self._desk, self._stream, tenant=caller.tenant, patron=patron)
 
-    async def _send(self, conversation: Conversation, wire: EventWire) -> None:
+    async def _send(self, run: Running, wire: EventWire) -> None:
         try:
-            await self._pass_on(conversation, wire)
+            await self._pass_on(run, wire)
         except (GatewayError, BusError) as error:
             if not wire.started:
                 raise
+            run.meter.broke(None)
             await wire.event("error", platform_error(error.problem()))
         await wire.end()
 
-    async def _pass_on(self, conversation: Conversation, wire: EventWire) -> None:
+    async def _pass_on(self, run: Running, wire: EventWire) -> None:
+        conversation = run.conversation
         while not conversation.ended:
             if self._presence:
                 await self._presence.note()
@@ -97,5 +95,9 @@ class _Research:
             if reply is None:
                 await wire.ping()
             elif event := event_of(reply):
-                conversation.ended = isinstance(reply, ResearchCompleted)
+                if isinstance(reply, ResearchCompleted):
+                    conversation.ended = True
+                    run.meter.told(reply.used)
+                    if self._presence:
+                        await self._presence.book_run(reply.used)
                 await wire.event(*event, entry=f"{self._stream}/{conversation.seq}")

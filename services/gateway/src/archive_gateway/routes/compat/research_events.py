@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from archive_contracts.agents import AnswerDelta, ResearchCompleted, Source, SourceFound
 from archive_contracts.base import Message
-from archive_gateway.routes.compat.agent import in_words
+from archive_gateway.routes.compat.fields import in_words
 
 
 class ResearchSource(BaseModel):

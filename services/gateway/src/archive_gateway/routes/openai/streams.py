@@ -3,12 +3,13 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_bus import Answered, BusError, NoSuchLog
-from archive_contracts.base import Failed, Problem, Spent
+from archive_contracts.agents import ModelUse, ResearchCompleted
+from archive_contracts.base import Failed, Message, Problem, Spent
 from archive_contracts.chat import ChatCompleted, ChatDelta
 from archive_gateway.domain.errors import NotThere
 from archive_gateway.domain.faces import openai_error, platform_error, speaks_openai
@@ -18,7 +19,7 @@ from archive_gateway.routes.answers import PING_S, EventWire, Nothing
 from archive_gateway.routes.compat.research_events import event_of
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
-from archive_gateway.routes.metering import cut_counts
+from archive_gateway.routes.metering import bookings_of, cut_counts
 from archive_gateway.routes.visit import Visit
 
 GRACE_S = 30.0
@@ -92,6 +93,12 @@ class Presence:
             counts = Counts(requests=1, prompt_tokens=prompt, completion_tokens=used.completion_tokens or self.pieces)
             counts.estimated = 0 if used.total_tokens else 1
             self._desk.metering.book(self._tenant, self.patron.key, done.model, counts)
+
+    async def book_run(self, used: Sequence[ModelUse]) -> None:
+        """Book what a run asked of models, once for all who saw its end."""
+        if used and not await self._desk.attendance.settled(self._stream):
+            for model, counts in bookings_of(used):
+                self._desk.metering.book(self._tenant, self.patron.key, model, counts)
 
     async def _after_grace(self, stream: str) -> None:
         await asyncio.sleep(GRACE_S)
@@ -178,9 +185,14 @@ class ResumedAnswer:
                 await self._fail(wire, problem, entry)
             case message if event := event_of(message):
                 self._named = True
+                await self._book_run(message)
                 await wire.event(*event, entry=entry)
             case _:
                 raise NoSuchLog(f"the stream {self._stream!r} is no chat and no research")
+
+    async def _book_run(self, message: Message) -> None:
+        if self._presence and isinstance(message, ResearchCompleted):
+            await self._presence.book_run(message.used)
 
     async def _book_cut(self, problem: Problem) -> None:
         if self._presence:
