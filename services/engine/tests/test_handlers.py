@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from archive_bus import Bus, BusOptions, Delivery, Origin, RequestFailed, connect
+from archive_contracts.base import Spent
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import (
     Embedded,
@@ -273,18 +274,24 @@ async def test_cancelled_before_it_began_is_not_asked(
     assert len(asked(engine)) == 1
 
 
+@pytest.mark.parametrize("log", ["", "interrupted"])
 async def test_interrupted_answer_is_not_repeated(
-    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path, log: str
 ) -> None:
     engine.pieces = [sse(delta("Hel")), 60.0]
-    async with caller.open(job(), to=ENGINE_JOBS, partition="small", timeout=30) as call:
+    origin = Origin(log=log)
+    async with caller.open(job(), to=ENGINE_JOBS, partition="small", origin=origin, timeout=30) as call:
         async with worker(redis_url, engine, tmp_path, grace_s=0.0):
             await call.next()
         engine.pieces = [sse(delta("again", finish="stop"), "[DONE]")]
         async with worker(redis_url, engine, tmp_path):
             with pytest.raises(RequestFailed) as caught:
                 await call.next()
-    assert caught.value.problem().code == "interrupted"
+    problem = caught.value.problem()
+    assert problem.code == "interrupted"
+    # What was told is in the log, where there is one.
+    spent = Spent(engine="fake", model="m", prompt_tokens=0, completion_tokens=1, estimated=True) if log else None
+    assert (problem.spent, problem.engine) == (spent, "fake" if log else "")
 
 
 async def test_worker_announces_itself_and_leaves(

@@ -6,10 +6,10 @@ from archive_engine.adapters.measuring import GenAiMetrics
 from archive_engine.domain.ports import Outcome
 
 
-def value(name: str, provider: str, **more: str) -> float | None:
+def value(name: str, provider: str, operation: str = "text_completion", **more: str) -> float | None:
     """Return a sample as Prometheus scrapes it."""
     labels = {
-        "gen_ai_operation_name": "text_completion",
+        "gen_ai_operation_name": operation,
         "gen_ai_provider_name": provider,
         "gen_ai_request_model": "asked",
         "gen_ai_response_model": "answered",
@@ -46,3 +46,11 @@ def test_failure_is_told_apart() -> None:
     assert value("gen_ai_client_operation_duration_seconds_count", "failing", error_type="upstream_cut") == 1
     assert value("gen_ai_client_operation_duration_seconds_count", "failing", error_type="") is None
     assert value("gen_ai_client_operation_time_to_first_chunk_seconds_count", "failing") is None
+
+
+def test_embedding_counts_what_it_read() -> None:
+    outcome = Outcome(operation="embedding", requested="asked", answered="answered", duration_s=0.2, prompt_tokens=9)
+    GenAiMetrics(provider="embedding")(outcome)
+    assert value("gen_ai_client_operation_duration_seconds_count", "embedding", "embeddings", error_type="") == 1
+    assert value("gen_ai_client_token_usage_sum", "embedding", "embeddings", gen_ai_token_type="input") == 9
+    assert value("gen_ai_client_token_usage_sum", "embedding", "embeddings", gen_ai_token_type="output") is None

@@ -132,7 +132,7 @@ async def _open(
     from archive_engine.adapters.minilm import WINDOW, MiniLM
 
     model = await asyncio.to_thread(MiniLM.open, settings.model_dir, threads=settings.threads)
-    embedding = Embedding(BuiltInEmbedder(model), engine=settings.name)
+    embedding = Embedding(BuiltInEmbedder(model), engine=settings.name, meter=GenAiMetrics(provider=settings.name))
     return Served(
         handlers={EmbedRequested: embedding.embed},
         probe=BuiltInProbe(model.model_id, context=WINDOW),
@@ -165,7 +165,7 @@ async def _open_server(
 
     meter = GenAiMetrics(provider=spec.name)
     generation = Generation(backend, engine, guard=guard, meter=meter, kept=kept_by(bus))
-    embedding = Embedding(ServerEmbedder(backend, model=spec.model), engine=spec.name)
+    embedding = Embedding(ServerEmbedder(backend, model=spec.model), engine=spec.name, meter=meter)
     return Served(
         handlers={GenerateRequested: generation.generate, EmbedRequested: embedding.embed},
         probe=ServerProbe(backend, only=spec.model),

@@ -34,7 +34,7 @@ class ServerEmbedder:
             matrix = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
             usage: dict[str, Any] = decoded.get("usage") or {}
             tokens = int(usage.get("prompt_tokens", 0))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UpstreamMalformed(
                 "The engine's answer holds no embeddings.", next_step="Check that it serves /v1/embeddings."
             ) from error

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from archive_contracts.chat import Kind
 from archive_contracts.engine import EmbedRequested, ModelCard
@@ -54,11 +54,14 @@ class Generator(Protocol):
         ...
 
 
+Operation = Kind | Literal["embedding"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a call to an engine came to; times in seconds, ``error`` empty when it went well."""
 
-    operation: Kind
+    operation: Operation
     requested: str
     answered: str
     duration_s: float

@@ -11,24 +11,24 @@ from archive_engine.domain.errors import UpstreamCut
 from archive_engine.domain.failover import GiveUp, PassOn, Scene, after_failure
 from archive_engine.domain.request import can_go_on
 
-Kept = Callable[[str, str], Awaitable[Sequence[str]]]
-"""Returns the chunks that the log of an answer keeps, by its id and tenant."""
+Kept = Callable[[str, str], Awaitable[Sequence[ChatDelta]]]
+"""Returns the pieces that the log of an answer keeps, by its id and tenant."""
 
 
 def kept_by(bus: Bus) -> Kept:
     """Return how to read what the logs of answers keep; of one that is gone, nothing."""
 
-    async def kept(log_id: str, tenant: str) -> list[str]:
-        chunks: list[str] = []
+    async def kept(log_id: str, tenant: str) -> list[ChatDelta]:
+        pieces: list[ChatDelta] = []
         try:
             async for answered in bus.follow_log(log_id, tenant=tenant):
                 if answered is None:
                     break
                 if isinstance(answered.message, ChatDelta):
-                    chunks.append(answered.message.body)
+                    pieces.append(answered.message)
         except NoSuchLog:
             return []
-        return chunks
+        return pieces
 
     return kept
 
@@ -37,7 +37,7 @@ async def taken_up(delivery: Delivery[GenerateRequested], kept: Kept, *, engine:
     """Put what comes now behind what the caller has; None for a job that no worker has begun.
 
     Of one whose worker died, return how its answer ends: written on, if its caller wants that and a log tells from
-    where.
+    where; else by a problem that says what was used, where a log tells that.
     """
     if resumption := delivery.message.resumption:
         delivery.go_on_behind(resumption.told)
@@ -46,18 +46,23 @@ async def taken_up(delivery: Delivery[GenerateRequested], kept: Kept, *, engine:
 
 async def _after_interruption(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp:
     job, log_id = delivery.message, delivery.envelope.log
-    chunks = await kept(log_id, delivery.envelope.tenant) if log_id and job.request.continuation else ()
-    if not chunks:
+    pieces = await kept(log_id, delivery.envelope.tenant) if log_id else ()
+    if not pieces:
         return GiveUp(INTERRUPTED)
     answer = Answer()
-    for chunk in chunks:
-        answer.read(chunk)
-    lost = UpstreamCut("The engine worker stopped.", next_step="Send the request again.", token_seen=True)
-    # The log has all that was told, also what engines before this one wrote: nothing is added to what the job says.
-    begun = resumption_of(job.model_copy(update={"resumption": None}), answer, head=chunks[0], told=len(chunks))
-    scene = Scene(engine=engine, instance="", worker="", resumption=begun)
-    step = after_failure(job, lost, scene)
-    return step if isinstance(step, PassOn) else GiveUp(INTERRUPTED)
+    for piece in pieces:
+        answer.read(piece.body)
+    if job.request.continuation:
+        lost = UpstreamCut("The engine worker stopped.", next_step="Send the request again.", token_seen=True)
+        # The log has all that was told, also what engines before this one wrote: nothing is added to what the job says.
+        alone = job.model_copy(update={"resumption": None})
+        begun = resumption_of(alone, answer, head=pieces[0].body, told=len(pieces))
+        step = after_failure(job, lost, Scene(engine=engine, instance="", worker="", resumption=begun))
+        if isinstance(step, PassOn):
+            return step
+    wrote = next((piece.engine for piece in pieces if piece.engine), engine)
+    spent = answer.spent(engine=wrote, model=job.model, prompt_chars=job.request.prompt_chars)
+    return GiveUp(INTERRUPTED.model_copy(update={"engine": wrote, "spent": spent}))
 
 
 def resumption_of(job: GenerateRequested, answer: Answer, *, head: str, told: int) -> Resumption | None:
