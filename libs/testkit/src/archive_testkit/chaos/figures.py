@@ -1,6 +1,6 @@
 """Counts, shares and times that a history reaches; none of them is right or wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 from archive_testkit.chaos.facts import INFINITE, Facts, Run
@@ -14,6 +14,7 @@ AWAY_S = 3.0
 def figures(facts: Facts, lease_s: float) -> dict[str, float]:
     """Return counts, shares and times."""
     killed, terminated = resumptions(facts, "SIGKILL"), resumptions(facts, "SIGTERM")
+    retried = retries(facts)
     again = sum(1 for runs in facts.runs.values() if _needless(runs) > 0)
     done = sum(1 for message in facts.accepted if facts.done_at(message) < INFINITE)
     return {
@@ -28,6 +29,9 @@ def figures(facts: Facts, lease_s: float) -> dict[str, float]:
         "reclaim_p50_s": median(killed) if killed else 0.0,
         "reclaim_max_s": max(killed, default=0.0),
         "reclaim_max_per_lease": max(killed, default=0.0) / lease_s,
+        "retried": len(retried),
+        "retry_p50_s": median(retried) if retried else 0.0,
+        "retry_max_s": max(retried, default=0.0),
         "handed_back": len(terminated),
         "handback_p50_s": median(terminated) if terminated else 0.0,
         "handback_max_s": max(terminated, default=0.0),
@@ -45,14 +49,25 @@ def resumptions(facts: Facts, signal: str) -> list[float]:
     Counted from the kill, or from the cancelled run's end. Left out is what another fault met meanwhile: it waited for
     the server, for a stream to come back, or for another process that had taken it over and was ended, too.
     """
+
+    def cut(run: Run) -> bool:
+        death = facts.died.get(run.who)
+        unfinished = run.ending in {None, Ending.CANCELLED}
+        return unfinished and death is not None and death.detail == signal and run.ended >= death.at
+
+    return _waits(facts, cut)
+
+
+def retries(facts: Facts) -> list[float]:
+    """Return the seconds until each message whose run failed ran again, its back-off included; as ``resumptions``."""
+    return _waits(facts, lambda run: run.ending is Ending.FAILED)
+
+
+def _waits(facts: Facts, over: Callable[[Run], bool]) -> list[float]:
     waits: list[float] = []
     disturbed = _disturbances(facts)
     for runs in facts.runs.values():
-        for run in runs:
-            death = facts.died.get(run.who)
-            unfinished = run.ending in {None, Ending.CANCELLED}
-            if not (unfinished and death and death.detail == signal and run.ended >= death.at):
-                continue
+        for run in filter(over, runs):
             begun = min((other.began for other in runs if other.began > run.ended), default=INFINITE)
             struck = any(since < begun and until > run.ended for who, since, until in disturbed if who != run.who)
             if begun < INFINITE and not struck:

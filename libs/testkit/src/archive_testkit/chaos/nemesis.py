@@ -107,6 +107,8 @@ class Nemesis:
                 worker.proxy.cut()
             case Fault.CUT_PUBLISHER:
                 self._publisher.proxy.cut()
+            case Fault.SURGE:
+                self._publisher.signal(signal.SIGUSR1)
             case Fault.ISOLATE_WORKER | Fault.ISOLATE_PUBLISHER:
                 await self._isolate(worker if step.fault is Fault.ISOLATE_WORKER else self._publisher, step.lasts_s)
             case Fault.KILL_SERVER | Fault.DELETE_GROUP | Fault.DELETE_STREAM | Fault.FILL_MEMORY:

@@ -1,4 +1,4 @@
-"""A process that publishes until it is terminated, and then until all it has begun is accepted.
+"""A process that publishes until it is terminated, and then until all it has begun is accepted; more on SIGUSR1.
 
 Usage: python -m archive_testkit.chaos.publisher NAME URL FOLDER SEED RATE
 """
@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from archive_contracts.envelope import Envelope, stamp
 from archive_contracts.streams import Stream
 from archive_testkit.chaos.history import Recorder, What
 from archive_testkit.chaos.said import announce
-from archive_testkit.chaos.schedule import DEADLY, Act, acts
+from archive_testkit.chaos.schedule import DEADLY, Act, acts, surge_acts
 from archive_testkit.chaos.ticking import tick
 from archive_testkit.chaos.work import Place, inputs, once, ordered
 
@@ -34,6 +34,8 @@ PLAIN_LANES, KEYED_LANES, ONCE_LANES = 8, 4, 2
 PLAIN_SHARE, KEYED_SHARE, ONCE_SHARE = 0.6, 0.25, 0.15
 """Of the rate."""
 KEYS_A_LANE = 4
+SURGE = 600
+"""How many messages come at once when that is asked for: what keeps three workers busy for longer than a lease."""
 DOUBLED_SHARE = 0.5
 """Of the messages that go through an inbox and end well, how many are added once more."""
 AT_ONCE_S = 1.0
@@ -85,6 +87,12 @@ def through_inbox(seed: int) -> Iterator[Piece]:
         yield Piece(name=f"{seed}-o{number:06d}", act=act, to=once(), doubled=doubled)
 
 
+def surging(seed: int) -> Iterator[Piece]:
+    """Yield what comes in surges."""
+    for number, act in enumerate(surge_acts()):
+        yield Piece(name=f"{seed}-s{number:06d}", act=act, to=inputs())
+
+
 class Publishing:
     """Publishes pieces until the end is asked for."""
 
@@ -102,6 +110,15 @@ class Publishing:
             if piece.doubled:
                 await self._double(piece)
             await asyncio.sleep(pause_s)
+
+    async def surges(self, work: Iterator[Piece], asked: asyncio.Semaphore) -> None:
+        """Publish many messages at once each time it is asked for."""
+        while not self._stop.is_set():
+            await asked.acquire()
+            for _ in range(SURGE // PLAIN_LANES):
+                if self._stop.is_set():
+                    return
+                await asyncio.gather(*(self._publish(piece) for piece in islice(work, PLAIN_LANES)))
 
     async def _publish(self, piece: Piece) -> None:
         self._notes.note(What.SENT, piece.name, detail=piece.act)
@@ -136,8 +153,9 @@ async def _connected(place: Place, notes: Recorder, stop: asyncio.Event) -> Asyn
 
 async def main(place: Place, *, seed: int, rate: float) -> None:
     """Publish until terminated."""
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stop, surges, loop = asyncio.Event(), asyncio.Semaphore(0), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, lambda: (stop.set(), surges.release()))
+    loop.add_signal_handler(signal.SIGUSR1, surges.release)
     with Recorder(Path(place.folder), place.who) as notes:
         announce(notes)
         async with _connected(place, notes, stop) as publishing, asyncio.TaskGroup() as tasks:
@@ -146,6 +164,7 @@ async def main(place: Place, *, seed: int, rate: float) -> None:
                 shared, doubled = plain(seed), through_inbox(seed)
                 for _ in range(PLAIN_LANES):
                     lanes.create_task(publishing.lane(shared, pause_s=PLAIN_LANES / rate / PLAIN_SHARE))
+                lanes.create_task(publishing.surges(surging(seed), surges))
                 for lane in range(KEYED_LANES):
                     lanes.create_task(publishing.lane(keyed(seed, lane), pause_s=KEYED_LANES / rate / KEYED_SHARE))
                 for _ in range(ONCE_LANES):

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import cycle
 
 
 class Fault(StrEnum):
@@ -29,6 +30,8 @@ class Fault(StrEnum):
     DELETE_GROUP = "delete group"
     DELETE_STREAM = "delete stream"
     FILL_MEMORY = "fill memory"
+    SURGE = "surge"
+    """More comes at once than all workers can do within a lease."""
 
 
 # How often each strikes, relative to the others.
@@ -45,6 +48,7 @@ WEIGHTS = {
     Fault.DELETE_GROUP: 1,
     Fault.DELETE_STREAM: 1,
     Fault.FILL_MEMORY: 2,
+    Fault.SURGE: 2,
 }
 LONG = {Fault.FREEZE_WORKER, Fault.ISOLATE_WORKER}
 """Faults that outlast the lease."""
@@ -112,6 +116,11 @@ def _length(fault: Fault, chance: random.Random, lease_s: float) -> float:
     if fault is Fault.PAUSE_WORKER:
         return round(lease_s * chance.uniform(0.1, 0.3), 2)
     return round(chance.uniform(0.3, 2.0), 2) if fault in BRIEF else 0.0
+
+
+def surge_acts() -> Iterator[Act]:
+    """Yield what the messages of a surge do: they keep all workers busy, and some of them have to come back."""
+    return cycle([*[Act.SLOW] * 19, Act.STUMBLE])
 
 
 def acts(seed: int, lane: str = "") -> Iterator[Act]:
