@@ -28,6 +28,7 @@ from archive_engine.settings import Settings as EngineSettings
 from archive_router.app import build as build_router
 from archive_router.settings import Settings as RouterSettings
 from archive_testkit.fault_engine import FaultEngine, delta, fault_engine, sse
+from archive_testkit.servers import RedisServer
 
 CHATS = "/v1/chat/completions"
 
@@ -342,6 +343,32 @@ async def test_deserted_lane_is_cleared_at_once(site: Site, model: str, text: st
             heard, interrupted = await waiting, await first
     assert heard.text == text
     assert (heard.problem.code if heard.problem else "") == ("" if text else "no_engine")
+    assert interrupted.problem
+    assert interrupted.problem.code == "interrupted"
+
+
+async def test_pool_lost_in_an_outage_is_cleared(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "server", durable=True)
+    await asyncio.to_thread(server.start)
+    async with AsyncExitStack() as stack:
+        stack.callback(server.stop)
+        options = BusOptions(service="gateway", grace_s=0.2)
+        caller = await stack.enter_async_context(connect(server.url, server.url, options))
+        site, life = Site(server.url, tmp_path, stack, caller), AsyncExitStack()
+        engine = await deserted(site, life, "p", "spare")
+        first = asyncio.ensure_future(site.ask(timeout=100.0))
+        async with asyncio.timeout(30):
+            while not asked(engine):
+                await asyncio.sleep(0.01)
+        waiting = asyncio.ensure_future(site.ask(timeout=100.0))
+        await site.announced(lambda beat: beat.pool == "p" and beat.waiting > 0)
+        await asyncio.to_thread(server.kill)
+        # Its farewell reaches nobody, and neither does what the router says of it meanwhile.
+        await life.aclose()
+        await asyncio.to_thread(server.start)
+        async with asyncio.timeout(60):
+            heard, interrupted = await waiting, await first
+    assert heard.text == "Hello"
     assert interrupted.problem
     assert interrupted.problem.code == "interrupted"
 

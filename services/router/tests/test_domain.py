@@ -12,7 +12,7 @@ from archive_contracts.chat import Capability
 from archive_contracts.engine import EngineLeft, EngineRegistered, ModelCard
 from archive_router.domain.demand import Demand
 from archive_router.domain.filters import ANY_MODEL
-from archive_router.domain.lanes import Lanes, LaneView, PoolPlan
+from archive_router.domain.lanes import ABANDONED_S, Lanes, LaneView, PoolPlan
 from archive_router.domain.route import MOST_FALLBACKS, Decision, Policy, decide
 
 CHAT: frozenset[Capability] = frozenset({"chat"})
@@ -249,7 +249,28 @@ def test_deserted_pool_is_told_once() -> None:
     lanes.hear(EngineLeft(worker="c", pool="gpu"), now=1.0)
     assert lanes.deserted(1.0) == []
     assert lanes.deserted(60.0) == ["large", "small"]
+    lanes.cleared("large")
+    # Nobody could be told of the other.
+    assert lanes.deserted(61.0) == ["small"]
+    lanes.cleared("small")
     assert lanes.deserted(61.0) == []
     lanes.hear(worker("a"), now=62.0)
     assert lanes.deserted(62.0) == []
     assert lanes.deserted(120.0) == ["small"]
+    lanes.forget(120.0 + ABANDONED_S)
+    assert lanes.deserted(120.0 + ABANDONED_S) == []
+
+
+def test_pool_lost_in_an_outage_is_told() -> None:
+    lanes = Lanes()
+    lanes.hear(worker("a"), now=0.0)
+    lanes.hear(worker("b", pool="large"), now=0.0)
+    for second in range(2, 100, 2):
+        lanes.away(float(second))
+        lanes.forget(float(second))
+    # Who was not heard in the outage may come back; who stays silent after it is gone.
+    assert lanes.deserted(99.0) == []
+    lanes.hear(worker("b", pool="large"), now=100.0)
+    assert lanes.deserted(100.0) == []
+    lanes.hear(worker("b", pool="large"), now=105.0)
+    assert lanes.deserted(105.0) == ["small"]

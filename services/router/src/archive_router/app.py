@@ -68,12 +68,14 @@ async def _listen(bus: Bus, routing: Routing, tasks: asyncio.TaskGroup) -> None:
         else:
             # A lane whose workers fell silent says nothing any more; who waits for it has to be told.
             routing.turns.move()
+        if received is None and not await bus.reachable():
+            routing.away()
+            continue
         for pool in routing.deserted():
             with contextlib.suppress(BusUnavailable):
                 await bus.publish(LaneDeserted(pool=pool), to=ENGINE_EVENTS, timeout=TELL_S)
-        if received is None and not await bus.reachable():
-            routing.away()
-        elif lanes := routing.stranded():
+                routing.lanes.cleared(pool)
+        if lanes := routing.stranded():
             tasks.create_task(_tell(bus, routing, lanes))
 
 

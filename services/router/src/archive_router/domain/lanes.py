@@ -11,6 +11,8 @@ MISSED_BEATS = 3
 """Heartbeats that may be missing before a worker counts as gone."""
 FORGOTTEN_AFTER = 20
 """Heartbeats after which a silent worker is dropped."""
+ABANDONED_S = 300.0
+"""A pool that was silent for longer left no job that is still within its deadline."""
 NEVER = float("-inf")
 TIERS: tuple[Tier, ...] = ("fast", "balanced", "powerful", "expert")
 
@@ -78,7 +80,9 @@ class Lanes:
         self._sent_to: Counter[str] = Counter()
         self._views: dict[str, LaneView] = {}
         self._fresh_until = NEVER
-        self._served: frozenset[str] = frozenset()
+        self._heard_of: dict[str, float] = {}
+        self._cleared: set[str] = set()
+        self._away = NEVER
 
     def plan(self, plans: Iterable[PoolPlan]) -> None:
         """Take over what the operator wrote down about pools."""
@@ -89,6 +93,7 @@ class Lanes:
 
     def hear(self, event: EngineRegistered | EngineLeft, *, now: float) -> None:
         """Take in one event."""
+        self._heard_of[event.pool] = now
         if isinstance(event, EngineLeft):
             if self._workers.pop(event.worker, None):
                 self._fresh_until = NEVER
@@ -131,16 +136,26 @@ class Lanes:
         """Return the names of the workers that are alive."""
         return frozenset(name for name, (worker, seen) in self._workers.items() if now <= _silent_at(worker, seen))
 
+    def away(self, now: float) -> None:
+        """Take in that nobody can be heard: from here on silence has to last anew before it says anything."""
+        self._away = now
+
     def deserted(self, now: float) -> list[str]:
-        """Return the pools that lost their last living worker since the last call and may not sleep.
+        """Return the pools without a living worker that may not sleep, until each is ``cleared``.
 
         Nobody reads their lanes any more, and what lies there would wait for its deadline.
         """
-        before = self._served
-        self._served = frozenset(
-            worker.pool for worker, seen in self._workers.values() if now <= _silent_at(worker, seen)
+        living = {
+            worker.pool for worker, seen in self._workers.values() if now <= _silent_at(worker, max(seen, self._away))
+        }
+        self._cleared -= living
+        return sorted(
+            pool for pool in self._heard_of if pool not in living | self._cleared and not self._may_sleep(pool)
         )
-        return sorted(pool for pool in before - self._served if not self._may_sleep(pool))
+
+    def cleared(self, pool: str) -> None:
+        """Take in that somebody was told of a deserted pool: it is not named again before it has lived."""
+        self._cleared.add(pool)
 
     def asleep(self) -> frozenset[str]:
         """Return the pools that may have no worker."""
@@ -150,11 +165,15 @@ class Lanes:
         return pool in self._plans and self._plans[pool].scale_to_zero
 
     def forget(self, now: float) -> None:
-        """Drop workers that have been silent for long."""
+        """Drop workers, and whole pools, that have been silent for long."""
         for name, (worker, seen) in list(self._workers.items()):
-            if now - seen > worker.heartbeat_s * FORGOTTEN_AFTER:
+            if now - max(seen, self._away) > worker.heartbeat_s * FORGOTTEN_AFTER:
                 del self._workers[name]
                 del self._sent_to[name]
+        for pool, heard in list(self._heard_of.items()):
+            if now - max(heard, self._away) > ABANDONED_S:
+                del self._heard_of[pool]
+                self._cleared.discard(pool)
 
     def _fold(self, now: float) -> None:
         pools: dict[str, list[EngineRegistered]] = {}

@@ -92,7 +92,10 @@ class Routing:
         self.turns.move()
 
     def deserted(self) -> list[str]:
-        """Return the pools whose last worker is gone, each once: their lanes have to be cleared by somebody else."""
+        """Return the pools whose last worker is gone: their lanes have to be cleared by somebody else.
+
+        A pool is named until the lanes hear that it is ``cleared``: in an outage nobody can be told.
+        """
         return self.lanes.deserted(self._clocks.steady())
 
     def stranded(self) -> list[str]:
@@ -107,6 +110,7 @@ class Routing:
     def away(self) -> None:
         """Take in that the bus is away, so that no engine can be heard."""
         self._desertion.away(self._clocks.steady())
+        self.lanes.away(self._clocks.steady())
 
     async def chat(self, delivery: Delivery[ChatRequested]) -> None:
         """Route a chat, a completion or a reranking."""
