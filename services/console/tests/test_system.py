@@ -1,10 +1,12 @@
 """The operator's pages over a real server."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import redis.asyncio
 
 from archive_bus import DeadLetter, Delivery, Operator, Reject
+from archive_console.routes import system
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.engine import EngineRegistered, ModelCard
@@ -179,6 +181,28 @@ async def test_actions_tell_who_and_why(console: Any, dead: list[str]) -> None:
     assert "<td>anybody</td>" in page
     assert dead[0] in page
     assert ("a &lt;script&gt;" in page, HOSTILE in page) == (True, False)
+
+
+async def test_odd_entry_breaks_no_page(console: Any, dead: list[str], redis_url: str) -> None:
+    async with redis.asyncio.Redis.from_url(redis_url) as server:  # pyright: ignore[reportUnknownMemberType]
+        await server.xadd("{operator.actions:0}", {"type": "operator.action-taken.v1", "data": '{"actor": 5}'})
+    await console.post("/system/dead/drop", letter=dead[0], reason="seen all the same")
+    assert "seen all the same" in await console.page("/system/actions")
+
+
+async def test_failing_look_ends_nothing(console: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(visit: Any) -> Any:
+        raise KeyError("secret")
+
+    monkeypatch.setitem(cast("dict[str, Any]", system.PARTS), "streams", broken)
+    async with console.http.stream("GET", "/system/streams/events") as reply:
+        told = ""
+        async for line in reply.aiter_lines():
+            told += line
+            if "The page failed." in told:
+                break
+    assert "secret" not in told
+    assert (await console.http.get("/system")).status_code == 200
 
 
 async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: Any) -> None:

@@ -4,20 +4,18 @@ import asyncio
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from archive_blobs import BlobError
 from archive_bus import BusError
 from archive_console.domain.door import ANYBODY, Session, check_names
-from archive_console.domain.errors import Away, ConsoleError, NotLoggedIn, Refused
+from archive_console.domain.errors import Away, NotLoggedIn, Refused
 from archive_console.routes.desk import Desk
+from archive_console.routes.problems import problem_of
 from archive_console.routes.session import COOKIE, WHICH
 from archive_console.routes.table import OPEN, OPERATORS, SESSION, build_router
 from archive_console.routes.visit import Visit
-from archive_contracts.base import Problem
 from archive_telemetry import get_logger
 
 log = get_logger(__name__)
@@ -126,26 +124,3 @@ class _Reply:
                 # The same address gives a whole page, or the part of it that a script asks for.
                 headers.add_vary_header("HX-Request, HX-Target")
         await self._send(message)
-
-
-def problem_of(error: Exception) -> Problem:
-    """Return what a person is told about an exception; of an unforeseen one, nothing but that it happened."""
-    if isinstance(error, ConsoleError):
-        return error.problem
-    if isinstance(error, BusError):
-        return error.problem()
-    if isinstance(error, BlobError):
-        return Problem(code=error.code, message=error.message, next_step=error.next_step, status=503)
-    if isinstance(error, HTTPException):
-        return Problem(
-            code="not_found",
-            message="There is no such page.",
-            next_step="Its address may be mistyped, or what it showed was deleted.",
-            status=error.status_code,
-        )
-    return Problem(
-        code="internal_error",
-        message="The page failed.",
-        next_step="Look into the log of the console for the cause.",
-        status=500,
-    )

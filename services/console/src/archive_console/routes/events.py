@@ -4,18 +4,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 
 from starlette.responses import StreamingResponse
 
-from archive_bus import BusError
-from archive_console.domain.errors import ConsoleError
+from archive_console.routes.problems import problem_of
 from archive_console.routes.visit import Visit
+from archive_telemetry import get_logger
+
+log = get_logger(__name__)
 
 PING_S = 10.0
+RETRY_MS = 1000
+"""When a browser whose stream broke asks again: a console that starts anew is back within a second or two."""
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 def event(name: str, html: str) -> str:
     """Return one event."""
     lines = "".join(f"data: {line}\n" for line in html.splitlines() or [""])
-    return f"event: {name}\n{lines}\n"
+    return f"event: {name}\nretry: {RETRY_MS}\n{lines}\n"
 
 
 def ping() -> str:
@@ -39,10 +43,11 @@ async def watched(
     async def told() -> str:
         try:
             return await look()
-        except BusError as error:
-            return visit.html("away.html", problem=error.problem())
-        except ConsoleError as error:
-            return visit.html("away.html", problem=error.problem)
+        except Exception as error:  # the edge of a page: a look that fails must not end those of all others
+            problem = problem_of(error)
+            if problem.code == "internal_error":
+                log.exception("a look failed", path=visit.request.url.path)
+            return visit.html("away.html", problem=problem)
 
     shared = (key, visit.tenant, visit.session.nonce)
     async for html in visit.desk.live.watch(shared, told, every_s=every_s, ping_s=PING_S):

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from archive_bus import BusError
@@ -47,9 +48,16 @@ async def _streams(visit: Visit) -> Values:
 async def _actions(visit: Visit) -> Values:
     """Return what operators did, the latest first."""
     entries = await visit.desk.operator.messages.latest(OPERATOR_ACTIONS, count=ACTIONS)
-    # Read as the map says: what an entry of another version does not tell stays empty.
-    taken = [ActionTaken.model_validate_json(entry.envelope.data) for entry in entries if entry.envelope]
-    return {"actions": taken}
+    taken = (_action(entry.envelope.data) for entry in entries if entry.envelope)
+    return {"actions": [action for action in taken if action]}
+
+
+def _action(data: bytes) -> ActionTaken | None:
+    """Return an action; None for an entry that is none, which must not keep the others from being seen."""
+    try:
+        return ActionTaken.model_validate_json(data)
+    except ValidationError:
+        return None
 
 
 PARTS: Mapping[str, Callable[[Visit], Awaitable[Values]]] = {
