@@ -14,6 +14,7 @@ import pytest
 from archive_bus import Delivery
 from archive_console.app import build
 from archive_console.settings import Settings
+from archive_contracts.base import Problem
 from archive_contracts.documents import Chunk, DeleteDocument, DocumentDeleted, DocumentInfo
 from archive_contracts.memory import DocumentsFound, DocumentText, GetDocument, GetDocumentText, ListDocuments
 from archive_contracts.streams import MEMORY_COMMANDS, MEMORY_QUERIES
@@ -21,6 +22,7 @@ from archive_testkit.documents import FACTS
 from archive_testkit.peers import LOOK_S, WITHIN_S, listening
 
 LATE = '<p class="waiting"><span></span>Reading</p>'
+UNKNOWN = "Looking for your documents"
 TOKEN = re.compile(r'name="form" value="([0-9a-f]+)"')
 
 
@@ -41,6 +43,13 @@ class Running:
         found = TOKEN.search((await self.http.get(path)).text)
         assert found is not None
         return found[1]
+
+    async def shelf(self, path: str) -> str:
+        """Return a page once it knows the library: the first one of a tenant is sent before anybody has looked."""
+        async with asyncio.timeout(WITHIN_S):
+            while UNKNOWN in (shown := (await self.http.get(path)).text):
+                await asyncio.sleep(LOOK_S)
+        return shown
 
     async def page(self, path: str) -> str:
         """Return a page once what it shows has come: one that has to wait for it is sent without."""
@@ -87,6 +96,7 @@ class Memory:
         self.documents: list[DocumentInfo] = []
         self.deleted: list[str] = []
         self.text = f"Intro. {FACTS[0].sentence} End."
+        self.passages = 1
 
     async def catalogue(self, delivery: Delivery[ListDocuments]) -> None:
         query = delivery.message
@@ -96,11 +106,19 @@ class Memory:
 
     async def one(self, delivery: Delivery[GetDocument]) -> None:
         found = [info for info in self.documents if info.id == delivery.message.document_id]
-        await delivery.reply(DocumentsFound(documents=tuple(found), total=len(found)))
+        if found:
+            await delivery.reply(DocumentsFound(documents=tuple(found), total=len(found)))
+        else:
+            await delivery.fail(Problem(code="document_not_found", message="GET /v1/documents", status=404))
 
     async def words(self, delivery: Delivery[GetDocumentText]) -> None:
-        chunk = Chunk(id="c", index=0, text=self.text, tokens=9, char_end=len(self.text))
-        await delivery.reply(DocumentText(document=self.documents[0], chunks=(chunk,), total=1))
+        query, size = delivery.message, len(self.text) + 9
+        chunks = [
+            Chunk(id=f"c{at}", index=at, text=text, tokens=9, char_start=at * size, char_end=at * size + len(text))
+            for at, text in enumerate([f"{self.text}{at or ''}" for at in range(self.passages)])
+        ]
+        shown = chunks[query.offset : query.offset + query.limit]
+        await delivery.reply(DocumentText(document=self.documents[0], chunks=tuple(shown), total=len(chunks)))
 
     async def forget(self, delivery: Delivery[DeleteDocument]) -> None:
         self.deleted.append(delivery.message.document_id)

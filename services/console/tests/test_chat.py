@@ -267,6 +267,17 @@ async def test_deleted_conversation_leaves_nothing(console: Any, router: Router)
     assert b"quokkaberry" not in console.bytes()
 
 
+async def test_answer_deleted_elsewhere_ends(console: Any, router: Router) -> None:
+    router.hold.clear()
+    async with asked(console) as (path, turn), console.http.stream("GET", f"/turns/{turn}/events") as reply:
+        told = ""
+        async for line in reply.aiter_lines():
+            told += line
+            if "Hello" in line:
+                assert (await console.post(f"{path}/delete")).status_code == 303
+    assert ("was deleted, or asked anew, on another page" in told, 'data-stream="' in told) == (True, False)
+
+
 async def test_conversation_is_named_found_exported(console: Any, router: Router) -> None:
     async with asked(console, "How tall?") as (path, turn):
         await streamed(console, turn)

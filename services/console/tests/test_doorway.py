@@ -84,6 +84,21 @@ async def test_key_opens_and_logout_closes(start: Any) -> None:
         assert (await console.http.get("/")).status_code == 303
 
 
+async def test_cookie_of_tls_stays_on_tls(start: Any) -> None:
+    async with start(api_key=SecretStr(KEY)) as console:
+        origin = console.url.replace("http://", "https://")
+        for sent, secure in ((console.url, False), (origin, True)):
+            fields = {"form": await console.token(), "key": KEY}
+            entered = await console.http.post("/login", data=fields, headers={"origin": sent})
+            assert ("; Secure" in entered.headers["set-cookie"]) is secure
+
+
+async def test_ended_session_leads_to_login(start: Any) -> None:
+    async with start(api_key=SecretStr(KEY)) as console:
+        part = await console.http.post("/chat", headers={"hx-request": "true"})
+        assert (part.status_code, 'href="/login"' in part.text) == (401, True)
+
+
 async def test_forged_cookie_stays_outside(start: Any) -> None:
     async with start(api_key=SecretStr(KEY)) as console:
         for cookie in ("x", "W10.0", "e30." + "0" * 64):

@@ -15,7 +15,8 @@ from archive_contracts.documents import (
     IngestDocument,
 )
 from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
-from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
+from archive_contracts.memory import DocumentsFound, ListDocuments
+from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_QUERIES
 from archive_testkit.documents import FACTS, pdf
 
 FACT = FACTS[0]
@@ -69,7 +70,7 @@ async def test_nothing_is_not_uploaded(console: Any, ingested: list[IngestDocume
 
 async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: list[Any], until: Any) -> None:
     assert "Add the sample" in await console.page("/documents")
-    assert "Try a sample" in await console.page("/")
+    assert "Try a sample" in await console.shelf("/")
     await console.post("/documents/sample")
 
     async def added() -> bool:
@@ -80,15 +81,30 @@ async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: 
 
 async def test_picked_document_stays_picked(console: Any, memory: Any) -> None:
     memory.documents = [info(f"file-{number:05}.pdf", id=f"d{number}") for number in range(1000)]
-    page = await console.page("/?document=d777&document=gone")
+    unnamed = BOX.findall(await console.page("/?document=gone&document=d777"))[:2]
+    assert [box[:2] for box in unnamed] == [("gone", " checked"), ("d777", " checked")]
+    page = await console.page("/documents/shelf?document=gone&document=d777")
     assert [box[1:] for box in BOX.findall(page)[:3]] == [
-        (" checked", "file-00777.pdf"),
         (" checked", "A document that is there no longer"),
+        (" checked", "file-00777.pdf"),
         ("", "file-00000.pdf"),
     ]
-    assert "only 2 documents" in page
+    assert "only 2 documents" in await console.page("/?document=gone&document=d777")
     found = await console.page("/documents/choices?find=file-0042&document=d777")
     assert [box[2] for box in BOX.findall(found)][:2] == ["file-00777.pdf", "file-00420.pdf"]
+
+
+async def test_first_page_waits_for_nobody(console: Any, peer: Any) -> None:
+    async def looked(delivery: Delivery[ListDocuments]) -> None:
+        await delivery.reply(DocumentsFound(documents=(info("kept.pdf"),), total=1))
+
+    page = (await console.http.get("/")).text
+    assert ("Looking for your documents" in page, "Try a sample" in page) == (True, False)
+    async with peer("memory", MEMORY_QUERIES, {ListDocuments: looked}):
+        assert "1 document is ready" in await console.shelf("/")
+    # Memory is gone again: what was seen is still shown.
+    for _ in range(2):
+        assert BOX.findall((await console.http.get("/")).text) == [("d", "", "kept.pdf")]
 
 
 async def test_silent_catalogue_does_not_hold_the_page(console: Any) -> None:
@@ -173,6 +189,21 @@ async def test_text_is_marked_in_place(console: Any, memory: Any) -> None:
     memory.text = "One <b>. Two three four. Five."
     page = await console.page("/documents/d?mark=two+three+four.")
     assert 'One &lt;b&gt;. <mark id="marked">Two three four.</mark> Five.' in page
+
+
+async def test_long_text_opens_where_it_is_cited(console: Any, memory: Any) -> None:
+    memory.documents, memory.passages = [info("a.md", format="md", pages=0)], 1234
+    cited = await console.page("/documents/d/source/c1107")
+    assert ("Part 12 of 13" in cited, "End.1107\n" in cited, "End.1099\n" in cited) == (True, True, False)
+    assert ('href="?part=10&amp;turn="' in cited, 'href="?part=12&amp;turn="' in cited) == (True, True)
+    first, last = [await console.page(f"/documents/d/source/{path}") for path in ("gone", "c1107?part=12")]
+    assert ("Part 1 of 13" in first, "Part 13 of 13" in last, "End.1233" in last) == (True, True, True)
+
+
+async def test_deleted_document_says_so(console: Any, memory: Any) -> None:
+    for path in ("/documents/d", "/documents/d/pages/1.png", "/documents/d/file", "/documents/d/source/c?page=2"):
+        gone = await console.http.get(path)
+        assert (gone.status_code, "It may have been deleted." in gone.text, "/v1/" in gone.text) == (404, True, False)
 
 
 async def test_document_is_deleted_and_read_again(

@@ -11,7 +11,7 @@ from archive_contracts.agents import Source
 
 MARKDOWN = Markdown()
 ALLOWED = {
-    *("p", "a", "span", "code", "pre", "em", "strong", "s", "ul", "ol", "li", "br", "hr", "blockquote"),
+    *("div", "p", "a", "span", "code", "pre", "em", "strong", "s", "ul", "ol", "li", "br", "hr", "blockquote"),
     *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
 }
 ATTRIBUTES = {"class", "href", "title", "rel", "target", "start"}
@@ -151,3 +151,9 @@ def test_code_is_coloured() -> None:
     assert '<span class="kn">import</span>' in html
     assert "&lt;b&gt;" in html
     assert '<code class="language-nonsense">&lt;b&gt;' in str(MARKDOWN.html("```nonsense\n<b>\n```"))
+
+
+def test_table_has_a_place_to_be_pushed_in() -> None:
+    html = str(MARKDOWN.html("| a | b |\n|---|---|\n| 1 | 2 |\n\nAfter."))
+    assert html.startswith('<div class="scroll"><table>')
+    assert "</table></div>\n<p>After.</p>" in html

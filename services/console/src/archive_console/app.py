@@ -18,10 +18,12 @@ from archive_console.adapters.keys import KeyFollower
 from archive_console.adapters.live import Live
 from archive_console.adapters.pages import PdfPages
 from archive_console.adapters.secret import load_secret
+from archive_console.adapters.shelves import Shelves
 from archive_console.adapters.store import ConversationStore
 from archive_console.adapters.templates import Templates
 from archive_console.domain.door import Locks, Signer
 from archive_console.handlers import Keeper
+from archive_console.routes.asking import OFFERED
 from archive_console.routes.desk import Desk, Door
 from archive_console.routes.entry import Entry
 from archive_console.settings import Settings
@@ -43,6 +45,7 @@ class _Parts:
     blobs: Blobs
     store: ConversationStore
     answers: Answering
+    shelves: Shelves
     engines: EngineWatch
     keys: KeyFollower
     live: Live
@@ -61,7 +64,7 @@ def build(settings: Settings) -> App:
         async with parts.store, desk.operator, parts.bus, asyncio.TaskGroup() as tasks:
             parts.live.use(tasks)
             _subscribe(parts.bus, Keeper(parts.store))
-            background = tasks.create_task(_work(parts))
+            background = tasks.create_task(_work(parts, settings.tenant))
             await _keys_known(parts.keys, settings)
             async with server.serving():
                 yield
@@ -91,6 +94,7 @@ def _parts(settings: Settings) -> _Parts:
         blobs=blobs,
         store=store,
         answers=Answering(bus, store, timeout_s=settings.answer_timeout_s),
+        shelves=Shelves(bus, clock=time.monotonic, most=OFFERED),
         engines=EngineWatch(bus, clock=time.monotonic),
         keys=KeyFollower(bus),
         live=Live(),
@@ -107,6 +111,7 @@ def _desk(parts: _Parts, settings: Settings) -> Desk:
         conversations=parts.store,
         downloads=DownloadNotes(settings.dir),
         answers=parts.answers,
+        shelves=parts.shelves,
         live=parts.live,
         engines=parts.engines,
         finder=Finder(settings.engine_ports, clock=time.monotonic),
@@ -142,14 +147,15 @@ async def _keys_known(keys: KeyFollower, settings: Settings) -> None:
                 await keys.loaded()
 
 
-async def _work(parts: _Parts) -> None:
-    """Keep answers and the view of the engines until cancelled.
+async def _work(parts: _Parts, tenant: str) -> None:
+    """Keep answers and the views of engines, keys and libraries until cancelled.
 
     An answer that is cut off here is read on after a restart.
     """
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(parts.engines.follow())
         tasks.create_task(parts.keys.follow())
+        tasks.create_task(parts.shelves.begin(tenant, tasks))
         await parts.answers.resume(tasks)
 
 

@@ -27,6 +27,8 @@ class Markdown:
         self._engine = MarkdownIt("commonmark", {"html": False, "linkify": False, "highlight": _coloured})
         self._engine.enable(["table", "strikethrough"]).disable("image")
         self._engine.add_render_rule("link_open", _link)
+        self._engine.add_render_rule("table_open", _wide)
+        self._engine.add_render_rule("table_close", _wide_end)
         self._engine.inline.ruler.before("link", "citation", _cite)
         self._engine.add_render_rule("citation", _citation)
 
@@ -79,6 +81,17 @@ def _link(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) 
     tokens[index].attrSet("rel", "noopener noreferrer nofollow")
     tokens[index].attrSet("target", "_blank")
     return str(self.renderToken(tokens, index, {}, {}))
+
+
+def _wide(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+    """Put a table into a place of its own, in which a wide one is pushed sideways."""
+    del self, tokens, index, options, env
+    return '<div class="scroll"><table>\n'
+
+
+def _wide_end(self: Any, tokens: Sequence[Any], index: int, options: Any, env: Any) -> str:
+    del self, tokens, index, options, env
+    return "</table></div>\n"
 
 
 def _coloured(code: str, language: str, attributes: str) -> str:

@@ -1,6 +1,6 @@
 """What answers: the engines that announce themselves, those that were added, and those that could be."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -10,6 +10,15 @@ from archive_contracts.engine import EngineRegistered, EngineSpec
 BUNDLED = "bundled"
 RESERVED = frozenset({"small", "embed", BUNDLED, "minilm"})
 """Names and lanes of the engines that come with the system."""
+PROFILES: Mapping[str, str] = {
+    "smart": "As the question needs",
+    "fast-response": "Quick answers",
+    "assistant": "All-round",
+    "planner-pro": "Plans",
+    "code-expert": "Code",
+    "expert-reasoning": "Hard questions",
+}
+"""Names that the router takes for a kind of work, and what people call it."""
 _SAME = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 

@@ -1,12 +1,9 @@
 """Questions to memory, on behalf of a page."""
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import anyio
-
-from archive_bus import BusError
+from archive_bus import BusError, RequestFailed
 from archive_console.domain.errors import NotThere
 from archive_console.routes.visit import Visit
 from archive_contracts.documents import DocumentInfo
@@ -17,7 +14,9 @@ OFFERED = 50
 """Documents that are offered at once, to be picked; others are found by their names."""
 PATIENCE_S = 3.0
 FIRST_S = 0.25
-"""What a page waits for at most before it is shown without."""
+"""What a list waits for at most before its page is shown without."""
+GONE = "A document that is there no longer"
+UNNAMED = "A document that was picked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +28,36 @@ class Choice:
     picked: bool
 
 
-async def library(visit: Visit, *, words: str = "") -> tuple[DocumentInfo, ...]:
-    """Return the latest documents; none when memory does not answer: a page is there without a wait."""
-    try:
-        found = await documents(visit, limit=OFFERED, words=words, patience_s=FIRST_S)
-    except BusError:
-        return ()
-    return tuple(document for document in found.documents if document.status in {"ready", "partial"})
-
-
-async def choices(visit: Visit, found: Sequence[DocumentInfo], *, picked: Sequence[str]) -> list[Choice]:
+def choices(known: Mapping[str, str], *, picked: Mapping[str, str]) -> list[Choice]:
     """Return what a question can be limited to: first what is picked, wherever in the catalogue it stands.
 
-    A document that nobody knows stays picked: without it the question would be put to all of them.
+    Both are names by ids. A document that nobody knows stays picked: without it the question would be put to all.
     """
-    names = {document.id: document.filename for document in found}
-    kept = dict.fromkeys(picked[:OFFERED])
-    with anyio.move_on_after(FIRST_S), contextlib.suppress(BusError):
-        for name in [name for name in kept if name not in names]:
-            told = await visit.desk.bus.request(
-                GetDocument(document_id=name), DocumentsFound, to=MEMORY_QUERIES, origin=visit.origin, timeout=FIRST_S
-            )
-            names |= {document.id: document.filename for document in told.documents}
-    first = [Choice(name, names.get(name, "A document that is there no longer"), True) for name in kept]
-    return first + [Choice(document.id, document.filename, False) for document in found if document.id not in kept]
+    first = [Choice(name, known.get(name) or title, True) for name, title in picked.items()]
+    return first + [Choice(name, title, False) for name, title in known.items() if name not in picked]
+
+
+def picked_before(visit: Visit, picked: Sequence[str]) -> dict[str, str]:
+    """Return names of picked documents by their ids, as far as anybody has seen them: without a wait."""
+    seen = visit.desk.shelves.names(visit.tenant, picked)
+    return {name: seen.get(name, UNNAMED) for name in picked[:OFFERED]}
+
+
+async def picked_now(visit: Visit, picked: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return names of picked documents by their ids. Raises BusError."""
+    names = {name: known.get(name, "") for name in picked[:OFFERED]}
+    for name in [name for name, title in names.items() if not title]:
+        try:
+            names[name] = (await _document(visit, name)).filename
+        except NotThere:
+            names[name] = GONE
+    return names
+
+
+async def library(visit: Visit, *, words: str = "") -> dict[str, str]:
+    """Return names of the latest documents that can be asked about, by their ids. Raises BusError."""
+    found = await documents(visit, limit=OFFERED, words=words)
+    return {info.id: info.filename for info in found.documents if info.status in {"ready", "partial"}}
 
 
 async def documents(
@@ -60,25 +65,46 @@ async def documents(
 ) -> DocumentsFound:
     """Return a page of the catalogue, or of those whose name or title holds ``words``. Raises BusError."""
     wanted = ListDocuments(limit=limit, offset=offset, words=words)
-    return await visit.desk.bus.request(
+    found = await visit.desk.bus.request(
         wanted, DocumentsFound, to=MEMORY_QUERIES, origin=visit.origin, timeout=patience_s
     )
+    visit.desk.shelves.note(visit.tenant, found.documents, latest=not offset and not words)
+    return found
 
 
 async def document(visit: Visit) -> DocumentInfo:
     """Return the document that the address names. Raises NotThere, BusError."""
-    wanted = GetDocument(document_id=visit.request.path_params["document"])
-    found = await visit.desk.bus.request(
-        wanted, DocumentsFound, to=MEMORY_QUERIES, origin=visit.origin, timeout=PATIENCE_S
-    )
+    return await _document(visit, visit.request.path_params["document"])
+
+
+async def _document(visit: Visit, name: str) -> DocumentInfo:
+    try:
+        found = await visit.desk.bus.request(
+            GetDocument(document_id=name), DocumentsFound, to=MEMORY_QUERIES, origin=visit.origin, timeout=PATIENCE_S
+        )
+    except RequestFailed as error:
+        raise _missing(error) from None
     if not found.documents:
         raise NotThere("There is no such document.", next_step="It may have been deleted.")
+    visit.desk.shelves.note(visit.tenant, found.documents, latest=False)
     return found.documents[0]
 
 
-async def passages(visit: Visit, document_id: str, *, first: int, last: int | None) -> DocumentText:
-    """Return the passages of some pages. Raises BusError."""
-    wanted = GetDocumentText(document_id=document_id, first_page=first, last_page=last, limit=400)
-    return await visit.desk.bus.request(
-        wanted, DocumentText, to=MEMORY_QUERIES, origin=visit.origin, timeout=PATIENCE_S
-    )
+async def passages(
+    visit: Visit, document_id: str, *, first: int = 1, last: int | None = None, offset: int = 0, limit: int = 400
+) -> DocumentText:
+    """Return passages of some pages, in their order. Raises NotThere, BusError."""
+    wanted = GetDocumentText(document_id=document_id, first_page=first, last_page=last, limit=limit, offset=offset)
+    try:
+        return await visit.desk.bus.request(
+            wanted, DocumentText, to=MEMORY_QUERIES, origin=visit.origin, timeout=PATIENCE_S
+        )
+    except RequestFailed as error:
+        raise _missing(error) from None
+
+
+def _missing(error: RequestFailed) -> NotThere | BusError:
+    """Return what a person is told where memory has no such document: what it answers is meant for programs."""
+    if error.problem().status != 404:
+        return error
+    return NotThere("There is no such document.", next_step="It may have been deleted.")

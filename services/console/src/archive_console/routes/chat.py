@@ -12,9 +12,9 @@ from starlette.responses import Response
 from archive_bus import NoSuchLog
 from archive_console.domain.answers import Answer
 from archive_console.domain.conversations import Conversation, Turn, as_json, as_markdown
-from archive_console.domain.engines import only_bundled, preferred_model
+from archive_console.domain.engines import PROFILES, only_bundled, preferred_model
 from archive_console.domain.errors import BadForm, NotThere
-from archive_console.routes.asking import choices, library
+from archive_console.routes.asking import choices, library, picked_before, picked_now
 from archive_console.routes.events import event, streamed
 from archive_console.routes.visit import Visit, text
 from archive_contracts.conversations import DeleteConversation, Mode, RenameConversation
@@ -64,7 +64,7 @@ async def _show(visit: Visit, conversation: Conversation | None) -> Response:
     turns = conversation.turns if conversation else ()
     editing = next((turn for turn in turns if turn.id == visit.word("edit")), None)
     like = editing or (turns[-1] if turns else None)
-    found = await library(visit)
+    shelf = visit.desk.shelves.seen(visit.tenant)
     picked = visit.request.query_params.getlist("document") or (like.document_ids if like else ())
     return visit.page(
         "chat.html",
@@ -73,20 +73,31 @@ async def _show(visit: Visit, conversation: Conversation | None) -> Response:
         turns=turns,
         editing=editing,
         models=visit.desk.engines.models(),
+        profiles=PROFILES,
         model=like.model if like else preferred_model(visit.desk.engines.workers()),
         only_bundled=only_bundled(visit.desk.engines.workers()),
         asked=visit.word("ask")[:2000],
-        documents=found,
-        choices=await choices(visit, found, picked=picked),
+        shelf=shelf,
+        sought="",
+        choices=choices(shelf or {}, picked=picked_before(visit, picked)),
         mode=visit.word("mode") or (like.mode if like else ""),
     )
 
 
 async def choose(visit: Visit) -> Response:
     """Show the documents of a name, beside those that are picked already."""
-    found = await library(visit, words=visit.word("find")[:200])
-    offered = await choices(visit, found, picked=visit.request.query_params.getlist("document"))
-    return visit.page("choices.html", choices=offered)
+    return await _choices(visit, "choices.html", words=visit.word("find")[:200])
+
+
+async def look(visit: Visit) -> Response:
+    """Show what the library holds now: a page is sent with what it held when somebody last looked."""
+    return await _choices(visit, "shelf_now.html")
+
+
+async def _choices(visit: Visit, template: str, *, words: str = "") -> Response:
+    found = await library(visit, words=words)
+    picked = await picked_now(visit, visit.request.query_params.getlist("document"), found)
+    return visit.page(template, shelf=found, choices=choices(found, picked=picked), sought=words)
 
 
 async def ask(visit: Visit) -> Response:
@@ -182,17 +193,21 @@ async def _grown(visit: Visit, name: str, turn: Turn) -> AsyncIterator[str]:
             # It ended long ago, or its log went with the state server: what was recorded is all there is.
             pass
     if answer.ended or turn.status != "running":
-        turn = await _recorded(visit, turn)
-        yield event("done", visit.html("turn.html", turn=turn, conversation={"id": name}))
+        recorded = await _recorded(visit, turn)
+        template = "turn.html" if recorded else "turn_gone.html"
+        yield event("done", visit.html(template, turn=recorded or turn, conversation={"id": name}))
 
 
-async def _recorded(visit: Visit, turn: Turn) -> Turn:
-    """Return a turn as it was recorded, which follows the end of its answer by a moment."""
+async def _recorded(visit: Visit, turn: Turn) -> Turn | None:
+    """Return a turn as it was recorded, which follows the end of its answer by a moment.
+
+    None: it was deleted, or asked anew, by another page.
+    """
     with anyio.move_on_after(SETTLE_S):
         while turn.status == "running":
             found = await visit.desk.conversations.turn(visit.tenant, turn.id)
             if found is None:
-                break
+                return None
             turn = found[1]
             if turn.status == "running":
                 await anyio.sleep(0.05)

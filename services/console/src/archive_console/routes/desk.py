@@ -1,7 +1,7 @@
 """What every route works with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from archive_console.domain.engines import Server
 from archive_console.domain.jobs import JobRecord, Told
 from archive_console.domain.ports import Change, Conversations, Downloads, Pages
 from archive_console.domain.rates import Rates
+from archive_contracts.documents import DocumentInfo
 from archive_contracts.engine import EngineRegistered, EngineSpec
 
 Check = Callable[[], Awaitable[str | None]]
@@ -71,6 +72,22 @@ class Engines(Protocol):
         ...
 
 
+class Shelves(Protocol):
+    """What libraries held when somebody last looked."""
+
+    def seen(self, tenant: str) -> Mapping[str, str] | None:
+        """Return names of the latest documents by their ids without a wait; None where nobody has looked yet."""
+        ...
+
+    def names(self, tenant: str, ids: Iterable[str]) -> Mapping[str, str]:
+        """Return the names of those documents that were seen, by their ids."""
+        ...
+
+    def note(self, tenant: str, found: Iterable[DocumentInfo], *, latest: bool) -> None:
+        """Remember what was listed; ``latest``: it is what stands first in the catalogue."""
+        ...
+
+
 class Finding(Protocol):
     """Looks for model servers of other programs."""
 
@@ -118,6 +135,7 @@ class Desk:
     conversations: Conversations
     downloads: Downloads
     answers: Answers
+    shelves: Shelves
     live: Watching
     engines: Engines
     finder: Finding

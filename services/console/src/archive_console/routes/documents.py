@@ -26,10 +26,14 @@ from archive_contracts.documents import (
     document_id,
 )
 from archive_contracts.jobs import Job, JobQueued
+from archive_contracts.memory import DocumentText
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS
 
 MOST_FILES = 100
 ON_A_PAGE = 50
+ON_A_PART = 100
+"""Passages of a text without pages that are shown at once: some 100 kB."""
+SEARCHED = 1000
 LOOK_S = 0.7
 PIECE = 64 * 1024
 WIDTHS = (480, 960, 1600)
@@ -42,6 +46,19 @@ class Row:
 
     document: DocumentInfo
     job: Job | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Passages of a document that are shown at once; a long text without pages has more than one part."""
+
+    found: DocumentText
+    number: int = 0
+
+    @property
+    def parts(self) -> int:
+        """How many there are."""
+        return max(1, -(-self.found.total // ON_A_PART))
 
 
 async def show_documents(visit: Visit) -> Response:
@@ -145,23 +162,42 @@ async def show_source(visit: Visit) -> Response:
     """Show a document at a page, with a cited sentence marked."""
     info = await document(visit)
     page = max(1, min(visit.number("page", 1), max(1, info.pages)))
-    found = await passages(visit, info.id, first=page, last=page if info.format == "pdf" else None)
+    whole = info.format != "pdf"
+    part = await _part(visit, info.id) if whole else Part(await passages(visit, info.id, first=page, last=page))
     answered = await visit.desk.conversations.turn(visit.tenant, visit.word("turn")) if visit.word("turn") else None
     sentence = _sentence(visit, answered[1].sources if answered else ())
     size, boxes = (0.0, 0.0), ()
-    if info.format == "pdf" and info.status in {"ready", "partial"}:
+    if not whole and info.status in {"ready", "partial"}:
         size, boxes = await visit.desk.pages.boxes(info.blob, page, sentence)
     return visit.page(
         "document.html",
         document=info,
         shown=page,
         sentence=sentence,
-        text=joined(found.chunks),
+        text=joined(part.found.chunks),
+        part=part,
+        turn=answered[1].id if answered else "",
         size=size,
         boxes=boxes,
         widths=WIDTHS,
         back=f"/chat/{answered[0]}#turn-{answered[1].id}" if answered else "",
     )
+
+
+async def _part(visit: Visit, name: str) -> Part:
+    """Return the part of a text without pages that the address names, or else the one that holds the cited passage."""
+    chunk = visit.request.path_params.get("chunk", "")
+    number, searched = visit.number("part", 0), 0
+    while chunk and not visit.word("part"):
+        found = await passages(visit, name, offset=searched, limit=SEARCHED)
+        place = next((place for place, each in enumerate(found.chunks) if each.id == chunk), None)
+        if place is not None:
+            number = (searched + place) // ON_A_PART
+            break
+        searched += SEARCHED
+        if searched >= found.total:
+            break
+    return Part(await passages(visit, name, offset=number * ON_A_PART, limit=ON_A_PART), number)
 
 
 def _sentence(visit: Visit, sources: Sequence[Source]) -> str:

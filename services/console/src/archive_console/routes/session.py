@@ -25,8 +25,11 @@ async def login(visit: Visit) -> Response:
     if session is None:
         problem = NotLoggedIn("This key is wrong, or no longer valid.", next_step=WHICH).problem
         return visit.page("login.html", 401, problem=problem)
+    # What the first page shows is there by the time it is asked for.
+    visit.desk.shelves.seen(session.tenant)
     response = RedirectResponse("/", status_code=303)
-    secure = visit.request.url.scheme == "https"
+    # Behind a proxy that speaks TLS the console sees plain HTTP; the browser says how it came.
+    secure = visit.request.url.scheme == "https" or visit.request.headers.get("origin", "").startswith("https://")
     cookie, life = door.signer.seal(session), int(session.until - time.time())
     response.set_cookie(COOKIE, cookie, max_age=life, httponly=True, samesite="strict", secure=secure)
     return response

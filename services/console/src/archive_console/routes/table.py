@@ -25,6 +25,7 @@ _GET: tuple[tuple[str, Handler], ...] = (
     ("/documents", documents.show_documents),
     ("/documents/events", documents.watch_documents),
     ("/documents/choices", chat.choose),
+    ("/documents/shelf", chat.look),
     ("/documents/{document}", documents.show_source),
     ("/documents/{document}/source/{chunk}", documents.show_source),
     ("/documents/{document}/pages/{page:int}.png", documents.draw_page),

@@ -1,9 +1,8 @@
 "use strict";
-// The page works without this. What it adds: answers that grow, lists that stay up to date, files that can be dropped
-// anywhere, times in the reader's zone, Enter to send.
+// The page works without this. What it adds here: answers that grow, lists that stay up to date, times in the reader's
+// zone. What people do with it, keys and files, is in hands.js.
 
 const open = new Map();
-const upload = document.body.dataset.upload;
 
 function fragments(html) {
   const template = document.createElement("template");
@@ -23,6 +22,10 @@ function localTimes(root) {
 
 function nearBottom() {
   return window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
+}
+
+function toBottom() {
+  window.scrollTo({ top: document.body.scrollHeight });
 }
 
 // For people who do not see what changed.
@@ -48,6 +51,10 @@ function keepTyped(old, part) {
     const twin = field.value === field.defaultValue ? null : part.querySelector(`#${CSS.escape(field.id)}`);
     if (twin) twin.value = field.value;
   }
+  for (const box of old.querySelectorAll("input[type=checkbox]:not([id])")) {
+    const twin = box.checked === box.defaultChecked ? null : part.querySelector(`[value="${CSS.escape(box.value)}"]`);
+    if (twin) twin.checked = box.checked;
+  }
 }
 
 // What changes under a pressed button loses the click: it waits until that is let go.
@@ -66,6 +73,19 @@ function place(html) {
   else put(html);
 }
 
+// Words of an answer that the reader has selected stay: what came meanwhile waits until he lets them go.
+const reading = new Map();
+function selected(element) {
+  const chosen = document.getSelection();
+  return !chosen.isCollapsed && element.closest(".turn") && chosen.containsNode(element, true);
+}
+document.addEventListener("selectionchange", () => {
+  if (!reading.size || !document.getSelection().isCollapsed) return;
+  const waiting = [...reading.values()];
+  reading.clear();
+  waiting.forEach(place);
+});
+
 // Whether a part is what is shown already, but for the token of its forms, which differs each time.
 function same(old, part) {
   localTimes(part);
@@ -73,12 +93,13 @@ function same(old, part) {
   return bare(old) === bare(part);
 }
 
-// Puts each part where its id says. What the reader has opened, or types into, stays as it is.
+// Puts each part where its id says. What the reader has opened, selected, or types into, stays as it is.
 function put(html) {
   const stay = nearBottom() && document.querySelector(".talk");
   for (const part of Array.from(fragments(html).children)) {
     const old = part.id && document.getElementById(part.id);
     if (!old || (old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) || same(old, part)) continue;
+    if (selected(old)) { reading.set(part.id, part.outerHTML); continue; }
     const refocus = focusIn(old);
     keepTyped(old, part);
     const twins = part.querySelectorAll("details");
@@ -89,75 +110,82 @@ function put(html) {
     ready(part);
     refocus();
   }
-  if (stay) window.scrollTo({ top: document.body.scrollHeight });
+  if (stay) toBottom();
 }
 
-function follow(element) {
-  const address = element.dataset.stream;
+// The reader is told when the page stays out of date, not of every line that breaks for a moment.
+let worry = 0;
+function heard() {
+  clearTimeout(worry);
+  worry = 0;
+  document.getElementById("lost").hidden = true;
+}
+function missed() {
+  worry ||= setTimeout(() => { document.getElementById("lost").hidden = false; }, 6000);
+}
+
+function follow(element, tries = 0) {
   if (open.has(element)) return;
-  const source = new EventSource(address);
+  const source = new EventSource(element.dataset.stream);
   open.set(element, source);
+  source.addEventListener("open", () => { tries = 0; heard(); });
   source.addEventListener("answer", (event) => place(event.data));
   source.addEventListener("fragment", (event) => place(event.data));
   source.addEventListener("done", (event) => { source.close(); open.delete(element); place(event.data); tell("The answer is complete."); });
+  // A browser tries again by itself where the line broke, and never where it was answered with an error.
+  source.addEventListener("error", () => {
+    missed();
+    if (source.readyState !== EventSource.CLOSED) return;
+    open.delete(element);
+    setTimeout(() => { if (element.isConnected && !document.hidden) follow(element, tries + 1); }, 1000 * Math.min(30, 2 ** tries));
+  });
 }
 
 // A browser keeps six connections to one host: tabs that nobody looks at must not hold them.
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) { ready(document); return; }
+  if (!document.hidden) { ready(document); look(); return; }
   for (const source of open.values()) source.close();
   open.clear();
+  heard();
 });
+
+// The page came with the documents that were known: those of this moment follow.
+async function look() {
+  const form = document.querySelector("[data-fresh]");
+  if (!form || document.hidden || document.getElementById("find-document")?.value) return;
+  const picked = new FormData(form).getAll("document").map((id) => ["document", id]);
+  const reply = await fetch(`${form.dataset.fresh}?${new URLSearchParams(picked)}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (reply?.ok) place(await reply.text());
+  else if (reply?.status !== 401) setTimeout(look, 5000);
+}
 
 function ready(root) {
   const all = (selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
-  all("[data-stream]").forEach(follow);
+  all("[data-stream]").forEach((element) => follow(element));
   all(".copy").forEach((button) => { button.hidden = false; });
+  all(".prose pre").forEach(copiable);
+  // What is wider than its place is pushed by keys, once they reach it.
+  all(".prose pre, .prose .scroll").forEach((wide) => { if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0; });
   localTimes(root);
   if (window.htmx && root !== document) window.htmx.process(root);
 }
 
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
-  if (!button) return;
-  const text = document.querySelector(`#${CSS.escape(button.dataset.copy)} [data-text]`)?.innerText ?? "";
-  try { await navigator.clipboard.writeText(text); button.textContent = "Copied"; } catch { button.textContent = "Select and copy by hand"; }
-});
+// Code that has come whole gets its language and a button of its own.
+function copiable(code) {
+  if (code.parentElement.matches(".code") || code.closest("[data-stream]")) return;
+  const [frame, head] = [0, 0].map(() => document.createElement("div"));
+  frame.className = "code";
+  head.append(Object.assign(document.createElement("span"), { textContent: /language-([\w+#-]+)/.exec(code.firstElementChild?.className)?.[1] ?? "" }));
+  head.append(Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Copy code" }));
+  code.replaceWith(frame);
+  frame.append(head, code);
+}
 
-document.addEventListener("submit", (event) => {
-  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
-  if (question && !window.confirm(question)) event.preventDefault();
-}, true);
-
-document.addEventListener("keydown", (event) => {
-  const box = event.target;
-  if (box.id === "find-document" && event.key === "Enter") event.preventDefault();
-  else if (box.id === "text" && event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    if (box.value.trim()) box.form.requestSubmit();
-  } else if (event.key === "/" && !event.target.matches("input, textarea, select")) {
-    event.preventDefault();
-    document.getElementById("text")?.focus();
-  } else if (event.key === "Escape") {
-    // Who was inside goes on from where it opened.
-    document.querySelectorAll(".menu[open]").forEach((menu) => {
-      if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
-      menu.open = false;
-    });
-  }
-});
-
-document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.target.id === "composer" && event.detail.successful) {
-    event.target.querySelector("textarea").value = "";
-    document.querySelector(".welcome")?.remove();
-  }
-});
 document.addEventListener("htmx:afterSwap", (event) => {
   for (const [element, source] of open) if (!element.isConnected) { source.close(); open.delete(element); }
   if (event.target.id === "list") { turned(event.target); return; }
   ready(document);
-  if (event.target.id === "thread") window.scrollTo({ top: document.body.scrollHeight });
+  if (event.target.id === "thread") toBottom();
 });
 
 // Another page of a list came. It is looked at first: who leafs on at once needs no stream of it.
@@ -169,58 +197,14 @@ function turned(list) {
   setTimeout(() => { if (list.isConnected) ready(list); }, list.querySelector(".waiting") ? 0 : 300);
 }
 
-// Documents that are picked count in the one way of answering that looks at them.
-document.addEventListener("change", (event) => {
-  if (!event.target.matches("#choices input")) return;
-  const picked = document.querySelectorAll("#choices :checked").length;
-  document.getElementById("picked").textContent = picked ? `· only ${picked} document${picked === 1 ? "" : "s"}` : "";
-  if (picked) document.querySelector("[name=mode][value=documents]").checked = true;
-});
-document.addEventListener("htmx:sendError", () => notice("The console does not answer.", "See whether it runs, then try again."));
-
-function notice(message, next) {
-  const box = document.createElement("div");
-  box.className = "problem";
-  box.append(Object.assign(document.createElement("strong"), { textContent: message }), ` ${next}`);
-  document.getElementById("notice").replaceChildren(box);
-}
-
-// A lone address that is pasted may be meant as a document: the person is asked, wherever the cursor stands.
-document.addEventListener("paste", (event) => {
-  const text = event.clipboardData?.getData("text/plain").trim() ?? "";
-  if (!upload || !/^https?:\/\/\S+$/i.test(text) || event.target.closest("form[action='/documents/address'], form[action='/system/engines']")) return;
-  const form = Object.assign(document.createElement("form"), { method: "post", action: "/documents/address", className: "offer" });
-  for (const [name, value] of [["form", document.body.dataset.form], ["url", text]]) form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
-  form.append(Object.assign(document.createElement("p"), { textContent: text }), Object.assign(document.createElement("button"), { className: "primary", textContent: "Add it to your documents" }));
-  const no = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "No" });
-  no.addEventListener("click", () => form.remove());
-  form.append(" ", no);
-  document.getElementById("notice").replaceChildren(form);
-});
-
-let dragged = 0;
-const zone = document.querySelector(".dropzone");
-const carriesFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
-if (upload) {
-  document.addEventListener("dragenter", (event) => { if (carriesFiles(event)) { dragged += 1; zone.hidden = false; } });
-  document.addEventListener("dragleave", (event) => { if (carriesFiles(event) && --dragged <= 0) { dragged = 0; zone.hidden = true; } });
-  document.addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
-  document.addEventListener("drop", async (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    dragged = 0;
-    zone.hidden = true;
-    const form = new FormData();
-    form.append("form", document.body.dataset.form);
-    for (const file of event.dataTransfer.files) form.append("file", file);
-    const reply = await fetch(upload, { method: "POST", body: form, headers: { "HX-Request": "true" } }).catch(() => null);
-    if (reply && reply.ok) window.location.assign("/documents");
-    else if (reply) document.getElementById("notice").replaceChildren(fragments(await reply.text()));
-    else notice("The files could not be sent.", "See whether the console runs, then drop them again.");
-  });
-}
-
-for (const sidebar of document.querySelectorAll(".sidebar")) if (window.matchMedia("(max-width: 48rem)").matches) sidebar.open = false;
+// On a narrow window the list is out of the way, unless it is what was asked for.
+for (const sidebar of document.querySelectorAll(".sidebar")) if (window.matchMedia("(max-width: 48rem)").matches && !/[?&](q|from)=/.test(location.search)) sidebar.open = false;
 ready(document);
-if (document.querySelector(".turn") && !location.hash.includes("composer")) window.scrollTo({ top: document.body.scrollHeight });
+look();
+
+// A talk is read from its end, or from the answer that the address names.
+const turns = document.querySelectorAll(".turn");
+const named = location.hash.startsWith("#turn-") && document.getElementById(location.hash.slice(1));
+if (named && named !== turns[turns.length - 1]) named.scrollIntoView();
+else if (turns.length && !location.hash.includes("composer")) toBottom();
 document.getElementById("marked")?.scrollIntoView({ block: "center" });

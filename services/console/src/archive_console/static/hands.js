@@ -1,0 +1,179 @@
+"use strict";
+// What people do on the page: keys, files that are dropped anywhere, addresses that are pasted, drafts, copies.
+
+const upload = document.body.dataset.upload;
+const notices = document.getElementById("notice");
+
+function notice(message, next) {
+  const box = document.createElement("div");
+  box.className = "problem";
+  box.append(Object.assign(document.createElement("strong"), { textContent: message }), ` ${next}`);
+  notices.replaceChildren(box);
+}
+
+// What is said in the corner can be sent away: it may lie over what is needed next.
+new MutationObserver(() => {
+  if (!notices.firstElementChild || notices.querySelector(".close, form")) return;
+  const close = Object.assign(document.createElement("button"), { type: "button", className: "quiet close", textContent: "Close" });
+  close.addEventListener("click", () => notices.replaceChildren());
+  notices.append(close);
+}).observe(notices, { childList: true });
+
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without TLS a browser keeps its clipboard from pages of other machines, but not from what they select.
+    const box = Object.assign(document.createElement("textarea"), { value: text, className: "hide" });
+    document.body.append(box);
+    box.select();
+    const done = document.execCommand("copy");
+    box.remove();
+    return done;
+  }
+}
+
+// What is written there, without what stands above its code.
+function wordsOf(element) {
+  const heads = [...element.querySelectorAll(".code > div")];
+  heads.forEach((head) => { head.hidden = true; });
+  const words = element.innerText;
+  heads.forEach((head) => { head.hidden = false; });
+  return words;
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy], .code button");
+  if (!button) return;
+  const from = button.dataset.copy ? document.querySelector(`#${CSS.escape(button.dataset.copy)} [data-text]`) : button.closest(".code").querySelector("pre");
+  const done = await copied(from ? wordsOf(from) : "");
+  const before = button.dataset.said ??= button.textContent;
+  button.textContent = done ? "Copied" : "Select and copy by hand";
+  tell(button.textContent);
+  button.focus({ preventScroll: true });
+  setTimeout(() => { button.textContent = before; }, 2000);
+});
+
+// Forms that change something for good ask first. One that is sent is not sent again by a second press.
+const sent = new WeakSet();
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+}, true);
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post" || form.hasAttribute("hx-post")) return;
+  if (sent.has(form)) { event.preventDefault(); return; }
+  sent.add(form);
+  setTimeout(() => sent.delete(form), 4000);
+  if (/\/(logout|delete)$/.test(form.action)) sessionStorage.clear();
+});
+
+function shut(menu) {
+  // Who was inside goes on from where it opened.
+  if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+  menu.open = false;
+}
+
+const typing = "input:not([type=checkbox], [type=radio]), textarea, select";
+function press(selector) {
+  const found = document.querySelector(selector);
+  found?.focus();
+  found?.click();
+  return Boolean(found);
+}
+const KEYS = {
+  "/": () => { const box = document.getElementById("text") ?? document.getElementById("find"); box?.focus(); return Boolean(box); },
+  "?": () => press(".keys > summary"),
+  n: () => press("a[rel=next]"),
+  p: () => press("a[rel=prev]"),
+};
+
+document.addEventListener("keydown", (event) => {
+  const box = event.target;
+  if (event.isComposing) return;
+  if (box.id === "find-document" && event.key === "Enter") event.preventDefault();
+  else if (box.id === "text" && event.key === "Enter" && !event.shiftKey) {
+    event.preventDefault();
+    if (box.value.trim()) box.form.requestSubmit();
+  } else if (box.id === "text" && event.key === "ArrowUp" && !box.value) {
+    [...document.querySelectorAll(".turn .edit")].at(-1)?.click();
+  } else if (event.key === "Escape") {
+    document.querySelectorAll(".menu[open]").forEach(shut);
+    notices.replaceChildren();
+  } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !box.matches(typing) && KEYS[event.key]?.()) event.preventDefault();
+});
+document.addEventListener("pointerdown", (event) => {
+  document.querySelectorAll(".menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.detail.successful) return;
+  if (!notices.querySelector("form")) notices.replaceChildren();
+  if (event.target.id !== "composer") return;
+  event.target.querySelector("textarea").value = "";
+  sessionStorage.removeItem(draft());
+  document.querySelector(".welcome")?.remove();
+});
+document.addEventListener("htmx:sendError", () => notice("The console does not answer.", "See whether it runs, then try again."));
+
+// A question that is half written outlives a file that is dropped, an error page, and a session that ends.
+// What is edited is no draft: it is there.
+const question = document.querySelector("#composer:not(:has([name=supersedes])) #text");
+function draft() {
+  return `draft:${document.getElementById("composer").getAttribute("action")}`;
+}
+const asked = [...document.querySelectorAll(".question p")].map((each) => each.textContent.trim());
+for (const key of Object.keys(sessionStorage)) {
+  if (key.startsWith("draft:") && asked.includes(sessionStorage.getItem(key).trim())) sessionStorage.removeItem(key);
+}
+if (question && !question.value) question.value = sessionStorage.getItem(draft()) ?? "";
+question?.addEventListener("input", () => sessionStorage.setItem(draft(), question.value));
+
+// Documents that are picked count in the one way of answering that looks at them.
+document.addEventListener("change", (event) => {
+  if (!event.target.matches("#choices input")) return;
+  const picked = document.querySelectorAll("#choices :checked").length;
+  document.getElementById("picked").textContent = picked ? `· only ${picked} document${picked === 1 ? "" : "s"}` : "";
+  if (picked) document.querySelector("[name=mode][value=documents]").checked = true;
+});
+
+// A lone address that is pasted may be meant as a document: the person is asked, wherever the cursor stands.
+document.addEventListener("paste", (event) => {
+  const text = event.clipboardData?.getData("text/plain").trim() ?? "";
+  if (!upload || !/^https?:\/\/\S+$/i.test(text) || event.target.closest("form[action='/documents/address'], form[action='/system/engines']")) return;
+  const form = Object.assign(document.createElement("form"), { method: "post", action: "/documents/address", className: "offer" });
+  for (const [name, value] of [["form", document.body.dataset.form], ["url", text]]) form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+  form.append(Object.assign(document.createElement("p"), { textContent: text }), Object.assign(document.createElement("button"), { className: "primary", textContent: "Add it to your documents" }));
+  const no = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "No" });
+  no.addEventListener("click", () => form.remove());
+  form.append(" ", no);
+  notices.replaceChildren(form);
+});
+
+let dragged = 0;
+const zone = document.querySelector(".dropzone");
+const carriesFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+if (upload) {
+  document.addEventListener("dragenter", (event) => { if (carriesFiles(event)) { dragged += 1; zone.hidden = false; } });
+  document.addEventListener("dragleave", (event) => { if (carriesFiles(event) && --dragged <= 0) { dragged = 0; zone.hidden = true; } });
+  document.addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
+  document.addEventListener("drop", async (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    dragged = 0;
+    zone.hidden = true;
+    const files = [...event.dataTransfer.files];
+    const form = new FormData();
+    form.append("form", document.body.dataset.form);
+    for (const file of files) form.append("file", file);
+    const words = files.length === 1 ? `Sending ${files[0].name}` : `Sending ${files.length} files`;
+    notices.replaceChildren(Object.assign(document.createElement("p"), { className: "offer waiting", textContent: words }));
+    const reply = await fetch(upload, { method: "POST", body: form, headers: { "HX-Request": "true" } }).catch(() => null);
+    if (reply && reply.ok) window.location.assign("/documents");
+    else if (reply) notices.replaceChildren(fragments(await reply.text()));
+    else notice("The files could not be sent.", "See whether the console runs, then drop them again.");
+  });
+}

@@ -1,0 +1,106 @@
+"""What the page does for the hands: keys, drafts, second presses, lines that break."""
+
+from typing import Any
+
+import pytest
+from browser_hands import kept
+
+from archive_contracts.conversations import RecordAnswer, RecordQuestion
+from archive_testkit.system import ArchiveSystem
+
+
+def focused(page: Any) -> str:
+    return str(page.evaluate("document.activeElement.id"))
+
+
+@pytest.fixture
+def talk(system: ArchiveSystem) -> str:
+    """A conversation of three short turns; returns its address."""
+    for number in range(3):
+        turn, at = f"hands{number}", 1.2e9 + number
+        question = RecordQuestion(conversation_id="hands", turn_id=turn, mode="chat", text=f"Turn {turn}?", asked_at=at)
+        words = "\n\n".join(f"Paragraph {line} of {turn}." for line in range(30))
+        kept(
+            system,
+            question,
+            RecordAnswer(conversation_id="hands", turn_id=turn, status="done", text=words, ended_at=at),
+        )
+    return "/chat/hands"
+
+
+def test_keys_are_listed_and_work(page: Any, talk: str) -> None:
+    page.goto("/documents")
+    page.keyboard.press("?")
+    page.locator(".keys kbd", has_text="Shift Enter").wait_for()
+    page.keyboard.press("Escape")
+    assert page.locator(".keys[open]").count() == 0
+    page.keyboard.press("/")
+    assert focused(page) == "find"
+    page.keyboard.type("/?n")
+    assert page.locator("#find").input_value() == "/?n"
+    page.goto(talk)
+    assert focused(page) == "text"
+    page.locator(".title .menu summary").click()
+    page.locator(".question p").last.click()
+    assert page.locator(".menu[open]").count() == 0
+    page.keyboard.press("/")
+    page.keyboard.press("ArrowUp")
+    page.get_by_text("Editing your question.").wait_for()
+    assert page.locator("#text").input_value() == "Turn hands2?"
+
+
+def test_second_press_asks_once(page: Any) -> None:
+    page.goto("/")
+    page.get_by_label("Chat", exact=True).check(force=True)
+    page.get_by_label("Your question").fill("Pressed twice?")
+    with page.expect_navigation():
+        page.evaluate("() => { composer.requestSubmit(); composer.requestSubmit(); }")
+    page.locator(".question", has_text="Pressed twice?").wait_for()
+    assert page.locator(".headings span", has_text="Pressed twice?").count() == 1
+    page.get_by_role("button", name="Stop").or_(page.get_by_role("button", name="Retry")).first.click()
+
+
+def test_half_a_question_is_kept(page: Any, talk: str) -> None:
+    for address in ("/", talk):
+        page.goto(address)
+        page.get_by_label("Your question").fill(f"half of {address}")
+    page.goto("/documents")
+    for address in ("/", talk):
+        page.goto(address)
+        assert page.get_by_label("Your question").input_value() == f"half of {address}"
+
+
+def test_earlier_answer_is_opened_where_it_is(page: Any, talk: str) -> None:
+    page.goto(f"{talk}#turn-hands0")
+    assert page.evaluate("window.scrollY") < 200
+    assert [page.locator(f"#turn-hands{number} .retry").is_visible() for number in range(3)] == [False, False, True]
+    page.goto("/documents")
+    page.goto(talk)
+    assert page.evaluate("window.scrollY") > 400
+
+
+def test_selected_words_are_not_pulled_away(page: Any, talk: str) -> None:
+    page.goto(talk)
+    answer = page.locator("#answer-hands1")
+    answer.evaluate("element => document.getSelection().selectAllChildren(element)")
+    page.evaluate("""place('<div class="answer" id="answer-hands1">What came meanwhile</div>')""")
+    assert "Paragraph 3 of hands1." in answer.inner_text()
+    page.evaluate("document.getSelection().removeAllRanges()")
+    page.get_by_text("What came meanwhile").wait_for()
+
+
+def test_refused_stream_is_opened_again(page: Any, library: str) -> None:
+    def refuse(route: Any) -> None:
+        route.fulfill(status=503)
+
+    page.clock.install()
+    page.route("**/documents/events*", refuse)
+    with page.expect_response("**/documents/events*"):
+        page.goto("/documents")
+    while not page.evaluate("worry"):
+        page.wait_for_timeout(20)
+    page.clock.run_for(7_000)
+    page.locator("#lost").wait_for()
+    page.unroute("**/documents/events*", refuse)
+    page.clock.run_for(60_000)
+    page.locator("#lost").wait_for(state="hidden")
