@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from archive_telemetry import SettingError
-from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, _server, bounded
+from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, _server, bounded, line_of
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,6 +122,29 @@ async def test_silent_client_keeps_no_server(monkeypatch: pytest.MonkeyPatch) ->
         reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
     assert await reader.read() == b""
     writer.close()
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_line_tells_that_client_left(size: int) -> None:
+    begun, read, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        while (await receive()).get("more_body"):
+            pass
+        line_of(scope).on_lost = left.set
+        read.set()
+        await left.wait()
+
+    serving = HttpServer(app, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
+    async with asyncio.timeout(60), serving.serving():
+        _, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: %d\r\n\r\n" % size)
+        await begun.wait()
+        writer.write(b"a" * size)
+        await read.wait()
+        writer.close()
+        await left.wait()
 
 
 async def test_unusable_address_names_settings() -> None:

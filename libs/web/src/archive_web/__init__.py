@@ -2,7 +2,8 @@
 
 from archive_web._body import bounded
 from archive_web._errors import BodyTooLarge, BodyTooSlow, WebError
+from archive_web._line import Line, line_of
 from archive_web._packing import Packed
 from archive_web._server import HttpServer
 
-__all__ = ["BodyTooLarge", "BodyTooSlow", "HttpServer", "Packed", "WebError", "bounded"]
+__all__ = ["BodyTooLarge", "BodyTooSlow", "HttpServer", "Line", "Packed", "WebError", "bounded", "line_of"]

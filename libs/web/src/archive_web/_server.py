@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from archive_telemetry import SettingError
+from archive_web._line import Line
 
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
@@ -45,12 +46,16 @@ class _Protocol(HttpToolsProtocol):
 
     server_state: _State
     _head: asyncio.TimerHandle | None = None
+    _heading = False
     _head_size = 0
+    _line: Line
 
     def data_received(self, data: bytes) -> None:
         head = self._head
         super().data_received(data)
-        if head is not None and head is self._head:
+        if self._heading and self._head is None:
+            self._expect_head()  # not for each: most heads come in one piece
+        elif head is not None and head is self._head:
             self._head_size += len(data)
             if self._head_size > MOST_HEAD and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
@@ -58,17 +63,25 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._line = Line()
         self._expect_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._expect_head()
+        self._line.carries(self.scope)
+        self._heading = True
 
     def on_headers_complete(self) -> None:
         self._head_came()
         super().on_headers_complete()
         if self.server_state.leaving:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if not self.pipeline:
+            # A large body makes uvicorn stop reading until more of it is wanted: nobody would see the client leave.
+            self.flow.resume_reading()
 
     def shutdown(self) -> None:
         if self._head is None:
@@ -80,12 +93,14 @@ class _Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
         super().connection_lost(exc)
+        self._line.lose()
 
     def _expect_head(self) -> None:
         if self._head is None:
             self._head = self.loop.call_later(HEAD_S, self.transport.close)
 
     def _head_came(self) -> None:
+        self._heading = False
         if self._head is not None:
             self._head.cancel()
             self._head = None

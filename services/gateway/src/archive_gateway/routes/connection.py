@@ -1,40 +1,50 @@
 """The client's end of a request: whether it is still there, and what it sends."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import NoReturn
+from collections.abc import AsyncIterator
+from types import TracebackType
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from archive_gateway.domain.errors import TooLarge, TooSlow
-from archive_web import BodyTooSlow, bounded
+from archive_web import BodyTooSlow, bounded, line_of
 
 
 class ClientLeft(Exception):
     """The client closed the connection before it had its answer."""
 
 
-@asynccontextmanager
-async def while_connected(receive: Receive) -> AsyncGenerator[None, None]:
+class while_connected:  # noqa: N801 - a block, as asyncio.timeout is
     """Run a block that ends with ClientLeft as soon as the client disconnects.
 
-    The body of the request must have been read: what comes then is the end of the connection. An exception of the
-    block leaves as it is, not in a group.
+    The task at hand is cancelled, as ``asyncio.timeout`` does it. An exception of the block leaves as it is.
     """
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(_until_gone(receive))
-            yield
-            watching.cancel()
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
 
+    __slots__ = ("_before", "_left", "_line", "_task")
 
-async def _until_gone(receive: Receive) -> NoReturn:
-    while True:
-        if (await receive())["type"] == "http.disconnect":
+    def __init__(self, scope: Scope) -> None:
+        self._line = line_of(scope)
+        self._left = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._line.lost:
             raise ClientLeft
+        self._task, self._before = task, task.cancelling()
+        self._line.on_lost = self._leave
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._line.on_lost == self._leave:
+            self._line.on_lost = None
+        if self._left and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise ClientLeft from None
+
+    def _leave(self) -> None:
+        self._left = True
+        self._task.cancel()
 
 
 async def chunks(receive: Receive) -> AsyncIterator[bytes]:

@@ -62,7 +62,7 @@ class _Run:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with running(self._desk, self._visit, self._command, receive=receive) as run:
+        async with running(self._desk, self._visit, self._command) as run:
             reply = await run.conversation.next()
             run.conversation.ended = True
             if not isinstance(reply, AgentCompleted):

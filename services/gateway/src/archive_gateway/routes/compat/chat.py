@@ -70,7 +70,7 @@ class _Talk:
         async with (
             desk.metering.admitted(self._visit.ticket, demand) as meter,
             desk.asking.open(request, to=CHAT_REQUESTS, origin=self._visit.origin, timeout=timeout_s) as conversation,
-            while_connected(receive),
+            while_connected(scope),
         ):
             while not isinstance(reply := await conversation.next(), ChatCompleted):
                 pass

@@ -54,9 +54,7 @@ class _Research:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._stream and self._visit.header(b"x-archive-resume") == "1":
             self._presence = self._attend()
-        begun = running(
-            self._desk, self._visit, self._command, receive=receive, stream=self._stream, presence=self._presence
-        )
+        begun = running(self._desk, self._visit, self._command, stream=self._stream, presence=self._presence)
         async with begun as run:
             # Whoever sees the end of a stream that others may resume books it: once for all of them.
             run.meter.handed_on = self._presence is not None

@@ -5,8 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from starlette.types import Receive
-
 from archive_bus import BusError, BusUnavailable
 from archive_contracts.agents import ModelUse, RunAgent, RunFinished, RunModelReplied, RunResearch
 from archive_contracts.streams import AGENT_COMMANDS, RUNS_JOURNAL
@@ -37,7 +35,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    desk: Desk, visit: Visit, command: Command, *, receive: Receive, stream: str = "", presence: Presence | None = None
+    desk: Desk, visit: Visit, command: Command, *, stream: str = "", presence: Presence | None = None
 ) -> AsyncGenerator[Running, None]:
     """Begin a run that counts for the key of its caller, while the client stays.
 
@@ -57,7 +55,7 @@ async def running(
     bill, begun = await desk.metering.admit(visit.ticket, demand), False
     try:
         opened = desk.asking.open(command, to=AGENT_COMMANDS, origin=origin, timeout=timeout, leave=leave)
-        async with opened as conversation, while_connected(receive):
+        async with opened as conversation, while_connected(visit.scope):
             begun = True
             yield Running(conversation, bill.meter)
     except (GatewayError, BusError):

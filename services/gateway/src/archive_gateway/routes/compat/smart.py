@@ -103,7 +103,7 @@ class _Smart:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            async with self._opened(receive) as (conversation, meter):
+            async with self._opened(scope) as (conversation, meter):
                 if self._asked.request.stream:
                     await _stream(conversation, meter, EventWire(send))
                     return
@@ -117,7 +117,7 @@ class _Smart:
         await Json(SmartAnswer(response=done.text, model=done.model, provider=done.engine))(scope, receive, send)
 
     @asynccontextmanager
-    async def _opened(self, receive: Receive) -> AsyncGenerator[tuple[Conversation, Meter], None]:
+    async def _opened(self, scope: Scope) -> AsyncGenerator[tuple[Conversation, Meter], None]:
         request, desk, visit = self._asked.request, self._desk, self._visit
         demand = Demand(
             model=request.model,
@@ -128,7 +128,7 @@ class _Smart:
         async with (
             desk.metering.admitted(visit.ticket, demand) as meter,
             desk.asking.open(request, to=CHAT_REQUESTS, origin=visit.origin, timeout=demand.timeout_s) as conversation,
-            while_connected(receive),
+            while_connected(scope),
         ):
             yield conversation, meter
 

@@ -81,7 +81,7 @@ class ChatAnswer:
         async with desk.metering.admitted(visit.ticket, demand) as meter:
             leave = self._attend(stream, demand, meter) if stream and visit.header(b"x-archive-resume") == "1" else None
             opened = desk.asking.open(request, to=CHAT_REQUESTS, origin=origin, timeout=demand.timeout_s, leave=leave)
-            async with opened as conversation, while_connected(receive):
+            async with opened as conversation, while_connected(scope):
                 if stream:
                     await self._stream(conversation, meter, send)
                 else:

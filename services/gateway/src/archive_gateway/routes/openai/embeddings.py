@@ -79,7 +79,7 @@ async def create_embedding(desk: Desk, visit: Visit) -> ASGIApp:
     desk.metering.guardrails.check_sizes(prompt_chars=chars, answer_tokens=0, choices=1)
     demand = Demand(model=wanted.model, prompt_chars=chars, answer_tokens=0, timeout_s=timeout)
     request = EmbedRequested(texts=texts, model=wanted.model, dimensions=wanted.dimensions)
-    async with desk.metering.admitted(visit.ticket, demand) as meter, while_connected(visit.receive):
+    async with desk.metering.admitted(visit.ticket, demand) as meter, while_connected(visit.scope):
         found = await desk.asking.ask(request, Embedded, to=EMBEDDING_REQUESTS, origin=visit.origin, timeout=timeout)
         meter.done(found.model, Usage(prompt_tokens=found.tokens, total_tokens=found.tokens))
     try:

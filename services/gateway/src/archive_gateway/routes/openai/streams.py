@@ -138,7 +138,7 @@ class ResumedAnswer:
         if patron:
             self._presence = Presence(self._desk, self._stream, tenant=self._tenant, patron=patron)
         try:
-            async with while_connected(receive):
+            async with while_connected(scope):
                 await self._pass_on(wire)
                 await wire.end()
         finally:

@@ -96,7 +96,7 @@ class JobEvents:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = EventWire(send)
-        async with while_connected(receive):
+        async with while_connected(scope):
             for received in self._entries:
                 await self._tell(wire, received)
             if not self._job.ended:
