@@ -1,9 +1,10 @@
 """How a lane scales: throughput of 1, 2, 4 and 8 workers, and a burst that an autoscaler follows up and back to zero.
 
 Workers are processes whose jobs wait as for a model, so that what is measured is the bus and not the processors of this
-machine. The autoscaler's rule is KEDA's, its clock ten times faster. Writes .bench/scale.json and .bench/scale.svg.
+machine. The autoscaler's rule is KEDA's, its clock ten times faster. Writes .bench/scale.json, .bench/scale.svg and
+.bench/scale-burst.svg; --show also writes the drawings that k8s/README.md shows.
 
-Usage: python tests/bench/bench_scale.py [--seconds 6]
+Usage: python tests/bench/bench_scale.py [--seconds 6] [--show]
 """
 
 import argparse
@@ -34,7 +35,7 @@ from archive_contracts.envelope import Envelope, stamp
 from archive_contracts.streams import CHAT_REQUESTS, ENGINE_JOBS
 from archive_testkit.servers import RedisServer
 
-OUT = Path(".bench")
+OUT, SHOWN = Path(".bench"), Path("k8s")
 POOL, GROUP = "bench", "engine"
 KEY = ENGINE_JOBS.physical(POOL)
 WAIT_S = 0.2
@@ -247,6 +248,7 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--show", action="store_true")
     args = parser.parse_args()
     rates = {count: throughput(count, args.seconds) for count in COUNTS}
     burst = follow_burst()
@@ -255,7 +257,8 @@ def main() -> None:
     table = [*rates.values(), *({"at_s": at, "jobs": jobs, "workers": count} for at, jobs, count in burst.seen)]
     (OUT / "scale.json").write_text(json.dumps({"figures": reached, "table": table}) + "\n")
     for name, drawing in plots(rates, burst).items():
-        (OUT / name).write_text(drawing)
+        for folder in (OUT, SHOWN) if args.show else (OUT,):
+            (folder / name).write_text(drawing)
     sys.stdout.write("".join(f"{name:<28} {value}\n" for name, value in reached.items()))
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, GAP = 720, 200, 70, 60
+FEW = 8
+"""So many points are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,21 @@ def svg(curves: Sequence[Curve], *, across: str) -> str:
 
 def _panel(curve: Curve, longest: float, *, top: float) -> str:
     most = max(y for _, y in curve.points) * 1.1
-    path = " ".join(f"{LEFT + x / longest * WIDTH:.1f},{top + HEIGHT - y / most * HEIGHT:.1f}" for x, y in curve.points)
+    places = [(LEFT + x / longest * WIDTH, top + HEIGHT - y / most * HEIGHT) for x, y in curve.points]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     lines = "".join(
         f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{top + HEIGHT * (1 - part):.1f}" '
         f'y2="{top + HEIGHT * (1 - part):.1f}" stroke="#ddd"/>'
         f'<text x="{LEFT - 6}" y="{top + HEIGHT * (1 - part) + 4:.1f}" text-anchor="end">{most * part:,.0f}</text>'
         for part in (0.0, 0.5, 1.0)
     )
+    few = zip(places, curve.points, strict=True) if len(places) <= FEW else ()
+    marks = "".join(
+        f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3" fill="#1f6feb"/>'
+        f'<text x="{across - 6:.1f}" y="{down - 8:.1f}" text-anchor="end">{x:g}: {y:,.0f}</text>'
+        for (across, down), (x, y) in few
+    )
     return (
         f'<text x="{LEFT}" y="{top - 8:.1f}" font-weight="bold">{curve.name}</text>{lines}'
-        f'<polyline points="{path}" fill="none" stroke="#1f6feb" stroke-width="1.5"/>'
+        f'<polyline points="{path}" fill="none" stroke="#1f6feb" stroke-width="1.5"/>{marks}'
     )

@@ -1,10 +1,12 @@
 """Spans, as a collector receives them."""
 
+import asyncio
 import json
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, use_span
 
-from archive_telemetry import extract, inject
+from archive_telemetry import EdgeSettings, extract, inject
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -62,6 +64,38 @@ def test_shutdown_flushes_spans(launch: Any, collector: Collector) -> None:
     assert spans["inner"][:2] == ("edge", TRACE)
     line = next(json.loads(line) for line in log.splitlines() if '"inside"' in line)
     assert (line["trace_id"], line["span_id"]) == (TRACE, spans["inner"][2])
+
+
+async def listen(told: AsyncIterator[Any], names: set[str]) -> None:
+    async for item in told:
+        names.add(item.name)
+
+
+async def test_foreign_receiver_hears_both_signals(launch: Any) -> None:
+    tap = pytest.importorskip("oteltap", reason="oteltap is built for Linux on x86-64 alone")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = set[str]()
+    settings = tap.OtelTapHttpProtobufReceiverSettings(http_port=port)
+    async with tap.OtelTapHttpProtobufReceiver(settings) as receiver, asyncio.TaskGroup() as tasks:
+        streams = receiver.stream_traces(), receiver.stream_metrics()
+        readers = [tasks.create_task(listen(stream, names)) for stream in streams]
+        service = launch("traces", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
+        code, _ = await asyncio.to_thread(lambda: service.until_ready().stop())
+        async with asyncio.timeout(60):
+            while not {"outer", "inner", "edge.traced"} <= names:
+                await asyncio.sleep(0.05)
+        for reader in readers:
+            reader.cancel()
+    assert code == 0
+
+
+@pytest.mark.parametrize(("left_out", "sent"), [("METRICS", (True, False)), ("TRACES", (False, True))])
+def test_signal_can_be_left_out(left_out: str, sent: tuple[bool, bool]) -> None:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", f"OTEL_{left_out}_EXPORTER": "none"}
+    settings = EdgeSettings.from_env(told)
+    assert (settings.trace_export, settings.metric_export) == sent
 
 
 def test_shared_process_keeps_names(launch: Any, collector: Collector) -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import anyio
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 
 from archive_telemetry import App, counter, extract, get_logger, log_context, run, run_all, tracer_for
 
@@ -94,6 +94,7 @@ async def leaks() -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def traces() -> AsyncGenerator[None]:
+    metrics.get_meter("edge").create_counter("edge.traced").add(1)
     parent = extract("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     with tracer_for("tracing").start_as_current_span("outer", context=parent):
         get_logger("tracing").info("inside")
