@@ -20,6 +20,9 @@ if #groups == 0 then
     if not dropped[ARGV[i]] then return 0 end
   end
 end
+-- From Redis 8.2 on the server drops also what lies behind an entry that is not acknowledged yet.
+local native = #groups > 0 and redis.pcall('XTRIM', KEYS[1], 'MINID', ARGV[1], 'ACKED')
+if type(native) == 'number' then return native end
 for _, group in ipairs(groups) do
   local info = {}
   for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
