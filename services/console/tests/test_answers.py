@@ -48,6 +48,22 @@ def test_end_without_text_keeps_what_came() -> None:
     assert fold(delta("Hi"), DONE.model_copy(update={"text": ""})).text == "Hi"
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 50))
+def test_cut_characters_come_together(text: str, at: int) -> None:
+    units = text.encode("utf-16-le")
+    cut = min(at * 2, len(units))
+    pieces = [part.decode("utf-16-le", "surrogatepass") for part in (units[:cut], units[cut:])]
+    assert fold(*map(delta, pieces)).text == text
+
+
+@given(st.lists(st.text(st.characters())))
+def test_any_pieces_can_be_sent(pieces: list[str]) -> None:
+    told = fold(*map(delta, pieces))
+    assert len(told.text.encode("utf-16-le")) // 2 + len(told.half) == sum(
+        len(piece.encode("utf-16-le", "surrogatepass")) // 2 for piece in pieces
+    )
+
+
 def test_nothing_follows_the_end() -> None:
     ended = fold(DONE)
     assert ended.after(delta("more")) is ended

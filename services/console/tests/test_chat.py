@@ -267,6 +267,21 @@ async def test_deleted_conversation_leaves_nothing(console: Any, router: Router)
     assert b"quokkaberry" not in console.bytes()
 
 
+async def test_halves_of_characters_break_nothing(console: Any, peer: Any) -> None:
+    async def answer(delivery: Delivery[ChatRequested]) -> None:
+        for piece in ("Look \ud83d", "\ude00", " and \ude00 alone", "\ud83d"):
+            _ = delivery.emit(delta(piece))
+        # An engine that says no more of its words than it streamed.
+        await delivery.reply(done(""))
+
+    async with peer("router", CHAT_REQUESTS, {ChatRequested: answer}), asked(console) as (path, turn):
+        told = await streamed(console, turn)
+    page = (await console.http.get(path)).text
+    for html in (told, page):
+        assert "Look \N{GRINNING FACE} and \N{REPLACEMENT CHARACTER} alone" in html
+    assert (await console.http.get(f"{path}/export.json")).status_code == 200
+
+
 async def test_answer_deleted_elsewhere_ends(console: Any, router: Router) -> None:
     router.hold.clear()
     async with asked(console) as (path, turn), console.http.stream("GET", f"/turns/{turn}/events") as reply:
@@ -289,6 +304,11 @@ async def test_conversation_is_named_found_exported(console: Any, router: Router
     assert "attachment" in exported.headers["content-disposition"]
     assert (await console.http.get(f"{path}/export.json")).json()["turns"][0]["answer"] == "Hello **world**"
     assert (await console.http.get(f"{path}/export.exe")).status_code == 404
+
+
+async def test_endless_search_finds_nothing(console: Any) -> None:
+    for path in ("/", "/system/jobs", "/system/dead"):
+        assert (await console.http.get(f"{path}?q={'x%25' * 15_000}")).status_code == 200
 
 
 async def test_hostile_question_does_nothing(console: Any, router: Router) -> None:

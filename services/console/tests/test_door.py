@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_console.domain.door import ANYBODY, SESSION_S, Locks, Session, Signer, check_names, is_loopback
+from archive_console.domain.door import ANYBODY, SESSION_S, Locks, Session, Signer, check_names, is_loopback, landing
 from archive_console.domain.errors import Refused
 from archive_contracts.keys import KeyBook, KeyCreated, KeyEvent, KeyRevoked, KeyScope, digest_of
 
@@ -199,3 +199,15 @@ def test_key_allows_other_hosts() -> None:
     check_names("archive.example", "https://archive.example", open_door=False)
     with pytest.raises(Refused, match=r"evil\.example"):
         check_names("archive.example", "https://evil.example", open_door=False)
+
+
+@pytest.mark.parametrize("address", ["/chat/abc?edit=1", "/documents?q=a%20b", "/system"])
+def test_login_leads_to_what_was_asked(address: str) -> None:
+    assert landing(address) == address
+
+
+@pytest.mark.parametrize(
+    "address", ["", "//evil.example", "/\\evil.example", "/a\\b", "https://e.example", "/a\nb", "/login", "/x/events"]
+)
+def test_login_leads_nowhere_else(address: str) -> None:
+    assert landing(address) == "/"

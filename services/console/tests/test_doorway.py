@@ -1,6 +1,7 @@
 """Who is let in, what every answer carries, and what goes wrong."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ async def test_page_asks_nobody_else(console: Any) -> None:
         assert attribute not in page
 
 
+async def test_first_page_is_light(console: Any) -> None:
+    page = await console.http.get("/")
+    loaded = [await console.http.get(path) for path in set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text))]
+    assert len(loaded) >= 5
+    assert sum(answer.num_bytes_downloaded for answer in [page, *loaded]) < 50_000
+
+
 async def test_static_files_are_kept_for_good(console: Any) -> None:
     page = await console.page("/")
     path = page.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
@@ -68,12 +76,13 @@ async def test_foreign_name_sees_nothing(console: Any) -> None:
 
 async def test_key_opens_and_logout_closes(start: Any) -> None:
     async with start(api_key=SecretStr(KEY)) as console:
-        away = await console.http.get("/documents")
-        assert (away.status_code, away.headers["location"]) == (303, "/login")
+        away = await console.http.get("/documents?q=a%20b")
+        assert (away.status_code, away.headers["location"]) == (303, "/login?next=%2Fdocuments%3Fq%3Da%2520b")
+        assert 'name="next" value="/documents?q=a%20b"' in (await console.http.get(away.headers["location"])).text
         wrong = await console.post("/login", key="wrong")
         assert (wrong.status_code, "This key is wrong" in wrong.text) == (401, True)
-        entered = await console.post("/login", key=f" {KEY} ")
-        assert entered.status_code == 303
+        entered = await console.post("/login", key=f" {KEY} ", next="/documents?q=a%20b")
+        assert (entered.status_code, entered.headers["location"]) == (303, "/documents?q=a%20b")
         cookie = entered.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie

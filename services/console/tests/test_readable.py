@@ -10,6 +10,10 @@ def test_json_is_laid_out() -> None:
     assert readable({b"data": b'{"a":["\xc3\xa9"]}'}) == [("data", '{\n  "a": [\n    "\u00e9"\n  ]\n}')]
 
 
+def test_half_a_character_can_be_shown() -> None:
+    assert readable({b"data": rb'{"a":"\ud83d"}'}) == [("data", '{\n  "a": "?"\n}')]
+
+
 def test_words_that_only_begin_like_json_stay() -> None:
     assert readable({b"data": b"{no json"}) == [("data", "{no json")]
 

@@ -51,7 +51,7 @@ class Answering:
         """Work in this group from now on, and go on with what an earlier process left."""
         self._tasks = tasks
         for tenant, conversation, turn in await self._conversations.running():
-            tasks.create_task(self._keep(tenant, conversation, turn))
+            tasks.create_task(self._guarded(tenant, conversation, turn))
 
     async def save(self, tenant: str, change: Change) -> None:
         """Make a change durable. Raises BusError."""
@@ -121,11 +121,20 @@ class Answering:
         try:
             async with self._bus.open(message, to=to, origin=origin, timeout=self._timeout_s):
                 sent.set()
-                await self._keep(tenant, conversation, turn)
+                await self._guarded(tenant, conversation, turn)
         except BusError as error:
             await self._record(tenant, conversation, turn, Answer().failed(error.problem()))
         finally:
             sent.set()
+
+    async def _guarded(self, tenant: str, conversation: str, turn: Turn) -> None:
+        try:
+            await self._keep(tenant, conversation, turn)
+        except BusError as error:
+            await self._record(tenant, conversation, turn, Answer().failed(error.problem()))
+        except Exception:  # the edge of an answer: what is wrong with one must not end all others
+            log.exception("an answer cannot be kept", turn=turn.id)
+            await self._record(tenant, conversation, turn, Answer().failed(LOST))
 
     async def _keep(self, tenant: str, conversation: str, turn: Turn) -> None:
         """Read an answer to its end and record it."""

@@ -44,8 +44,8 @@ class Templates:
         cast("dict[str, Any]", self._environment.globals).update(known)
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
-        """Return a page or a part of one."""
-        return self._environment.get_template(name).render(values)
+        """Return a page or a part of one; half a character, which cannot be sent, becomes a question mark."""
+        return self._environment.get_template(name).render(values).encode(errors="replace").decode()
 
 
 @cache

@@ -23,7 +23,7 @@ STOPPED = "cancelled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What is known of an answer so far."""
+    """What is known of an answer so far. ``half`` is the beginning of a character whose end has not come."""
 
     status: TurnStatus = "running"
     text: str = ""
@@ -31,6 +31,7 @@ class Answer:
     sources: tuple[Source, ...] = ()
     steps: tuple[Step, ...] = ()
     error: Problem | None = None
+    half: str = ""
 
     @property
     def ended(self) -> bool:
@@ -43,7 +44,8 @@ class Answer:
             return self
         match message:
             case ChatDelta(body=body):
-                return replace(self, text=self.text + text_of(body))
+                whole, half = characters(self.half + text_of(body))
+                return replace(self, text=self.text + whole, half=half)
             case AnswerDelta(text=text):
                 return replace(self, text=self.text + text)
             case SourceFound(source=source):
@@ -91,6 +93,19 @@ def text_of(body: str) -> str:
     return content if isinstance(content, str) else ""
 
 
+def characters(text: str) -> tuple[str, str]:
+    """Return a text in whole characters, and half a one at its end that the next piece may complete.
+
+    JSON may spell a character beyond the first 65,536 as two escapes, and engines cut what they stream between them.
+    A half that nothing completes can be stored and sent nowhere: it becomes U+FFFD.
+    """
+    if text.isascii():
+        return text, ""
+    half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+    whole = text[: len(text) - len(half)]
+    return whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), half
+
+
 def _stepped(steps: tuple[Step, ...], event: RunModelReplied | RunToolReturned) -> tuple[Step, ...]:
     """Return the steps of a run after one more event of its journal."""
     known = {step.step_number: step for step in steps}
@@ -108,7 +123,8 @@ def _thought(text: str) -> dict[str, str]:
         found = {name: said.get(name, "") for name in ("thought", "action", "action_input")}
     except (ValueError, AttributeError):
         return {"thought": text}
-    return {
+    words = {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in found.items()
     }
+    return {name: characters(value)[0] for name, value in words.items()}

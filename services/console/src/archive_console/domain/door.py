@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, cast
@@ -14,6 +15,8 @@ from archive_console.domain.errors import Refused
 from archive_contracts.keys import ApiKey, KeyBook
 
 SALT_DIGITS = 16
+# A second slash, or a backslash, would lead to another host.
+_PAGE = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1999}")
 SESSION_S = 7 * 24 * 3600.0
 MASTER, ANYBODY = "gateway", "anybody"
 """Who comes in by the operator's own key of the environment, and who while there is no key at all."""
@@ -162,6 +165,12 @@ def check_names(host: str | None, origin: str | None, *, open_door: bool) -> Non
         )
     if origin and origin.partition("://")[2] != host:
         raise Refused(f"Pages of {origin[:100]!r} may not use this one.", next_step="Open the page by its address.")
+
+
+def landing(address: str) -> str:
+    """Return where somebody goes who has come in: the page of ours that he had asked for, or the first."""
+    ours = _PAGE.fullmatch(address) and not address.startswith("/login") and "/events" not in address
+    return address if ours else "/"
 
 
 def _name_of(host: str) -> str:

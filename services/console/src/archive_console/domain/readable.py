@@ -20,4 +20,6 @@ def _readable(value: bytes) -> str:
     if whole[:1] in "{[":
         with contextlib.suppress(ValueError):
             whole = json.dumps(json.loads(whole), indent=2, ensure_ascii=False)
+            # Half a character, which JSON can spell, can be shown nowhere.
+            whole = whole.encode(errors="replace").decode()
     return whole if len(whole) <= SHOWN_CHARS else f"{whole[:SHOWN_CHARS]}\n… {len(whole) - SHOWN_CHARS} more"

@@ -16,7 +16,7 @@ from archive_console.domain.engines import PROFILES, only_bundled, preferred_mod
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.routes.asking import choices, library, picked_before, picked_now
 from archive_console.routes.events import event, streamed
-from archive_console.routes.visit import Visit, text
+from archive_console.routes.visit import SOUGHT, Visit, text
 from archive_contracts.conversations import DeleteConversation, Mode, RenameConversation
 from archive_contracts.memory import ForgetSession, SessionForgotten
 from archive_contracts.streams import MEMORY_COMMANDS
@@ -49,7 +49,7 @@ async def _list(visit: Visit) -> Response:
 
 
 async def _headings(visit: Visit) -> dict[str, Any]:
-    words, offset = visit.word("q"), visit.number("from", 0)
+    words, offset = visit.sought, visit.number("from", 0)
     found = await visit.desk.conversations.headings(visit.tenant, words=words, limit=LISTED + 1, offset=offset)
     return {
         "headings": found[:LISTED],
@@ -86,7 +86,7 @@ async def _show(visit: Visit, conversation: Conversation | None) -> Response:
 
 async def choose(visit: Visit) -> Response:
     """Show the documents of a name, beside those that are picked already."""
-    return await _choices(visit, "choices.html", words=visit.word("find")[:200])
+    return await _choices(visit, "choices.html", words=visit.word("find").strip()[:SOUGHT])
 
 
 async def look(visit: Visit) -> Response:

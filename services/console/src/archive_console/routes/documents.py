@@ -66,7 +66,7 @@ async def show_documents(visit: Visit) -> Response:
     try:
         listed = await _listed(visit, patience_s=FIRST_S)
     except BusError:
-        listed = {"rows": None, "page": visit.number("page", 0), "words": visit.word("q")}
+        listed = {"rows": None, "page": visit.number("page", 0), "words": visit.sought}
     name = "document_list.html" if visit.list_only else "documents.html"
     return visit.page(name, query=visit.request.url.query, **listed)
 
@@ -82,7 +82,7 @@ async def watch_documents(visit: Visit) -> Response:
 
 
 async def _listed(visit: Visit, *, patience_s: float = PATIENCE_S) -> dict[str, object]:
-    words, page = visit.word("q").strip(), visit.number("page", 0, most=100_000)
+    words, page = visit.sought, visit.number("page", 0, most=100_000)
     found = await documents(visit, limit=ON_A_PAGE, offset=page * ON_A_PAGE, words=words, patience_s=patience_s)
     rows = [
         Row(info, await known_job(visit, info.job_id) if info.status == "queued" else None) for info in found.documents

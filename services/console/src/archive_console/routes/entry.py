@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from urllib.parse import urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -93,7 +94,9 @@ class Entry:
         request = Request(scope, receive)
         visit = Visit(self._desk, request, scope[SESSION])
         if isinstance(error, NotLoggedIn) and scope["method"] == "GET" and not visit.partial:
-            await RedirectResponse("/login", status_code=303)(scope, receive, reply)
+            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            query = f"?{urlencode({'next': asked})}" if asked != "/" else ""
+            await RedirectResponse(f"/login{query}", status_code=303)(scope, receive, reply)
             return
         name = "notice.html" if visit.partial else "error.html"
         response = visit.page(name, problem.status, problem=problem)

@@ -20,7 +20,7 @@ TRIES = 5
 
 async def board(visit: Visit) -> dict[str, Any]:
     """Return a page of all jobs. Raises BusError."""
-    view, words = visit.word("view"), visit.word("q").strip()
+    view, words = visit.word("view"), visit.sought
     view = view if view in VIEWS else "all"
     records = await visit.desk.jobs.records()
     offset = visit.number("from", 0)

@@ -24,7 +24,7 @@ Settle = Callable[[Sequence[DeadLetter]], Awaitable[Sequence[DeadLetter]]]
 
 async def board(visit: Visit) -> dict[str, Any]:
     """Return the dead letters that match, the newest first. Raises BusError."""
-    stream, group, words = visit.word("stream"), visit.word("group"), visit.word("q").strip()
+    stream, group, words = visit.word("stream"), visit.word("group"), visit.sought
     letters = await visit.desk.operator.dead_letters(stream=stream, group=group, limit=LETTERS)
     found = [letter for letter in letters if words.casefold() in _searched(letter)]
     return {

@@ -81,7 +81,7 @@ async def show(visit: Visit) -> Response:
         "late": True,
         "stream": visit.word("stream"),
         "group": visit.word("group"),
-        "words": visit.word("q"),
+        "words": visit.sought,
         "view": visit.word("view"),
         "query": visit.request.url.query,
     }

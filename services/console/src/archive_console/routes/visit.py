@@ -16,6 +16,8 @@ from archive_console.routes.desk import Desk
 from archive_web import BodyTooLarge, BodyTooSlow, bounded
 
 PART_BYTES = 1 << 20
+SOUGHT = 200
+"""Characters of a search that count."""
 LIST = "list"
 """The id of the part of a page that turning its pages, or searching, replaces."""
 FRAMING = 64 * 1024
@@ -51,6 +53,11 @@ class Visit:
     def list_only(self) -> bool:
         """Whether the list of a page is wanted, to be put in place of the one that is shown."""
         return self.partial and self.request.headers.get("hx-target") == LIST
+
+    @property
+    def sought(self) -> str:
+        """What a list is searched for; nobody types more, and patterns of databases have their limits."""
+        return self.word("q").strip()[:SOUGHT]
 
     def word(self, name: str, otherwise: str = "") -> str:
         """Return a parameter of the address."""
