@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self, cast
@@ -66,7 +66,7 @@ class UpstreamReply:
         self._timeouts = timeouts
         self._response: Answer | None = None
         self._silence: Silence | None = None
-        self._events: AsyncGenerator[UpstreamEvent] | None = None
+        self._only: Callable[[], Awaitable[UpstreamEvent]] | None = None
         self._parser = SseParser()
         self._found: deque[SseEvent] = deque()
         self._streams = self._started = self._over = self._done = False
@@ -93,7 +93,7 @@ class UpstreamReply:
             if response.status != 200:
                 raise await _status_error(response, limit_s=self._timeouts.idle_s)
             self._silence = Silence(response)
-            self._events = self._read(response)
+            self._only = self._read(response)
         except BaseException:
             response.close()
             raise
@@ -116,8 +116,6 @@ class UpstreamReply:
         finally:
             # On a response at its end close() is a no-op: the connection went back to the pool by itself.
             response.close()
-            if self._events is not None:
-                await self._events.aclose()
 
     def __aiter__(self) -> Self:
         """Iterate over the events, once."""
@@ -133,10 +131,12 @@ class UpstreamReply:
             event = await self._next()
             if event is None:
                 raise StopAsyncIteration
-        elif self._events is not None:
-            event = await anext(self._events)
         else:
-            raise RuntimeError("an UpstreamReply is read inside its `async with`")
+            self._opened()
+            only, self._only = self._only, None
+            if only is None:
+                raise StopAsyncIteration
+            event = await only()
         self.token_seen = self.token_seen or event.token
         return event
 
@@ -145,23 +145,24 @@ class UpstreamReply:
             raise RuntimeError("an UpstreamReply is read inside its `async with`")
         return self._response
 
-    def _read(self, response: Answer) -> AsyncGenerator[UpstreamEvent] | None:
+    def _read(self, response: Answer) -> Callable[[], Awaitable[UpstreamEvent]] | None:
+        """Return what reads the only event of an answer; None for one of many."""
         if self._shape in {"whole", "opaque", "raw"}:
-            return self._whole(response)
+            return self._whole
         if response.content_type != "text/event-stream":
             if self._shape == "assembled":
-                return self._whole(response)
+                return self._whole
             raise UpstreamMalformed(
                 f"The engine answered a streamed request with {response.content_type}.",
                 next_step="Check that its base URL is an OpenAI-compatible API that can stream.",
             )
         if self._shape == "assembled":
-            return self._assembled()
+            return self._assembled
         self._streams = True
         return None
 
-    async def _whole(self, response: Answer) -> AsyncGenerator[UpstreamEvent]:
-        body = bytearray()
+    async def _whole(self) -> UpstreamEvent:
+        response, body = self._opened(), bytearray()
         while piece := await self._piece(response):
             body += piece
             if len(body) > _BODY_LIMIT:
@@ -171,22 +172,21 @@ class UpstreamReply:
         if self._shape in {"opaque", "raw"}:
             if self._shape == "opaque" and not text.lstrip().startswith("{"):
                 raise self._malformed("no JSON object")
-            yield UpstreamEvent(text, {}, token=True)
-            return
+            return UpstreamEvent(text, {}, token=True)
         parsed = json_object(text)
         if parsed is None:
             raise self._malformed("no JSON object")
         self._raise_in_band(parsed, text)
-        yield UpstreamEvent(text, parsed, token=True)
+        return UpstreamEvent(text, parsed, token=True)
 
-    async def _assembled(self) -> AsyncGenerator[UpstreamEvent]:
+    async def _assembled(self) -> UpstreamEvent:
         assembler = Assembler()
         while event := await self._next():
             # Kept from the caller until it is complete, so that a failure here can still be hidden by another engine.
             assembler.add(event.parsed)
         result = assembler.result()
         # As ASCII: half of a character, which a server may send by itself, has no other form on the way.
-        yield UpstreamEvent(json.dumps(result), result, token=True)
+        return UpstreamEvent(json.dumps(result), result, token=True)
 
     async def _next(self) -> UpstreamEvent | None:
         """Return the next chunk of a stream, None after the last."""
