@@ -132,6 +132,10 @@ class Lanes:
             self._fold(now)
         return tuple(self._views.values())
 
+    def directed(self, now: float) -> bool:
+        """Return whether any lane has workers to choose among."""
+        return any(lane.directed for lane in self.at(now))
+
     def living(self, now: float) -> frozenset[str]:
         """Return the names of the workers that are alive."""
         return frozenset(name for name, (worker, seen) in self._workers.items() if now <= _silent_at(worker, seen))

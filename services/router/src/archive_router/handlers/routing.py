@@ -120,7 +120,7 @@ class Routing:
             needs=frozenset(request.needs),
             prompt_chars=request.prompt_chars,
             session="" if request.session == NO_SESSION else request.session,
-            marks=marks_of(request.body) if any(lane.directed for lane in self._lanes()) else (),
+            marks=marks_of(request.body) if self.lanes.directed(self._clocks.steady()) else (),
         )
         with delivery.wanted():
             placed = await self._place(delivery, demand, request.priority, request.user_turn)
