@@ -1,9 +1,10 @@
 """Requests to the other services, on behalf of a client who waits."""
 
-import secrets
+import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import TypeVar
 
 import anyio
@@ -91,31 +92,22 @@ class Asking:
         self._outages = outages
         self._cancels = cancels
 
-    @asynccontextmanager
-    async def open(
+    def open(
         self, message: Message, *, to: Stream, origin: Origin, timeout: float, leave: Leave | None = None
-    ) -> AsyncGenerator[Conversation, None]:
+    ) -> "Opening":
         """Publish a request and yield its replies; one that is left before its end is cancelled, or as ``leave`` does.
 
-        Raises:
+        Raises, when the block begins:
             Unavailable, BusUnavailable: a server is away.
         """
-        if outage := self._outages.known():
-            raise _away(outage)
-        message_id, conversation = origin.log or secrets.token_hex(16), None
-        opening = self._bus.open(
-            message, to=to, origin=origin, timeout=timeout, publish_within=PUBLISH_S, id=message_id
+        message_id = origin.log or os.urandom(16).hex()
+        call = self._bus.open(message, to=to, origin=origin, timeout=timeout, publish_within=PUBLISH_S, id=message_id)
+        return Opening(
+            call, message_id=message_id, outages=self._outages, cancel=self._cancel, leave=leave or self._cancel
         )
-        try:
-            async with opening as call:
-                conversation = Conversation(call, self._outages)
-                yield conversation
-        finally:
-            if conversation is not None and not conversation.ended and leave:
-                leave(message_id)
-            elif conversation is None or not conversation.ended:
-                # Also a request whose publishing failed: the server may have taken it, and somebody may work on it.
-                self._cancels.soon(message_id, reason="nobody waits for the answer any more")
+
+    def _cancel(self, message_id: str) -> None:
+        self._cancels.soon(message_id, reason="nobody waits for the answer any more")
 
     async def ask(self, message: Message, answer: type[A], *, to: Stream, origin: Origin, timeout: float = 10.0) -> A:
         """Publish a request and return its one reply.
@@ -135,6 +127,49 @@ class Asking:
         """Raise Unavailable when a server is away, for answers that would be stale then."""
         if outage := await self._outages.look():
             raise _away(outage)
+
+
+class Opening:
+    """A request from its publishing to the last reply that its client waits for."""
+
+    # A class: a generator with its decorator costs several times as much, and each request has one.
+    __slots__ = ("_call", "_cancel", "_conversation", "_id", "_leave", "_outages")
+
+    def __init__(
+        self,
+        call: AbstractAsyncContextManager[Call],
+        *,
+        message_id: str,
+        outages: Outages,
+        cancel: Leave,
+        leave: Leave,
+    ) -> None:
+        self._call = call
+        self._id = message_id
+        self._outages = outages
+        self._cancel = cancel
+        self._leave = leave
+
+    async def __aenter__(self) -> Conversation:
+        if outage := self._outages.known():
+            raise _away(outage)
+        try:
+            call = await self._call.__aenter__()
+        except BaseException:
+            # The server may have taken a request whose publishing failed, and somebody may work on it.
+            self._cancel(self._id)
+            raise
+        self._conversation = Conversation(call, self._outages)
+        return self._conversation
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._call.__aexit__(kind, error, trace)
+        finally:
+            if not self._conversation.ended:
+                self._leave(self._id)
 
 
 async def soon(reading: Awaitable[T]) -> T:

@@ -56,15 +56,20 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
     """
     receiving, more = bounded(receive), True
     while more:
-        try:
-            message = await receiving()
-        except BodyTooSlow as error:
-            raise TooSlow(error.message, next_step=error.next_step) from None
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        if part := message.get("body", b""):
+        part, more = await _part(receiving)
+        if part:
             yield part
-        more = message.get("more_body", False)
+
+
+async def _part(receiving: Receive) -> tuple[bytes, bool]:
+    """Return what has come of a body, and whether more is to come. Raises as chunks."""
+    try:
+        message = await receiving()
+    except BodyTooSlow as error:
+        raise TooSlow(error.message, next_step=error.next_step) from None
+    if message["type"] == "http.disconnect":
+        raise ClientLeft
+    return message.get("body", b""), message.get("more_body", False)
 
 
 async def whole(receive: Receive, *, limit: int, announced: bytes | None) -> bytes:
@@ -75,9 +80,11 @@ async def whole(receive: Receive, *, limit: int, announced: bytes | None) -> byt
         ClientLeft: the body stays incomplete.
     """
     check_announced(announced, limit=limit, setting="GATEWAY_MAX_BODY_MB")
+    receiving, more = bounded(receive), True
     parts: list[bytes] = []
     size = 0
-    async for part in chunks(receive):
+    while more:
+        part, more = await _part(receiving)
         size += len(part)
         if size > limit:
             raise TooLarge("The request body", limit=limit, setting="GATEWAY_MAX_BODY_MB")

@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import TracebackType
 
 from archive_bus import BusError
 from archive_contracts.agents import ModelUse
@@ -151,22 +151,14 @@ class Metering:
         """Keys with a request in flight in this process."""
         return len(self._running)
 
-    @asynccontextmanager
-    async def admitted(self, ticket: Ticket, demand: Demand) -> AsyncGenerator[Meter, None]:
-        """Let a request run, and book what it used when it has ended, however that was.
+    def admitted(self, ticket: Ticket, demand: Demand) -> "Admission":
+        """Return a block in which a request may run; what it used is booked when it has ended, however that was.
 
-        Raises:
+        Raises, when the block begins:
             LimitReached: a limit of its key.
             Crowded: the guardrail of this process.
         """
-        bill = await self.admit(ticket, demand)
-        try:
-            yield bill.meter
-        except (GatewayError, BusError) as error:
-            bill.meter.broke(error.problem().spent)
-            raise
-        finally:
-            self.conclude(bill)
+        return Admission(self, ticket, demand)
 
     async def admit(self, ticket: Ticket, demand: Demand) -> Bill:
         """Let a request run; its bill has to be concluded. Raises as ``admitted`` does."""
@@ -232,6 +224,29 @@ class Metering:
             limit = getattr(caller.limits, grant.rule)
             raise LimitReached(grant.rule, limit=limit, wait_s=grant.wait_s)
         return wanted
+
+
+class Admission:
+    """A request from its admission to the end of its bill."""
+
+    # A class: a generator with its decorator costs several times as much, and each request has one.
+    __slots__ = ("_bill", "_demand", "_metering", "_ticket")
+
+    def __init__(self, metering: Metering, ticket: Ticket, demand: Demand) -> None:
+        self._metering = metering
+        self._ticket = ticket
+        self._demand = demand
+
+    async def __aenter__(self) -> Meter:
+        self._bill = await self._metering.admit(self._ticket, self._demand)
+        return self._bill.meter
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, GatewayError | BusError):
+            self._bill.meter.broke(error.problem().spent)
+        self._metering.conclude(self._bill)
 
 
 def bookings_of(used: Sequence[ModelUse]) -> Sequence[Booking]:
