@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from archive_contracts.agents import ModelUse, RunModelReplied
 from archive_contracts.base import Message
 from archive_contracts.chat import ChatRequested
 from archive_contracts.documents import chunk_id, document_id
@@ -21,6 +22,14 @@ def test_body_passes_through_unchanged() -> None:
     body = '{"model": "m",  "unknown": [1.0, {"\\u00e9": null}]}'
     sent = ChatRequested(body=body, model="m")
     assert ChatRequested.model_validate_json(sent.to_json()).body == body
+
+
+def test_half_a_character_stops_no_message() -> None:
+    used = ModelUse(model="m\ud800", requests=2)
+    sent = RunModelReplied(run_id="r", step=1, text="\udc00 é", used=used)
+    read = RunModelReplied.model_validate_json(sent.to_json())
+    assert (read.text, read.used) == ("? é", ModelUse(model="m?", requests=2))
+    assert b"engine" in sent.to_json()
 
 
 @pytest.mark.parametrize("model", TYPES.values(), ids=str)

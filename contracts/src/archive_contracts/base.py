@@ -1,5 +1,6 @@
 """What every message is: a frozen model with a versioned type."""
 
+import json
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,8 +22,16 @@ class Message(Model):
     type: ClassVar[str]
 
     def to_json(self) -> bytes:
-        """Return the message as UTF-8 JSON, absent optional fields left out."""
-        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+        """Return the message as UTF-8 JSON, absent optional fields left out.
+
+        Half of a character, which JSON from outside can spell and UTF-8 cannot, is replaced: a message that could not
+        be sent would take its sender with it.
+        """
+        try:
+            return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+        except ValueError:
+            fields = self.model_dump(mode="json", exclude_none=True)
+            return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class Spent(Model):

@@ -70,6 +70,7 @@ def test_answer_folds_chunks() -> None:
         {"choices": [{"delta": {"content": None}}]},
         {"usage": "many"},
         {"usage": {"prompt_tokens": -1, "completion_tokens": "2"}},
+        {"usage": {"prompt_tokens": 2**63, "completion_tokens": 10**30}},
     ],
 )
 def test_odd_chunks_are_passed_over(odd: dict[str, object]) -> None:

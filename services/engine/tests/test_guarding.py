@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from archive_contracts.engine import EngineLeft, EngineRegistered
 from archive_engine.domain.averages import Ewma, Pulse
-from archive_engine.domain.breaker import FAILURES, MOST_REST_S, REST_S, SUCCESSES, Breaker, State
+from archive_engine.domain.breaker import FAILURES, LONGEST_S, MOST_REST_S, REST_S, SUCCESSES, Breaker, State
 from archive_engine.domain.errors import EngineResting
 from archive_engine.domain.guard import Guard
 from archive_engine.domain.health import Health
@@ -84,6 +84,13 @@ def test_breaker_opens_tries_and_closes() -> None:
         assert breaker.enter(4.0) == 0.0
         breaker.succeeded()
     assert breaker.state(4.0) is State.CLOSED
+
+
+def test_no_wish_takes_an_engine_out_for_good() -> None:
+    breaker = Breaker()
+    breaker.failed(0.0, rest_s=99_999_999_999.0)
+    assert breaker.rest_s(0.0) == LONGEST_S
+    assert breaker.state(LONGEST_S) is State.HALF_OPEN
 
 
 def test_rest_doubles_up_to_a_bound() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from archive_gateway.domain.errors import BadRequest
 from archive_gateway.domain.guardrails import Guardrails
-from archive_gateway.routes.openai.chat_body import chat_asked
+from archive_gateway.routes.openai.chat_body import chat_asked, completion_asked
 
 CHAT = "/v1/chat/completions"
 
@@ -77,6 +77,19 @@ def test_any_body_is_read_or_refused(raw: bytes) -> None:
 def test_valid_messages_are_never_refused(content: object) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "x", "extra": content}], "more": content}
     assert chat_asked(json.dumps(body).encode(), Guardrails(), session="s").request.prompt_chars == 1
+
+
+def test_absent_text_of_a_part_is_none() -> None:
+    parts = [{"type": "text", "text": "ab"}, {"type": "image_url", "text": None, "image_url": {"url": "data:,"}}]
+    body = {"model": "m", "messages": [{"role": "user", "content": parts}]}
+    request = chat_asked(json.dumps(body).encode(), Guardrails(), session="s").request
+    assert (request.prompt_chars, request.needs, request.user_turn) == (2, ("chat", "vision"), "ab")
+
+
+@pytest.mark.parametrize(("prompt", "chars"), [("four", 4), (["a", "bc"], 3), ([1, 2], 6), ([[1, 2], [3]], 9)])
+def test_tokens_count_alike_however_sent(prompt: object, chars: int) -> None:
+    body = json.dumps({"model": "m", "prompt": prompt}).encode()
+    assert completion_asked(body, Guardrails(), session="s").request.prompt_chars == chars
 
 
 async def test_packed_body_is_refused(gateway: Any) -> None:

@@ -209,6 +209,16 @@ async def test_writes_at_once_lose_no_usage(redis_url: str) -> None:
     assert {counts.requests for counts in used.values()} == {1}
 
 
+async def test_absurd_count_stops_no_usage(redis_url: str) -> None:
+    sheet = UsageSheet()
+    ledger = UsageLedger(redis_url, sheet)
+    sheet.book(Account("2026-01-01", "t", "k", "m"), Counts(requests=1, prompt_tokens=10**30))
+    sheet.book(Account("2026-01-02", "t", "k", "m"), Counts(requests=1))
+    assert await ledger.flush()
+    assert len(await ledger.read("t", ["2026-01-01", "2026-01-02"])) == 2
+    await ledger.close()
+
+
 async def test_usage_survives_the_gateway(start: Any, engine: Any) -> None:
     async with start(api_key="root") as gateway:
         await ask(gateway, ROOT)

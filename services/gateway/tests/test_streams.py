@@ -123,6 +123,17 @@ async def test_post_with_last_event_goes_on(gateway: Any, speaker: Speaker) -> N
     assert after_end.status_code == 204
 
 
+async def test_place_beyond_the_end_is_no_trap(gateway: Any, speaker: Speaker) -> None:
+    speaker.say(1)
+    async with gateway.http.stream("POST", CHAT, json=ASKED, headers=RESUMABLE) as reply:
+        stream = reply.headers["x-archive-stream"]
+        far = {"last-event-id": f"{stream}/999999999"}
+        async with gateway.http.stream("GET", f"/v1/streams/{stream}", headers=far, timeout=60.0) as beyond:
+            speaker.say(5)
+            assert len(await events(reply)) == 7
+            assert await events(beyond) == []
+
+
 async def test_only_its_tenant_resumes(start: Any, speaker: Speaker) -> None:
     speaker.say(6)
     async with start(api_key="root") as gateway:

@@ -6,6 +6,7 @@ from typing import Any
 
 from archive_contracts.engine import EmbedRequested
 from archive_engine.adapters.openai_http import OpenAIBackend
+from archive_engine.domain.answer import MOST_TOKENS
 from archive_engine.domain.errors import UpstreamMalformed
 from archive_engine.domain.headers import kept
 from archive_engine.domain.ports import Vectors
@@ -34,6 +35,7 @@ class ServerEmbedder:
             matrix = np.asarray([row["embedding"] for row in rows], dtype=np.float32)
             usage: dict[str, Any] = decoded.get("usage") or {}
             tokens = int(usage.get("prompt_tokens", 0))
+            tokens = tokens if 0 <= tokens <= MOST_TOKENS else 0
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UpstreamMalformed(
                 "The engine's answer holds no embeddings.", next_step="Check that it serves /v1/embeddings."

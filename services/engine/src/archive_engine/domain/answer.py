@@ -9,6 +9,8 @@ from archive_contracts.chat import Usage
 
 CHARS_A_TOKEN = 4
 """What prose takes; for a prompt whose engine did not live to count it."""
+MOST_TOKENS = 2**40
+"""No call takes more: an engine that says so has not counted."""
 _NONE = Usage()
 
 
@@ -95,7 +97,7 @@ def _dicts(value: object) -> list[dict[str, Any]]:
 def _usage(raw: Mapping[str, Any]) -> Usage:
     def count(name: str) -> int:
         value = raw.get(name)
-        return value if isinstance(value, int) and value >= 0 else 0
+        return value if isinstance(value, int) and 0 <= value <= MOST_TOKENS else 0
 
     return Usage(
         prompt_tokens=count("prompt_tokens"),

@@ -12,6 +12,8 @@ SUCCESSES = 2
 """Trials in a row that close it."""
 REST_S = 1.0
 MOST_REST_S = 30.0
+LONGEST_S = 600.0
+"""An engine that asks for more is tried then all the same: a slip in a header must not take it out for good."""
 TRIAL_WAIT_S = 0.2
 """How long to wait while somebody else tries."""
 
@@ -87,4 +89,4 @@ class Breaker:
     def _open(self, now: float, rest_s: float) -> None:
         self._tripped = True
         self._successes = 0
-        self._until = max(self._until, now + rest_s)
+        self._until = max(self._until, now + min(rest_s, LONGEST_S))

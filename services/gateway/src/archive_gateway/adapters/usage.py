@@ -23,6 +23,7 @@ log = get_logger(__name__)
 EVERY_S = 1.0
 KEPT = timedelta(days=400)
 PATIENCE_S = 2.0
+MOST = 2**53
 _APART = "\x1f"
 _SCRIPT = (files("archive_gateway") / "adapters" / "usage.lua").read_text()
 
@@ -106,7 +107,8 @@ def _pages(sheet: Mapping[Account, Counts]) -> list[_Page]:
         for what, number in numbers.items():
             if number:
                 field = _APART.join((account.key, account.model.replace(_APART, " "), what))
-                by_day[_key(account.tenant, account.day)] += [field, number]
+                # What the server cannot count would keep all that comes after it from being written.
+                by_day[_key(account.tenant, account.day)] += [field, min(number, MOST)]
     return [_Page(secrets.token_hex(8), key, fields) for key, fields in by_day.items()]
 
 

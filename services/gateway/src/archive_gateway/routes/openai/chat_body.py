@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -22,7 +22,7 @@ class ContentPart(Open):
     """A part of a message: text, an image, sound."""
 
     type: str
-    text: str = ""
+    text: str | None = None
 
 
 class ChatMessage(Open):
@@ -69,6 +69,8 @@ class Tool(Open):
         return self
 
 
+TOKEN_CHARS = 3
+"""What a token counts for where characters are counted."""
 Count = Annotated[int | None, Field(ge=0)]
 
 
@@ -121,13 +123,14 @@ class CompletionHead(Open):
         return len(self.prompt) if many else 1
 
     def prompt_chars(self) -> int:
-        """Return the characters of the prompt; a token counts as three."""
+        """Return the characters of the prompt, tokens as characters."""
         if isinstance(self.prompt, str):
             return len(self.prompt)
-        return sum(3 if isinstance(item, int) else len(item) for item in self.prompt)
+        return sum(TOKEN_CHARS if isinstance(item, int) else _chars(item) for item in self.prompt)
 
 
-Kind = Literal["chat", "completion"]
+def _chars(prompt: str | list[int]) -> int:
+    return len(prompt) if isinstance(prompt, str) else len(prompt) * TOKEN_CHARS
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,12 @@ class ResumedAnswer:
         try:
             await self._tell(wire, self._first)
             while not self._ended:
-                answered = await anext(self._following, None)
+                try:
+                    answered = await anext(self._following)
+                except StopAsyncIteration:
+                    # The answer has ended before the place that its client named.
+                    self._ended = True
+                    return
                 if answered is not None:
                     spoke = time.monotonic()
                 elif time.monotonic() - spoke > PING_S:
