@@ -79,6 +79,11 @@ def test_state_server_may_evict() -> None:
     assert bad(servers.judge_server("state", replace(SOUND, policy="volatile-lru", aof=False, used=990_000_000))) == []
 
 
+def test_full_state_server_must_evict() -> None:
+    (finding,) = bad(servers.judge_server("state", replace(SOUND, used=990_000_000)))
+    assert (finding.level, "volatile-lru" in finding.next_step) == (Level.FAILURE, True)
+
+
 @pytest.mark.parametrize(
     ("user", "level"),
     [

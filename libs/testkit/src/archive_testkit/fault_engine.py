@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +22,24 @@ def delta(content: str | None = None, *, finish: str | None = None) -> dict[str,
     return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": part, "finish_reason": finish}]}
 
 
+def spoken(*texts: str, pause_s: float = 0.0) -> list[bytes | float | None]:
+    """Return what streams these texts as they should be, with a pause before each, and closes with usage."""
+    parts: list[bytes | float | None] = []
+    for text in texts:
+        parts += [pause_s, sse(delta(text))] if pause_s else [sse(delta(text))]
+    usage = {"prompt_tokens": 7, "completion_tokens": len(texts), "total_tokens": 7 + len(texts)}
+    return [*parts, sse(delta(finish="stop"), {"choices": [], "usage": usage}, "[DONE]")]
+
+
 @dataclass
 class FaultEngine:
-    """A model server that misbehaves on request: writes bytes, waits through numbers of seconds, cuts at None."""
+    """A model server that misbehaves on request: writes bytes, waits through numbers of seconds, cuts at None.
+
+    ``chooses`` says by the body of a request what to write instead of ``pieces``.
+    """
 
     pieces: list[bytes | float | None] = field(default_factory=list[bytes | float | None])
+    chooses: Callable[[str], list[bytes | float | None]] | None = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
     routes: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -40,11 +53,7 @@ class FaultEngine:
 
     def answers(self, *texts: str, pause_s: float = 0.0) -> None:
         """Stream these texts as they should be, with a pause before each, and close with usage."""
-        parts: list[bytes | float | None] = []
-        for text in texts:
-            parts += [pause_s, sse(delta(text))] if pause_s else [sse(delta(text))]
-        usage = {"prompt_tokens": 7, "completion_tokens": len(texts), "total_tokens": 7 + len(texts)}
-        self.pieces = [*parts, sse(delta(finish="stop"), {"choices": [], "usage": usage}, "[DONE]")]
+        self.pieces = spoken(*texts, pause_s=pause_s)
 
     def refuses(self, status: int, *, retry_after_s: float | None = None) -> None:
         """Answer with an error, and say when to come back."""
@@ -84,10 +93,11 @@ class FaultEngine:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=self.status, headers=self.headers)
-        if self.pieces and isinstance(self.pieces[0], float):
-            await asyncio.sleep(self.pieces[0])
+        pieces = self.chooses(await request.text()) if self.chooses else self.pieces
+        if pieces and isinstance(pieces[0], float):
+            await asyncio.sleep(pieces[0])
         await response.prepare(request)
-        for piece in self.pieces:
+        for piece in pieces:
             if isinstance(piece, float | int):
                 await asyncio.sleep(piece)
             elif piece is None:

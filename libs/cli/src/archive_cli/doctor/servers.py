@@ -67,9 +67,13 @@ def _memory(role: str, found: ServerSurvey) -> Finding:
     if not found.room:
         return ok(check, f"{used} used, without a limit")
     share, told = found.used / found.room, f"{used} of {found.room / 1e6:.0f} MB used"
-    if role == "state":
+    if role == "state" and found.policy != "noeviction":
         # It evicts at will, and is expected to be full.
         return ok(check, told)
+    if role == "state" and share > FULL:
+        return failure(
+            check, f"{told}, and nothing is evicted: answers are refused", "set maxmemory-policy volatile-lru on it"
+        )
     if share > FULL:
         return failure(
             check, told, "find the stream that grows with `archive streams`; then more workers, or more maxmemory"
