@@ -139,7 +139,9 @@ async def test_broken_download_is_resumed(console: Any, memory: Any, tmp_path: A
 async def test_known_picture_is_not_drawn_again(console: Any, memory: Any, tmp_path: Any) -> None:
     ref = await open_blobs(f"file://{tmp_path}/blobs").put(pdf())
     memory.documents = [info(ref)]
-    tag = (await console.http.get("/documents/d/pages/1.png")).headers["etag"]
+    drawn = (await console.http.get("/documents/d/pages/1.png")).headers
+    tag = drawn["etag"]
+    assert drawn["vary"] == "Cookie"
     same = await console.http.get("/documents/d/pages/1.png", headers={"if-none-match": tag})
     assert (same.status_code, same.content) == (304, b"")
     other = await console.http.get("/documents/d/pages/2.png", headers={"if-none-match": tag})

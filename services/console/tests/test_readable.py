@@ -14,6 +14,11 @@ def test_half_a_character_can_be_shown() -> None:
     assert readable({b"data": rb'{"a":"\ud83d"}'}) == [("data", '{\n  "a": "?"\n}')]
 
 
+def test_bottomless_json_stays_as_it_is() -> None:
+    ((_, shown),) = readable({b"data": b"[" * 10_000})
+    assert shown == "[" * 10_000
+
+
 def test_words_that_only_begin_like_json_stay() -> None:
     assert readable({b"data": b"{no json"}) == [("data", "{no json")]
 

@@ -88,7 +88,7 @@ def text_of(body: str) -> str:
         choices = cast("list[dict[str, Any]]", chunk.get("choices") or [])
         delta = cast("dict[str, Any]", (choices[0].get("delta") if choices else None) or {})
         content: object = delta.get("content")
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError, IndexError):
         return ""
     return content if isinstance(content, str) else ""
 
@@ -121,7 +121,7 @@ def _thought(text: str) -> dict[str, str]:
     try:
         said = cast("dict[str, Any]", json.loads(text))
         found = {name: said.get(name, "") for name in ("thought", "action", "action_input")}
-    except (ValueError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         return {"thought": text}
     words = {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -18,7 +18,7 @@ def _readable(value: bytes) -> str:
     except UnicodeDecodeError:
         return repr(value[:SHOWN_CHARS])
     if whole[:1] in "{[":
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             whole = json.dumps(json.loads(whole), indent=2, ensure_ascii=False)
             # Half a character, which JSON can spell, can be shown nowhere.
             whole = whole.encode(errors="replace").decode()

@@ -218,7 +218,7 @@ async def draw_page(visit: Visit) -> Response:
     if (same := unchanged(visit, tag, cached=KEPT)) is not None:
         return same
     picture = await visit.desk.pages.picture(info.blob, page, width=width)
-    return Response(picture.png, media_type="image/png", headers={"cache-control": KEPT, "etag": tag})
+    return Response(picture.png, media_type="image/png", headers={"cache-control": KEPT, "etag": tag, "vary": "Cookie"})
 
 
 async def download(visit: Visit) -> Response:

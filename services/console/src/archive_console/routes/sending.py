@@ -11,6 +11,7 @@ from archive_blobs import BlobRef
 from archive_console.domain.ranges import known, part
 from archive_console.routes.visit import Visit
 
+# With Vary: Cookie: what a browser keeps of one session is not shown in another.
 KEPT = "private, max-age=86400, immutable"
 ASKED_AGAIN = "private, no-cache"
 
@@ -19,7 +20,7 @@ def unchanged(visit: Visit, tag: str, *, cached: str) -> Response | None:
     """Return the answer to somebody who has this version already; None when it has to be sent."""
     if not known(visit.request.headers.get("if-none-match", ""), tag):
         return None
-    return Response(status_code=304, headers={"etag": tag, "cache-control": cached})
+    return Response(status_code=304, headers={"etag": tag, "cache-control": cached, "vary": "Cookie"})
 
 
 async def sent(visit: Visit, ref: BlobRef, *, name: str) -> Response:
