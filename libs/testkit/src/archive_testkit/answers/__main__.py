@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="answers", description=__doc__)
     parser.add_argument("--answers", type=int, default=50, help="how many answers (default 50)")
     parser.add_argument("--words", type=int, default=120, help="pieces of each, 20 ms apart (default 120)")
-    parser.add_argument("--at-once", type=int, default=10, help="answers under way at once (default 10)")
+    parser.add_argument("--at-once", type=int, default=50, help="answers under way at once (default 50)")
     parser.add_argument("--every", type=float, default=1.5, metavar="S", help="seconds between strikes (default 1.5)")
     parser.add_argument("--bundled", action="store_true", help="also ask three workers of the bundled model")
     parser.add_argument("--out", type=Path, help="append the figures to this file, a line of JSON")

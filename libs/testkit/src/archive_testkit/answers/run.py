@@ -31,7 +31,7 @@ class Plan:
     folder: Path
     answers: int = 50
     words: int = 120
-    at_once: int = 10
+    at_once: int = 50
     every_s: float = 1.5
     bundled: bool = False
 
