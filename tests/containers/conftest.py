@@ -38,12 +38,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 class Project:
-    """The whole system by compose, under a name and on ports of its own."""
+    """The whole system by compose, under a name and on ports of its own.
 
-    def __init__(self, engine: ContainerEngine) -> None:
+    ``made`` tells whether its secrets are its own: those of somebody who uses this checkout are only read.
+    """
+
+    def __init__(self, engine: ContainerEngine, name: str = "archive-test") -> None:
         self.engine = engine
+        self.name = name
         self.secrets = ROOT / "compose" / "secrets"
-        self._made = not self.secrets.exists()
+        self.made = not self.secrets.exists()
         self._ports = {"GATEWAY_PORT": str(free_port()), "CONSOLE_PORT": str(free_port())}
         self._base = ""
 
@@ -60,7 +64,7 @@ class Project:
 
     def run(self, *words: str, timeout_s: float = UP_S) -> str:
         """Run one command of docker compose and return what it prints."""
-        files = ["--project-name", "archive-test", "--env-file", str(self.secrets / "env")]
+        files = ["--project-name", self.name, "--env-file", str(self.secrets / "env")]
         place = ["--file", str(ROOT / "compose" / "compose.yaml")]
         return self.engine.docker("compose", *files, *place, *words, timeout_s=timeout_s, env=self._ports)
 
@@ -79,21 +83,33 @@ class Project:
             found = found[name]
         return found
 
-    def start(self) -> None:
-        """Make secrets, build, start, and wait until all is healthy."""
+    def operate(self, *words: str) -> str:
+        """Run a command in a container of the operator's and return what it prints."""
+        return self.run("run", "--rm", "-T", "operator", *words)
+
+    def make_secrets(self) -> None:
+        """Make up what is missing of the secrets."""
         words = [sys.executable, "-m", "archive_cli", "secrets", "--out", str(self.secrets)]
         subprocess.run(words, check=True, capture_output=True)
+
+    def up(self, *services: str) -> None:
+        """Start services, or all, and wait until they are healthy."""
+        self.run("up", "--detach", "--wait", "--wait-timeout", str(UP_S), *services, timeout_s=UP_S + 60)
+
+    def start(self) -> None:
+        """Make secrets, build, start, and wait until all is healthy."""
+        self.make_secrets()
         recipe = (ROOT / "compose" / "Dockerfile").read_text()
         self._base = self.engine.base(re.findall(r"^ARG BASE=(.+)$", recipe, re.MULTILINE)[0])
         told: Any = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
         self.engine.provide_valkey(told["services"]["bus"]["image"], base=self._base)
         self.build()
-        self.run("up", "--detach", "--wait", "--wait-timeout", str(UP_S), timeout_s=UP_S + 60)
+        self.up()
 
     def stop(self) -> None:
         """End it with its volumes, and the secrets that it made."""
         self.run("down", "--volumes", "--timeout", "60")
-        if self._made:
+        if self.made:
             shutil.rmtree(self.secrets)
 
 

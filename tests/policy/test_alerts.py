@@ -129,6 +129,10 @@ def test_promtool_accepts_the_alerts() -> None:
     promtool("check", "rules", str(RULES))
 
 
+def test_promtool_accepts_the_settings() -> None:
+    promtool("check", "config", str(RULES.with_name("prometheus.yml")))
+
+
 def test_every_alert_has_a_runbook() -> None:
     text = (ROOT / "k8s" / "README.md").read_text()
     sections = dict(re.findall(r"^### (\w+)\n(.+?)(?=\n#|\Z)", text, re.MULTILINE | re.DOTALL))
