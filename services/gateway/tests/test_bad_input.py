@@ -86,7 +86,9 @@ def test_absent_text_of_a_part_is_none() -> None:
     assert (request.prompt_chars, request.needs, request.user_turn) == (2, ("chat", "vision"), "ab")
 
 
-@pytest.mark.parametrize(("prompt", "chars"), [("four", 4), (["a", "bc"], 3), ([1, 2], 6), ([[1, 2], [3]], 9)])
+@pytest.mark.parametrize(
+    ("prompt", "chars"), [(None, 0), ("four", 4), (["a", "bc"], 3), ([1, 2], 6), ([[1, 2], [3]], 9)]
+)
 def test_tokens_count_alike_however_sent(prompt: object, chars: int) -> None:
     body = json.dumps({"model": "m", "prompt": prompt}).encode()
     assert completion_asked(body, Guardrails(), session="s").request.prompt_chars == chars

@@ -129,3 +129,9 @@ async def test_bad_input_is_refused(gateway: Any, given: object, code: str) -> N
     reply = await gateway.http.post("/v1/embeddings", json={"model": "embed", "input": given})
     error = reply.json()["error"]
     assert (reply.status_code, error["code"], error["param"].partition(".")[0]) == (400, code, "input")
+
+
+@pytest.mark.parametrize("item", ["a", [1]])
+async def test_too_many_texts_are_told_as_such(gateway: Any, item: object) -> None:
+    reply = await gateway.http.post("/v1/embeddings", json={"model": "embed", "input": [item] * 2049})
+    assert "at most 2048 items" in reply.json()["error"]["message"]

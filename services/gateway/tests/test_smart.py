@@ -78,6 +78,8 @@ async def test_smart_tells_failure_in_status(gateway: Any, broken: None) -> None
     reply = await gateway.http.post("/smart", json={"messages": MESSAGES})
     assert (reply.status_code, reply.json()) == (200, {"error": "None. Add one.", "status": "failed"})
     assert (await gateway.http.post("/smart", json={"messages": []})).status_code == 400
+    no_number = '{"messages":[{"role":"user","content":"x"}],"temperature":NaN}'
+    assert (await gateway.http.post("/smart", content=no_number)).status_code == 400
 
 
 async def test_providers_tell_their_health(gateway: Any, engines: None) -> None:

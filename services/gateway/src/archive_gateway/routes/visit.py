@@ -132,11 +132,11 @@ def parse(raw: bytes, model: type[M]) -> M:
 def _telling(found: Sequence[ErrorDetails]) -> ErrorDetails:
     """Return the error that says most of the first field at fault: a union has one for each of its members.
 
-    The member that was meant is the one that was understood furthest, and whose type was right.
+    The member that was meant is the one whose types were right, else the one that was understood furthest.
     """
     field = found[0]["loc"][:1]
     meant = [error for error in found if error["loc"][:1] == field]
-    return max(meant, key=lambda error: (len(error["loc"]), not error["type"].endswith("_type")))
+    return max(meant, key=lambda error: (not error["type"].endswith(("_type", "_parsing")), len(error["loc"])))
 
 
 def _refusal(error: ValidationError) -> BadRequest:

@@ -33,7 +33,7 @@ class SmartRequest(BaseModel):
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     model: str | None = None
-    temperature: float | None = None
+    temperature: Annotated[float | None, Field(allow_inf_nan=False)] = None
     max_tokens: Annotated[int | None, Field(ge=0)] = None
     stream: bool = False
 

@@ -110,7 +110,7 @@ class CompletionHead(Open):
     """A text completion request. Fields that are not listed reach the engine untouched."""
 
     model: Annotated[str, Field(min_length=1, description="A model of `/v1/models`, or `auto`.")]
-    prompt: str | list[str] | list[int] | list[list[int]] = ""
+    prompt: str | list[str] | list[int] | list[list[int]] | None = None
     stream: bool | None = None
     n: Count = None
     max_tokens: Count = None
@@ -124,8 +124,8 @@ class CompletionHead(Open):
 
     def prompt_chars(self) -> int:
         """Return the characters of the prompt, tokens as characters."""
-        if isinstance(self.prompt, str):
-            return len(self.prompt)
+        if self.prompt is None or isinstance(self.prompt, str):
+            return len(self.prompt or "")
         return sum(TOKEN_CHARS if isinstance(item, int) else _chars(item) for item in self.prompt)
 
 
