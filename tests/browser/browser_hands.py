@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from archive_bus import BusOptions, connect
-from archive_contracts.agents import Step
+from archive_contracts.agents import Source, Step
 from archive_contracts.base import Message
 from archive_contracts.conversations import ConversationSaved, RecordAnswer, RecordQuestion
 from archive_contracts.streams import CONVERSATION_COMMANDS
@@ -13,6 +13,8 @@ from archive_testkit.system import ArchiveSystem
 
 DEEP = ("answer", "source", "letter", "message", "stream", "job", "prose")
 """Pages that show one thing, which has to be there."""
+
+LONG_NAME = f"{'rates_of_all_countries_' * 6}final_final_signed.pdf"
 
 PROSE = """Two ways, the second of them without a loop:
 
@@ -28,13 +30,17 @@ def total(prices: list[float], *, tax: float = 0.19) -> float:
 | a loop | 5 | **yes** |
 | `sum` | 1 | yes |
 
+| Country | Standard | Reduced | Super-reduced | Zero | Parking | Since | Before | Paid by | Threshold |
+|---|---|---|---|---|---|---|---|---|---|
+| Luxembourg | 17 % | 8 % | 3 % | no | 14 % | 2024-01-01 | 16 % | the seller | 50 000 |
+
 1. Read the prices.
 2. Call `total`, as in [the manual](https://example.org/sum).
 """
 
 
 def talk() -> list[Message]:
-    """Return a conversation with all that an answer can show: prose, code, a table, steps."""
+    """Return a conversation with all that an answer can show: prose, code, tables, steps, a long name."""
     asked = RecordQuestion(
         conversation_id="prose", turn_id="prose", mode="agent", text="How do I add up prices with tax?", asked_at=1.7e9
     )
@@ -52,6 +58,7 @@ def talk() -> list[Message]:
         text=PROSE,
         engine="bundled/smollm2",
         steps=(step,),
+        sources=(Source(number=1, type="library", text="t", filename=LONG_NAME, document_id="gone", cited=True),),
         ended_at=1.7e9 + 8,
     )
     return [asked, said]

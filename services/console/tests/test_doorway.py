@@ -216,6 +216,32 @@ async def test_created_keys_open_their_tenant(console: Any, bus_as: Any, until: 
     assert (await console.http.get("/system")).status_code == 200
 
 
+async def test_void_key_ends_open_streams(
+    console: Any, bus_as: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archive_console.routes.events.PING_S", 0.1)
+
+    async def read(first: asyncio.Event) -> None:
+        async with console.http.stream("GET", "/system/overview/events") as reply:
+            async for _ in reply.aiter_lines():
+                first.set()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks, bus_as("gateway") as bus:
+        tasks.create_task(read(anybody := asyncio.Event()))
+        await anybody.wait()
+        # The first key closes the door, also behind those who are in already.
+        await made(bus, "beta", "globex", "operator")
+
+        async def closed() -> bool:
+            return (await console.http.get("/")).status_code == 303
+
+        await until(closed)
+        await console.post("/login", key="beta")
+        tasks.create_task(read(somebody := asyncio.Event()))
+        await somebody.wait()
+        await bus.append(KeyRevoked(key_id="key_globex", revoked_at=1), to=KEYS_JOURNAL, entity=BOOK)
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST /chat HTTP/1.1\r\nhost: loc"])
 async def test_unfinished_head_is_hung_up_on(console: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr("archive_web._server.HEAD_S", 0.3)

@@ -184,7 +184,7 @@ async def _grown(visit: Visit, name: str, turn: Turn) -> AsyncIterator[str]:
     if turn.status == "running":
         try:
             async for answer in visit.desk.answers.watch(visit.tenant, turn):
-                if answer.ended or visit.desk.draining.is_set():
+                if answer.ended or visit.desk.draining.is_set() or not visit.welcome:
                     break
                 if time.monotonic() - drawn >= TICK_S:
                     drawn = time.monotonic()
@@ -192,7 +192,7 @@ async def _grown(visit: Visit, name: str, turn: Turn) -> AsyncIterator[str]:
         except NoSuchLog:
             # It ended long ago, or its log went with the state server: what was recorded is all there is.
             pass
-    if answer.ended or turn.status != "running":
+    if visit.welcome and (answer.ended or turn.status != "running"):
         recorded = await _recorded(visit, turn)
         template = "turn.html" if recorded else "turn_gone.html"
         yield event("done", visit.html(template, turn=recorded or turn, conversation={"id": name}))

@@ -51,6 +51,6 @@ async def watched(
 
     shared = (key, visit.tenant, visit.session.nonce)
     async for html in visit.desk.live.watch(shared, told, every_s=every_s, ping_s=PING_S):
-        if visit.desk.draining.is_set():
+        if visit.desk.draining.is_set() or not visit.welcome:
             return
         yield ping() if html is None else event("fragment", html)

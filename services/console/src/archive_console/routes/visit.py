@@ -45,6 +45,12 @@ class Visit:
         return Origin(tenant=self.tenant)
 
     @property
+    def welcome(self) -> bool:
+        """Whether who opened this page may still see it: a stream outlives the key that it was opened with."""
+        locks, now = self.desk.door.locks, time.time()
+        return not locks.locked or (self.session.until > now and locks.still(self.session, now=now))
+
+    @property
     def partial(self) -> bool:
         """Whether a part of a page is wanted, not a whole one."""
         return "hx-request" in self.request.headers
