@@ -119,8 +119,8 @@ class CompletionHead(Open):
 
     def prompts(self) -> int:
         """Return how many texts are to be continued."""
-        many = isinstance(self.prompt, list) and self.prompt and not isinstance(self.prompt[0], int)
-        return len(self.prompt) if many else 1
+        several = isinstance(self.prompt, list) and self.prompt and not isinstance(self.prompt[0], int)
+        return len(self.prompt or "") if several else 1
 
     def prompt_chars(self) -> int:
         """Return the characters of the prompt, tokens as characters."""
