@@ -107,8 +107,8 @@ class Project:
         self.up()
 
     def stop(self) -> None:
-        """End it with its volumes, and the secrets that it made."""
-        self.run("down", "--volumes", "--timeout", "60")
+        """End it with its volumes, also those of the operator's container, and the secrets that it made."""
+        self.run("--profile", "operator", "down", "--volumes", "--timeout", "60")
         if self.made:
             shutil.rmtree(self.secrets)
 
