@@ -121,4 +121,5 @@ def test_image_runs_as_a_number_without_tools() -> None:
     assert "HEALTHCHECK" in last
     assert not re.search(r"\buv\b|pip install|g\+\+|apt-get", last)
     assert "--constraints requirements.lock" in DOCKERFILE
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
     assert "HNSWLIB_NO_NATIVE=1" in DOCKERFILE
