@@ -16,7 +16,7 @@ from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Work
 from archive_bus._held import Held, runs_of
-from archive_bus._lease import clock
+from archive_bus._leases import RENEW_SHARE, WATCH_SHARE, Leases
 from archive_bus._metrics import Sample
 from archive_bus._settlers import Settlers
 from archive_bus._transport import Entry, Lane, Prefetch, Runs, Transport
@@ -29,12 +29,6 @@ ACKED_S = 5.0
 """How long a drain waits to hear that what it acknowledged is."""
 ACK_LINGER_S = 0.01
 """How long an acknowledgement waits for others while there are places: one exchange and one fsync for all of them."""
-WATCH_SHARE = 1 / 20
-"""How much of a lease passes between two looks at what is about to run out."""
-LAST_SHARE = 1 / 4
-"""How much of a lease is left when it is renewed out of turn."""
-ANSWER_S = 0.4
-"""How long a renewal may take even when nothing is left, as after a stall: a server that is there answers within it."""
 
 
 class Consumer:
@@ -52,6 +46,7 @@ class Consumer:
         self._crew = Crew[Held](self._begin)
         self._held: dict[str, Held] = {}
         self._adrift = Adrift(lane, transport)
+        self._leases = Leases(lane, transport, self._held, self._adrift)
         self._turn = asyncio.Lock()
         self.backlog: Backlog | None = None
         self._draining = False
@@ -103,8 +98,8 @@ class Consumer:
             self._pump = tasks.create_task(self._read(prefetch))
             tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._claim))
             tasks.create_task(self._every(min(1.0, self._lease_s / 5), partial(self._adrift.hand_back, self._held)))
-            tasks.create_task(self._every(self._lease_s / 3, self._renew))
-            tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._expire))
+            tasks.create_task(self._every(self._lease_s * RENEW_SHARE, self._leases.renew_all))
+            tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._leases.expire))
             if trimmed_by_consumer(self.lane.stream):
                 tasks.create_task(self._every(TRIM_S, self._trim))
             tasks.create_task(self._every(REAP_S, partial(self._transport.reap, self.lane)))
@@ -182,43 +177,9 @@ class Consumer:
                 # After a stall longer than the lease some of them are in hand here already.
                 await self._take(await self._transport.claim(self.lane, count=free))
 
-    async def _renew(self) -> None:
-        # Renewing what is on its way to be handed back or parked would undo it.
-        await self.renew([held for held in self._held.values() if not (held.lost or held.settled)])
-
     async def renew(self, entries: Sequence[Held]) -> None:
         """Renew the leases of what is still owned; lose the rest."""
-        if not entries:
-            return
-        until = clock() + self._lease_s
-        lost = set(await self._transport.extend(self.lane, [held.entry.id for held in entries]))
-        for held in entries:
-            if held.entry.id not in lost:
-                held.until = until
-            elif not held.settled:
-                held.lose()
-
-    async def _expire(self) -> None:
-        """Cancel handlers whose lease runs out unrenewed: when cut off, they would run beside the next owner.
-
-        Before that, and after a stall, the server is asked once more, for as long as is left.
-        """
-        ending = [held for held in self._held.values() if held.until < clock() + self._lease_s * LAST_SHARE]
-        ending = [held for held in ending if not (held.lost or held.settled)]
-        if not ending:
-            return
-        margin = self._lease_s * WATCH_SHARE
-        left = min(held.until for held in ending) - clock()
-        if left > 2 * margin:
-            left -= margin
-        with contextlib.suppress(BusUnavailable, TimeoutError):
-            # Beyond the end of a lease only after a stall: until then nobody else can have begun.
-            async with asyncio.timeout(left if left > 0 else ANSWER_S):
-                await self.renew(ending)
-        for held in ending:
-            if held.until < clock() + margin * 2 and not (held.lost or held.settled):
-                self._adrift.add(held)
-                held.lose()
+        await self._leases.renew(entries)
 
     def lost(self, held: Held) -> None:
         """Take note of a lost lease."""

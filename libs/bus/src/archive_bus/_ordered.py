@@ -10,7 +10,7 @@ from archive_bus._errors import BusUnavailable
 from archive_bus._gate import Gate
 from archive_bus._handling import Work
 from archive_bus._held import Held
-from archive_bus._lease import clock
+from archive_bus._leases import Leases
 from archive_bus._lines import Lines, place_of
 from archive_bus._owners import Owner
 from archive_bus._transport import Entry, Lane, Prefetch, Transport
@@ -34,6 +34,8 @@ class OrderedConsumer(Consumer):
         super().__init__(lane=lane, transport=transport, work=work, gate=gate, concurrency=concurrency)
         self.owner = owner
         self.owned_until = 0.0
+        # None outlasts the right to the partition, whose next owner takes all messages at once.
+        self._leases = Leases(lane, transport, self._held, self._adrift, most=lambda: self.owned_until)
         self._adopted = False
         self._arrived = "0-0"
         self._lines = Lines()
@@ -92,15 +94,6 @@ class OrderedConsumer(Consumer):
         claimed = await self._transport.claim(self.lane, count=self._concurrency)
         self._line_up([entry for entry in claimed if entry.id not in self._held])
         await self._pass_over()
-
-    async def renew(self, entries: Sequence[Held]) -> None:
-        """Renew leases; none outlasts the right to the partition, whose next owner takes all messages at once."""
-        await super().renew(entries)
-        for held in entries:
-            held.until = min(held.until, self.owned_until)
-            if held.until <= clock() and not (held.lost or held.settled):
-                self._adrift.add(held)  # nobody may own the partition yet: then it comes back at once
-                held.lose()
 
     async def _pass_over(self) -> None:
         """Let a line go on whose first entry was settled without us: by an operator, or with the stream."""
