@@ -57,7 +57,7 @@ GREETING = tuple("auth hello ping select reset quit client|setname client|setinf
 CONNECTION = Selector(
     (*GREETING, *"info time wait waitaof script|load script|exists multi exec discard unwatch".split())
 )
-BESIDE_INPUT = ("attempts", "parked", "members", "owner", "fence", "done:*")
+BESIDE_INPUT = ("runs", "parked", "members", "owner", "fence", "done:*")
 """What the bus keeps beside a stream for each group that reads it; ``<stream>:<group>:<name>``."""
 BESIDE_OUTPUT = ("due", "parcels")
 """What it keeps beside a stream for its publishers: delayed messages."""
@@ -70,7 +70,7 @@ _CONSUME = (
     "xgroup|create xgroup|createconsumer xgroup|delconsumer evalsha"
 )
 _KEEP = (
-    "get set del exists pexpire hget hmget hgetall hset hincrby hdel hlen zadd zrem zscore zrange zrangebyscore "
+    "get set del exists pexpire hget hmget hgetall hset hdel hlen zadd zrem zscore zrange zrangebyscore "
     "zremrangebyscore zcard"
 )
 _PRODUCE = "xadd xtrim xlen exists xpending xinfo|groups xinfo|stream xgroup|create evalsha"

@@ -19,6 +19,7 @@ from archive_bus import Bus, Delivery, Operator
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.streams import CHAT_EVENTS
 from archive_testkit.guarantees import Figure
+from archive_testkit.proxy import TcpProxy
 from archive_testkit.servers import RedisServer
 
 OWNER = Path(__file__).parent / "apps" / "owner.py"
@@ -164,3 +165,40 @@ async def test_dropped_group_returns_with_its_service(redis_url: str) -> None:
         async with bus_of("memory", redis_url) as memory:
             memory.subscribe(STREAM, {ChatCompleted: handle})
             await eventually(lambda: seen == ["0"])
+
+
+@pytest.mark.guarantee("G5")
+async def test_outage_beyond_ownership_adds_no_attempt(redis_server: RedisServer) -> None:
+    stream, attempts, over = replace(STREAM, partitions=1, lease=timedelta(seconds=2)), list[int](), asyncio.Event()
+
+    async def handle(delivery: Delivery[ChatCompleted]) -> None:
+        attempts.append(delivery.attempt)
+        try:
+            await over.wait()
+        finally:
+            if len(attempts) == 1:
+                await asyncio.sleep(4.0)  # it is still at it when its process owns the partition anew
+
+    async def runs() -> list[int]:
+        async with client_of(redis_server.url) as client:
+            return [len(each.split()) for each in await client.hvals(f"{stream.physical('0')}:memory:runs")]
+
+    async with (
+        TcpProxy(redis_server.port) as proxy,
+        bus_of("engine", redis_server.url) as engine,
+        bus_of("memory", proxy.url) as memory,
+    ):
+        memory.subscribe(stream, {ChatCompleted: handle})
+        await engine.publish(turn("k", 1), to=stream)
+        async with asyncio.timeout(30):
+            while await runs() != [1]:
+                await asyncio.sleep(0.02)
+        proxy.swallow()
+        await asyncio.sleep(4.0)
+        proxy.heal()
+        await eventually(lambda: len(attempts) == 2)
+        async with asyncio.timeout(30):
+            while await runs() != [1]:
+                await asyncio.sleep(0.02)
+        over.set()
+        await eventually(lambda: memory.counters().get((stream.name, "done")) == 1)

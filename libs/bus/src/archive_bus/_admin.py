@@ -199,7 +199,7 @@ class Operator:
         """
         key = stream.physical(partition)
         place = f"{key}:{group}"
-        keys = (key, f"{place}:attempts", f"{place}:parked", dropped_groups(key))
+        keys = (key, f"{place}:runs", f"{place}:parked", dropped_groups(key))
         with reachable():
             found = [each for each in await self._groups(key) if each.name == group]
             dropped = await self._clients[Server.BUS].eval(SCRIPTS["drop_group"], len(keys), *keys, group)

@@ -1,9 +1,13 @@
 """What was given up without the server's knowledge."""
 
 from collections.abc import Container, Set
+from dataclasses import replace
 
 from archive_bus._held import Held, runs_of
 from archive_bus._transport import Lane, Transport
+
+NAMELESS = ""
+"""A consumer that owns nothing: what it lets go of stays where it is."""
 
 
 class Adrift:
@@ -13,6 +17,7 @@ class Adrift:
         self._lane = lane
         self._transport = transport
         self._held: list[Held] = []
+        self._forsaken = False
 
     @property
     def ids(self) -> Set[str]:
@@ -20,14 +25,20 @@ class Adrift:
         return {held.entry.id for held in self._held}
 
     def add(self, held: Held) -> None:
-        """Hand an entry back later, and take its start back, or charge the failure that it ended with."""
+        """Hand an entry back later, and take its run back, or charge the failure that it ended with."""
         self._held.append(held)
+
+    def forsake(self) -> None:
+        """Leave the entries to whoever has them by now, also by this consumer's own name; tell what became of runs."""
+        self._forsaken = True
+        self._lane = replace(self._lane, consumer=NAMELESS)
 
     async def hand_back(self, in_hand: Container[str]) -> None:
         """Hand back those whose handler is over, which are no longer ``in_hand``. Raises BusUnavailable."""
-        over = [held for held in self._held if held.entry.id not in in_hand and not held.telling]
+        over = [held for held in self._held if held.entry.id not in in_hand and (self._forsaken or not held.telling)]
         for failed in (True, False):
-            if back := [held for held in over if held.spent is failed]:
-                await self._transport.release(self._lane, runs_of(back), failed=failed)
+            # One run an entry: another of the same is told next time.
+            if back := {held.entry.id: held for held in over if held.spent is failed}:
+                await self._transport.release(self._lane, runs_of(back.values()), failed=failed)
                 # At once: this process may claim them in the next moment.
-                self._held = [held for held in self._held if held not in back]
+                self._held = [held for held in self._held if held not in back.values()]

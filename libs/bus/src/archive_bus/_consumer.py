@@ -19,7 +19,7 @@ from archive_bus._held import Held, runs_of
 from archive_bus._leases import RENEW_SHARE, WATCH_SHARE, Leases
 from archive_bus._metrics import Sample
 from archive_bus._settlers import Settlers
-from archive_bus._transport import Entry, Lane, Prefetch, Runs, Transport
+from archive_bus._transport import Entry, Lane, Prefetch, Runs, Starts, Transport
 from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,10 @@ class Consumer:
         if self._pump:
             self._pump.cancel()
             await asyncio.wait([self._pump])
-        await self._give_back([held for held in self._held.values() if not held.begun])
+        waiting = [held for held in self._held.values() if not held.begun]
+        for held in waiting:
+            held.settled = True
+        await self._hand_back({held.entry.id: "" for held in waiting})
         await self._sweep()
         running = [held.task for held in self._held.values() if held.begun and held.task]
         if running:
@@ -124,11 +127,9 @@ class Consumer:
             held.lost = True
             if held.task:
                 held.task.cancel()
-        # A start that is still to be sent would find the message handed back, and be lost.
-        if starting := [held.starting for held in unfinished if held.starting]:
-            await asyncio.wait(starting, timeout=1.0)
-        await self._give_back([held for held in unfinished if not held.spent])
-        await self._give_back([held for held in unfinished if held.spent], failed=True)
+            held.settled = True
+        await self._hand_back(runs_of(held for held in unfinished if not held.spent))
+        await self._hand_back(runs_of(held for held in unfinished if held.spent), failed=True)
         await self._sweep()
         with contextlib.suppress(BusUnavailable, TimeoutError):
             async with asyncio.timeout(ACKED_S):
@@ -143,16 +144,11 @@ class Consumer:
         except BusUnavailable:
             return
         strays = [entry_id for entry_id in unbegun if entry_id not in self._held]
-        if strays:
-            await self._hand_back(dict.fromkeys(strays, ""))
-
-    async def _give_back(self, all_held: Sequence[Held], *, failed: bool = False) -> None:
-        for held in all_held:
-            held.settled = True
-        if all_held:
-            await self._hand_back(runs_of(all_held), failed=failed)
+        await self._hand_back(dict.fromkeys(strays, ""))
 
     async def _hand_back(self, runs: Runs, *, failed: bool = False) -> None:
+        if not runs:
+            return
         try:
             await self._transport.release(self.lane, runs, failed=failed)
             self.counts["handed_back"] += len(runs)
@@ -216,14 +212,9 @@ class Consumer:
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         if self._draining:
-            if strays := [entry.id for entry in entries if entry.id not in self._held]:
-                await self._hand_back(dict.fromkeys(strays, ""))
+            await self._hand_back({entry.id: "" for entry in entries if entry.id not in self._held})
             return
-        # A group that was deleted and made anew delivers again what is in hand here: it is ours still, and runs. What
-        # is adrift is still to be handed back with its start.
-        adrift = self._adrift.ids
-        fresh = [entry for entry in entries if entry.id not in self._held and entry.id not in adrift]
-        taken = [Held(entry, self, lease_s=self._lease_s) for entry in fresh]
+        taken = [Held(entry, self, lease_s=self._lease_s) for entry in self._fresh(entries)]
         for held in taken:
             self._held[held.entry.id] = held
         for place, held in enumerate(taken):
@@ -234,12 +225,16 @@ class Consumer:
                     break
             self._crew.put(held)
 
+    def _fresh(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Leave out what is in hand, which a group that was made anew delivers again, and what is still adrift."""
+        known = self._held.keys() | self._adrift.ids
+        return [entry for entry in entries if entry.id not in known]
+
     async def _let_go(self, waiting: Sequence[Held]) -> None:
         """Give others what finds no place here: what waits behind the first of them would wait for longer."""
         for held in waiting:
             self._held.pop(held.entry.id, None)
-        if ids := [held.entry.id for held in waiting if not (self._draining or held.lost)]:
-            await self._hand_back(dict.fromkeys(ids, ""))
+        await self._hand_back({held.entry.id: "" for held in waiting if not (self._draining or held.lost)})
 
     async def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> None:
         if held.lost:
@@ -266,12 +261,22 @@ class Consumer:
                 self.left(held)
 
     def starts(self, held: Held) -> None:
-        """Have a start counted."""
+        """Have a run noted, sooner or later."""
         held.starting = self._settlers.start.put(held)
+        held.starting.add_done_callback(partial(self._noted, held))
+
+    def _noted(self, held: Held, noted: "asyncio.Future[Starts]") -> None:
+        if not noted.cancelled() and noted.exception() and held.begun and not (held.settled or held.lost):
+            held.starting = None
+            self.waits(held)
 
     def waits(self, held: Held) -> None:
-        """Have a start counted soon."""
+        """Have a run noted soon."""
         self._settlers.beginnings.add(held)
+
+    def taken(self, held: Held) -> None:
+        """Say that the run of an entry that another consumer has by now took no process down."""
+        self._adrift.add(held)
 
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let another one in."""

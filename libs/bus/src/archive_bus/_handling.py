@@ -149,7 +149,7 @@ class Handling:
             return
         # What was settled before, while nobody else could have it, was settled by a first copy of this command.
         held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and clock() < held.until)
-        held.leave()
+        held.strand() if outcome is Acked.TAKEN else held.leave()
 
     def _done(self, held: Held, outcome: Acked | Exception) -> None:
         self._passed(held, outcome)
@@ -179,7 +179,7 @@ class Handling:
             await self._attempt(held, envelope, message, starts.begun)
             return
         async with self._gate.alone():
-            # Counted only now: what ended the process while this one waited was something else.
+            # Noted only now: what ended the process while this one waited was something else.
             held.starting = self._settlers.alone.put(held)
             if (await asyncio.shield(held.starting)).begun < 0:
                 raise LeaseLost("another consumer took the message before it began")
@@ -195,8 +195,6 @@ class Handling:
         if turn is Turn.NOW:
             held.once = envelope.id
             return True
-        if held.starting:
-            await held.starting
         if turn is Turn.DONE:
             self.counts["repeated"] += 1
             await self._acknowledge(held, self._passed)
@@ -210,7 +208,7 @@ class Handling:
             # What was waited for until now came after a freeze, in which another consumer may have begun it.
             await held.confirm()
         if _is_late(envelope):
-            await self._expire(held, envelope)  # it had to wait for others to leave, or for its start to be counted
+            await self._expire(held, envelope)  # it had to wait for others to leave, or for its run to be noted
             return
         began = time.monotonic()
         run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
@@ -293,4 +291,4 @@ def _why(starts: Starts) -> str:
     """Say why a message is buried that is not begun again."""
     if starts.failed >= starts.begun - 1:
         return f"it failed {starts.failed} times; the server could not take the last cause"
-    return "its handler took the process down each time"
+    return f"{starts.begun - 1 - starts.failed} of its runs ended without a word, as when a process is killed or frozen"

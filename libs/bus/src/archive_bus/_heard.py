@@ -1,5 +1,6 @@
 """What was cancelled lately, as far as one process has heard of it."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 LIFE_S = 3600.0
@@ -16,19 +17,18 @@ class Heard:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._ends: dict[str, float] = {}
+        # A plain dict would look at all places that were freed at its front to find the oldest.
+        self._ends: OrderedDict[str, float] = OrderedDict()
         self._whole_from = float("inf")
         self._current_until = float("-inf")
 
     def add(self, target: str) -> None:
         """Take a cancellation in."""
         now = self._clock()
-        self._ends.pop(target, None)
         self._ends[target] = now + LIFE_S
-        for oldest, end in tuple(self._ends.items()):
-            if end > now and len(self._ends) <= MOST:
-                break
-            del self._ends[oldest]
+        self._ends.move_to_end(target)
+        while (end := next(iter(self._ends.values()))) <= now or len(self._ends) > MOST:
+            self._ends.popitem(last=False)
             if end > now:
                 self._whole_from = max(self._whole_from, end)
 

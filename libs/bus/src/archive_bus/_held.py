@@ -37,6 +37,10 @@ class Keeper(Protocol):
         """Let go of what is over here."""
         ...
 
+    def taken(self, held: "Held") -> None:
+        """Take note of a run that was over when another consumer had its entry."""
+        ...
+
     def unfinished(self, held: "Held", error: Exception) -> None:
         """See to an entry whose settlement failed."""
         ...
@@ -47,9 +51,9 @@ class Held:
 
     ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
     way, and renewing it would undo that; ``acking``: nothing but the answer to its acknowledgement is still to come;
-    ``over``: it is settled for good; ``lost``: another consumer has it, or may
-    have it at any time. ``attempt`` is 0 until it runs; ``spent``: its run has failed; ``once``
-    is the message id under which its effect is noted in the group's inbox.
+    ``over``: it is settled for good; ``lost``: another consumer has it, or may have it at any time. ``attempt`` is 0
+    until it runs; ``spent``: its run has failed; ``once`` is the message id under which its effect is noted in the
+    group's inbox.
     """
 
     # Of the class until they change: one is made for each message, and most of it never does.
@@ -103,6 +107,11 @@ class Held:
     def leave(self) -> None:
         """Let go of it: it is over here."""
         self._keeper.left(self)
+
+    def strand(self) -> None:
+        """Let go of it: it was done here, and another consumer has it all the same."""
+        self._keeper.taken(self)
+        self.leave()
 
     def fail(self, error: Exception) -> None:
         """Have it seen to that its settlement failed."""

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+from archive_bus._adrift import Adrift
 from archive_bus._consumer import Consumer
 from archive_bus._errors import BusUnavailable
 from archive_bus._gate import Gate
@@ -74,10 +75,9 @@ class OrderedConsumer(Consumer):
         return True
 
     async def _feed(self, entries: Sequence[Entry]) -> None:
-        fresh = [entry for entry in entries if entry.id not in self._held]
+        fresh = self._fresh(entries)
         if self._draining:
-            if fresh:
-                await self._hand_back(dict.fromkeys((entry.id for entry in fresh), ""))
+            await self._hand_back({entry.id: "" for entry in fresh})
             return
         self._line_up(fresh)
         while len(self._held) >= self._concurrency + MOST_WAITING and not self._draining:
@@ -92,7 +92,7 @@ class OrderedConsumer(Consumer):
             return
         # Also with full hands: what fills them may be waiting for the very entry that comes back now.
         claimed = await self._transport.claim(self.lane, count=self._concurrency)
-        self._line_up([entry for entry in claimed if entry.id not in self._held])
+        self._line_up(self._fresh(claimed))
         await self._pass_over()
 
     async def _pass_over(self) -> None:
@@ -151,14 +151,21 @@ class OrderedConsumer(Consumer):
             self._lines.settled(held.entry.id)
         self._call_first(key)
 
-    def abandon(self) -> None:
-        """Stop at once: another process owns the partition, and all that is in hand here."""
+    def abandon(self) -> Adrift:
+        """Stop at once: another process owns the partition, and all that is in hand here.
+
+        Returns the runs that ended with it, of which the server is still to be told.
+        """
         self._draining = True
         self._room.set()
         if self._pump:
             self._pump.cancel()
         for held in tuple(self._held.values()):
+            if held.begun and not held.settled:
+                self._adrift.add(held)
             held.lose()
+        self._adrift.forsake()
+        return self._adrift
 
 
 def _key_of(entry: Entry) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+from archive_bus._adrift import Adrift
 from archive_bus._errors import BusUnavailable
 from archive_bus._lease import clock
 from archive_bus._metrics import Sample, merged
@@ -60,6 +61,7 @@ class Partitions:
         self._lease_s = lane.stream.lease.total_seconds()
         self._owned: dict[int, _Owned] = {}
         self._former: list[Sample] = []
+        self._forsaken: list[Adrift] = []
         self._draining = False
         self._beating: asyncio.Task[None] | None = None
 
@@ -91,6 +93,7 @@ class Partitions:
             await asyncio.gather(*(self._left(partition, owned, grace_s) for partition, owned in self._all()))
             keeping.cancel()
         try:
+            await self._tell()
             await self._transport.owners.present(self.lane, life_s=0.0)
         except BusUnavailable:
             log.warning("%s: cannot take leave; others take over after the lease", self.lane.key)
@@ -105,6 +108,7 @@ class Partitions:
         while True:
             try:
                 await self._share()
+                await self._tell()
             except BusUnavailable as error:
                 log.warning("%s: %s; trying again", self.lane.key, error)
             await asyncio.sleep(self._pause_s())
@@ -118,6 +122,13 @@ class Partitions:
                     await self._keep(partition, owned)
                 except BusUnavailable as error:
                     log.warning("%s: %s; trying again", owned.consumer.lane.key, error)
+
+    async def _tell(self) -> None:
+        """Tell of runs that ended with the right to their partition; else they would count as silent ones."""
+        for adrift in tuple(self._forsaken):
+            await adrift.hand_back(())
+            if not adrift.ids:
+                self._forsaken.remove(adrift)
 
     async def _share(self) -> None:
         for partition, owned in self._all():
@@ -147,7 +158,7 @@ class Partitions:
         if owned.let_go:
             return
         log.warning("%s: another process owns it now", lane.key)
-        owned.consumer.abandon()
+        self._forsaken.append(owned.consumer.abandon())
         self._forget(partition, owned)
 
     async def _enter(self, partition: int) -> None:

@@ -12,13 +12,13 @@ from archive_bus._transport import Acked, Lane, Starts, Transport
 class Settlers:
     """What a consumer tells the server of what it has in hand.
 
-    ``start`` counts runs that begin, ``alone`` those of suspects, ``ack`` settles; acknowledgements wait for others as
+    ``start`` notes runs that begin, ``alone`` those of suspects, ``ack`` settles; acknowledgements wait for others as
     long as ``linger`` says, in seconds.
     """
 
     def __init__(self, lane: Lane, transport: Transport, *, linger: Callable[[], float]) -> None:
-        self.start = Coalescer[Held, Starts](self._count)
-        self.alone = Coalescer[Held, Starts](self._count_alone)
+        self.start = Coalescer[Held, Starts](self._note)
+        self.alone = Coalescer[Held, Starts](self._note_alone)
         self.ack = Coalescer[Held, Acked](self._acknowledge, linger=linger)
         self.beginnings = Beginnings()
         self._lane = lane
@@ -30,7 +30,7 @@ class Settlers:
         self.alone.run_in(tasks)
         self.ack.run_in(tasks)
 
-    async def _count(self, starting: Sequence[Held]) -> Sequence[Starts]:
+    async def _note(self, starting: Sequence[Held]) -> Sequence[Starts]:
         counts = await self._transport.started(self._lane, runs_of(starting))
         for held, starts in zip(starting, counts, strict=True):
             # A first delivery does not wait for this answer.
@@ -38,7 +38,7 @@ class Settlers:
                 held.lose()
         return counts
 
-    async def _count_alone(self, starting: Sequence[Held]) -> Sequence[Starts]:
+    async def _note_alone(self, starting: Sequence[Held]) -> Sequence[Starts]:
         return await self._transport.started(self._lane, runs_of(starting), alone=True)
 
     async def _acknowledge(self, settled: Sequence[Held]) -> Sequence[Acked]:

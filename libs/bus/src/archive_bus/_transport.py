@@ -47,7 +47,7 @@ class Starts:
 
 Runs = Mapping[str, str]
 """Runs by the ids of their entries, each by a name of letters and digits that no other run of its entry has; an empty
-name for an entry of which no run was ever told."""
+name for an entry of which no run began here."""
 
 
 SUSPECT_AFTER = 2

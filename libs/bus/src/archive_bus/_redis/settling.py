@@ -1,4 +1,4 @@
-"""Claims, attempts, leases, settlements and trimming of what groups read."""
+"""Claims, runs, leases, settlements and trimming of what groups read."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -114,9 +114,9 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def lane_keys(lane: Lane) -> list[str]:
-    """Return the stream, its attempts and what is parked of it."""
+    """Return the stream, the runs of its entries, and what is parked of it."""
     place = f"{lane.key}:{lane.group}"
-    return [lane.key, f"{place}:attempts", f"{place}:parked"]
+    return [lane.key, f"{place}:runs", f"{place}:parked"]
 
 
 def _lease_ms(lane: Lane) -> int:

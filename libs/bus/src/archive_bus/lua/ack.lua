@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Acknowledge what this consumer still owns; a stale owner must not remove a message that another one is working on.
 -- Returns for each id 1, 0 when it was settled before, -1 when another consumer owns it.
--- KEYS: stream, attempts   ARGV: group, consumer, entry id, ...
+-- KEYS: stream, runs   ARGV: group, consumer, entry id, ...
 local outcome = {}
 for i = 3, #ARGV do
   local id = ARGV[i]

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Take over messages that have been idle for the lease, but for those parked until later. Returns {where to go on, the
 -- entries}.
--- KEYS: stream, attempts, parked   ARGV: group, consumer, nobody, lease in ms, start, count
+-- KEYS: stream, runs, parked   ARGV: group, consumer, nobody, lease in ms, start, count
 local lease = tonumber(ARGV[4])
 local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[4], ARGV[5], 'COUNT', ARGV[6])
 for _, id in ipairs(reply[3] or {}) do

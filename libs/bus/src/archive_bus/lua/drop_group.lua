@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Drop a group and what is counted and parked for it; its dead letters stay. It is remembered as dropped, so that no
 -- publisher brings it back; its own service does when it subscribes. Returns how much it had waiting, or nil without it.
--- KEYS: stream, attempts, parked, dropped   ARGV: group
+-- KEYS: stream, runs, parked, dropped   ARGV: group
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 for _, row in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   local info = {}

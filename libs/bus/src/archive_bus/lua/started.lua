@@ -4,7 +4,7 @@
 -- how many of them failed; what is neither this run nor failed ended without a word. {-1, 0} for what this consumer does
 -- not own. A message that has had so many silent runs is to run alone: its run is not noted yet, for it still has to wait
 -- until it is.
--- KEYS: stream, attempts   ARGV: group, consumer, silent runs or 0 to note all, entry id, its run, ...
+-- KEYS: stream, runs   ARGV: group, consumer, silent runs or 0 to note all, entry id, its run, ...
 local counts = {}
 local silent = tonumber(ARGV[3])
 for i = 4, #ARGV, 2 do

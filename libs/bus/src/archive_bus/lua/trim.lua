@@ -20,18 +20,23 @@ if #groups == 0 then
     if not dropped[ARGV[i]] then return 0 end
   end
 end
--- From Redis 8.2 on the server drops also what lies behind an entry that is not acknowledged yet.
-local native = #groups > 0 and redis.pcall('XTRIM', KEYS[1], 'MINID', ARGV[1], 'ACKED')
-if type(native) == 'number' then return native end
+local read_ms, read_seq = keep_ms, keep_seq
 for _, group in ipairs(groups) do
   local info = {}
   for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
   local ms, seq = parse(info['last-delivered-id'])
   seq = seq + 1
+  if before(ms, seq, read_ms, read_seq) then read_ms, read_seq = ms, seq end
   if tonumber(info['pending']) > 0 then
     local oldest_ms, oldest_seq = parse(redis.call('XPENDING', KEYS[1], info['name'])[2])
     if before(oldest_ms, oldest_seq, ms, seq) then ms, seq = oldest_ms, oldest_seq end
   end
   if before(ms, seq, keep_ms, keep_seq) then keep_ms, keep_seq = ms, seq end
 end
-return redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f-%.0f', keep_ms, keep_seq))
+local function written(ms, seq) return string.format('%.0f-%.0f', ms, seq) end
+if #groups > 0 and redis.REDIS_VERSION_NUM >= 0x080200 then
+  -- From there on the server drops also what lies behind an entry that is not acknowledged yet. It would look at all that
+  -- is unread, too.
+  return redis.call('XTRIM', KEYS[1], 'MINID', written(read_ms, read_seq), 'ACKED')
+end
+return redis.call('XTRIM', KEYS[1], 'MINID', written(keep_ms, keep_seq))

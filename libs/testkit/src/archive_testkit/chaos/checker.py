@@ -168,8 +168,8 @@ def buried_wrongly(facts: Facts) -> Iterable[Violation]:
 def failed_too_often(facts: Facts, attempts: int) -> Iterable[Violation]:
     """More failed runs than the stream allows each entry; a group that begins anew counts anew.
 
-    A first delivery does not wait until its start is counted: when its process or its way to the server is struck in
-    that moment, it has run uncounted.
+    A first delivery does not wait until its run is noted: when its process or its way to the server is struck before
+    that, it has run uncounted.
     """
     for message, runs in facts.runs.items():
         failed = [run for run in runs if run.ending is Ending.FAILED]
