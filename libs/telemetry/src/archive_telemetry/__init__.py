@@ -3,7 +3,7 @@
 from archive_telemetry._app import App, Check
 from archive_telemetry._errors import HealthPortError, SettingError, TelemetryError
 from archive_telemetry._logs import adopt_loggers, configure_logs, get_logger, log_context
-from archive_telemetry._metrics import DURATION_BUCKETS_S, Histogram, Series, counter, gauge, histogram
+from archive_telemetry._metrics import DURATION_BUCKETS_S, counter, gauge, histogram
 from archive_telemetry._redaction import REDACTED, Redactor
 from archive_telemetry._run import run, run_all
 from archive_telemetry._settings import EdgeSettings
@@ -24,9 +24,7 @@ __all__ = [
     "Check",
     "EdgeSettings",
     "HealthPortError",
-    "Histogram",
     "Redactor",
-    "Series",
     "ServiceTracers",
     "SettingError",
     "TelemetryError",

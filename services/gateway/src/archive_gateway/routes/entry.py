@@ -1,11 +1,11 @@
 """The ASGI application: the door that every request comes through, and that every error leaves by."""
 
 import asyncio
-import os
+import secrets
 import time
 
 from opentelemetry.trace import SpanKind, Tracer
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
@@ -19,7 +19,7 @@ from archive_gateway.routes.answers import EVENTS, send_last_event, send_whole
 from archive_gateway.routes.connection import ClientLeft
 from archive_gateway.routes.headers import overhead
 from archive_gateway.routes.visit import TICKET, Ticket
-from archive_telemetry import Series, counter, extract, get_logger, histogram
+from archive_telemetry import counter, extract, get_logger, histogram
 
 log = get_logger(__name__)
 
@@ -31,7 +31,7 @@ class Entry:
         self._router = router
         self._guard = guard
         self._tracer = tracer
-        self._meters: dict[tuple[str, str, int], tuple[Counter, Series]] = {}
+        self._meters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._count = counter("archive_gateway_requests", "HTTP requests answered.", "route", "method", "status")
         self._seconds = histogram("archive_gateway_request_seconds", "Time to the end of an answer.", "route")
 
@@ -41,7 +41,7 @@ class Entry:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         scope["path"] = scope["path"].rstrip("/") or "/"
-        mark = f"req_{os.urandom(12).hex()}"
+        mark = f"req_{secrets.token_hex(12)}"
         ticket = Ticket(
             id=request_id(headers.get(b"x-request-id"), mark),
             mark=mark,
