@@ -226,9 +226,8 @@ async def test_own_claim_after_an_outage_loses_nothing(redis_url: str, monkeypat
             claimed.set()
         return rows
 
-    async def handing_back(self: Adrift, in_hand: Container[str]) -> None:
-        if claimed.is_set() or not self.ids:
-            await hand_back(self, in_hand)
+    async def handing_back(self: Adrift, in_hand: Container[str] = ()) -> int:
+        return await hand_back(self, in_hand) if claimed.is_set() else 0
 
     async def handle(delivery: Delivery[ChatRequested]) -> None:
         attempts.append(delivery.attempt)

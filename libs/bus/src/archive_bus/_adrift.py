@@ -17,7 +17,6 @@ class Adrift:
         self._lane = lane
         self._transport = transport
         self._held: list[Held] = []
-        self._forsaken = False
 
     @property
     def ids(self) -> Set[str]:
@@ -30,15 +29,20 @@ class Adrift:
 
     def forsake(self) -> None:
         """Leave the entries to whoever has them by now, also by this consumer's own name; tell what became of runs."""
-        self._forsaken = True
         self._lane = replace(self._lane, consumer=NAMELESS)
 
-    async def hand_back(self, in_hand: Container[str]) -> None:
-        """Hand back those whose handler is over, which are no longer ``in_hand``. Raises BusUnavailable."""
-        over = [held for held in self._held if held.entry.id not in in_hand and (self._forsaken or not held.telling)]
+    async def hand_back(self, in_hand: Container[str] = ()) -> int:
+        """Hand back those whose handler is over, which are no longer ``in_hand``; return how many.
+
+        Raises:
+            BusUnavailable: the server still cannot be told of all.
+        """
+        over, told = [held for held in self._held if held.entry.id not in in_hand], 0
         for failed in (True, False):
             # One run an entry: another of the same is told next time.
             if back := {held.entry.id: held for held in over if held.spent is failed}:
                 await self._transport.release(self._lane, runs_of(back.values()), failed=failed)
                 # At once: this process may claim them in the next moment.
                 self._held = [held for held in self._held if held not in back.values()]
+                told += len(back)
+        return told

@@ -15,7 +15,7 @@ from archive_bus._crew import Crew
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Work
-from archive_bus._held import Held, runs_of
+from archive_bus._held import Held
 from archive_bus._leases import RENEW_SHARE, WATCH_SHARE, Leases
 from archive_bus._metrics import Sample
 from archive_bus._settlers import Settlers
@@ -128,13 +128,16 @@ class Consumer:
             if held.task:
                 held.task.cancel()
             held.settled = True
-        await self._hand_back(runs_of(held for held in unfinished if not held.spent))
-        await self._hand_back(runs_of(held for held in unfinished if held.spent), failed=True)
+            self._adrift.add(held)
+        try:
+            self.counts["handed_back"] += await self._adrift.hand_back()
+        except BusUnavailable:
+            log.warning("cannot hand %d messages back to %s yet", len(self._adrift.ids), self.lane.key)
         await self._sweep()
         with contextlib.suppress(BusUnavailable, TimeoutError):
             async with asyncio.timeout(ACKED_S):
                 await self._settlers.ack.idle()
-                await self._adrift.hand_back(())
+                await self._adrift.hand_back()
             await self._transport.reap(self.lane, leaving=True)
 
     async def _sweep(self) -> None:
@@ -146,16 +149,16 @@ class Consumer:
         strays = [entry_id for entry_id in unbegun if entry_id not in self._held]
         await self._hand_back(dict.fromkeys(strays, ""))
 
-    async def _hand_back(self, runs: Runs, *, failed: bool = False) -> None:
+    async def _hand_back(self, runs: Runs) -> None:
         if not runs:
             return
         try:
-            await self._transport.release(self.lane, runs, failed=failed)
+            await self._transport.release(self.lane, runs)
             self.counts["handed_back"] += len(runs)
         except BusUnavailable:
             log.warning("cannot hand %d messages back to %s: they resume after their lease", len(runs), self.lane.key)
 
-    async def _every(self, period_s: float, act: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, period_s: float, act: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(period_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load, hides nothing
             try:

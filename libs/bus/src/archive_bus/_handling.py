@@ -125,8 +125,6 @@ class Handling:
         Raises BusUnavailable: the server is still away.
         """
         held.settled = True
-        if held.starting and held.telling:
-            await asyncio.shield(held.starting)
         await self._transport.release(self._lane, runs_of([held]), delay_s=OUTAGE_PAUSE_S, failed=held.spent)
 
     async def _acknowledge(self, held: Held, told: Callable[[Held, Acked | Exception], None]) -> None:

@@ -89,11 +89,6 @@ class Held:
             self._run = token_hex(4)
         return self._run
 
-    @property
-    def telling(self) -> bool:
-        """Whether it is still open if the server was told that its handler runs."""
-        return self.starting is not None and not self.starting.done()
-
     def begins(self) -> None:
         """Have the server told that its handler runs, unless it is or was."""
         if self.starting is None:

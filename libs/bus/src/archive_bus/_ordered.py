@@ -151,19 +151,17 @@ class OrderedConsumer(Consumer):
             self._lines.settled(held.entry.id)
         self._call_first(key)
 
-    def abandon(self) -> Adrift:
-        """Stop at once: another process owns the partition, and all that is in hand here.
-
-        Returns the runs that ended with it, of which the server is still to be told.
-        """
+    def abandon(self) -> None:
+        """Stop at once: another process owns the partition, and all that is in hand here."""
         self._draining = True
         self._room.set()
         if self._pump:
             self._pump.cancel()
         for held in tuple(self._held.values()):
-            if held.begun and not held.settled:
-                self._adrift.add(held)
-            held.lose()
+            held.lose()  # what an outage cut is adrift by now; of what a stall cut nobody knows that it is harmless
+
+    def forsake(self) -> Adrift:
+        """Return what the server is still to be told of runs that are over here; their entries are for others."""
         self._adrift.forsake()
         return self._adrift
 

@@ -126,7 +126,7 @@ class Partitions:
     async def _tell(self) -> None:
         """Tell of runs that ended with the right to their partition; else they would count as silent ones."""
         for adrift in tuple(self._forsaken):
-            await adrift.hand_back(())
+            await adrift.hand_back()
             if not adrift.ids:
                 self._forsaken.remove(adrift)
 
@@ -158,7 +158,7 @@ class Partitions:
         if owned.let_go:
             return
         log.warning("%s: another process owns it now", lane.key)
-        self._forsaken.append(owned.consumer.abandon())
+        owned.consumer.abandon()
         self._forget(partition, owned)
 
     async def _enter(self, partition: int) -> None:
@@ -183,5 +183,6 @@ class Partitions:
     def _forget(self, partition: int, owned: _Owned) -> None:
         if self._owned.get(partition) is owned:
             del self._owned[partition]
+            self._forsaken.append(owned.consumer.forsake())
             self._former = merged([*self._former, *(sample.ended() for sample in owned.consumer.samples)])
         owned.task.cancel()
