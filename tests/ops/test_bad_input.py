@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A server as an operator makes it, with rules of the map."""
     rules = tmp_path / "users.acl"
     lines = [access.line(user, access.selectors(user), NEWEST, passwords=[PASSWORD]) for user in access.USERS]
-    rules.write_text("\n".join(["user default on nopass ~* &* +@all", *lines]) + "\n")
+    rules.write_text("\n".join(["user default off", f"user root on >{PASSWORD} ~* &* +@all", *lines]) + "\n")
     server = RedisServer(tmp_path / "data", durable=True, options=["--aclfile", str(rules)]).start()
     yield server
     server.stop()
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def prepared(server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RedisServer:
     """The same, with streams, and variables that lead `archive doctor` to it."""
-    asyncio.run(create_streams(server.url, pools=["embed", "small"]))
+    asyncio.run(create_streams(as_operator(server, PASSWORD), pools=["embed", "small"]))
     (tmp_path / "blobs").mkdir()
     monkeypatch.setenv("ARCHIVE_BUS_URL", as_operator(server, PASSWORD))
     monkeypatch.setenv("ARCHIVE_BLOBS_URL", (tmp_path / "blobs").as_uri())
@@ -45,8 +45,8 @@ def prepared(server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return server
 
 
-def client(server: RedisServer, **login: Any) -> Any:
-    return Redis(port=server.port, **login)
+def client(server: RedisServer, user: str = "root", **more: Any) -> Any:
+    return Redis(port=server.port, username=user, password=PASSWORD, **more)
 
 
 def as_operator(server: RedisServer, password: str) -> str:
@@ -86,6 +86,13 @@ def test_missing_rule_is_named(prepared: RedisServer, capsys: pytest.CaptureFixt
     assert "archive bootstrap --passwords" in todo
 
 
+def test_open_port_is_named(prepared: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
+    with client(prepared) as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")
+    what, todo = examined(capsys)["bus access"]
+    assert ("needs no password" in what, "default off" in todo) == (True, True)
+
+
 def test_evicting_server_is_named(prepared: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     with client(prepared) as admin:
         admin.config_set("maxmemory-policy", "allkeys-lru")
@@ -121,10 +128,7 @@ def test_full_volume_is_named(prepared: RedisServer, tmp_path: Path, capsys: pyt
 
 
 def test_two_owners_are_named(prepared: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
-    owners = [
-        client(prepared, username="memory", password=PASSWORD, client_name=f"memory@memory-{number}:1")
-        for number in range(2)
-    ]
+    owners = [client(prepared, "memory", client_name=f"memory@memory-{number}:1") for number in range(2)]
     try:
         for owner in owners:
             assert owner.ping()

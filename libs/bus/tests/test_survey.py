@@ -27,10 +27,12 @@ from archive_testkit.servers import RedisServer, free_port, server_binary
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server with the users of the map; the router lacks a rule, the agent may do all, the console has no line."""
+    """A server with the users of the map; some have older rules, the agent may do all, the console has no line."""
     newest = access.Flavour.VALKEY_9
     users = {user: access.line(user, access.selectors(user), newest, passwords=["x"]) for user in SERVICES}
     users["router"] = users["router"].replace("{chat.requests:0}", "{chat.requests:9}")
+    users["librarian"] = users["librarian"].replace(":librarian:fence", ":librarian:mark")
+    users["memory"] = users["memory"].replace("+evalsha", "+eval")
     users["agent"] = "user agent on #" + "0" * 64 + " ~* &* +@all"
     del users["console"]
     operator = access.line("operator", access.selectors("operator"), newest, passwords=["secret"])
@@ -58,15 +60,26 @@ async def test_operator_may_ask_everything(closed: RedisServer) -> None:
 
 
 async def test_wrong_rules_are_found(closed: RedisServer) -> None:
-    users = {user.user: user for user in await survey_users(as_operator(closed), SERVICES, set(Server))}
+    found = await survey_users(as_operator(closed), SERVICES, set(Server))
+    users = {user.user: user for user in found.users}
+    assert (found.told, found.without_name) == (True, ())
     assert not users["console"].known
     assert any("{chat.requests:0}" in command for command in users["router"].missing)
     assert "FLUSHALL" in users["agent"].beyond
+    assert any(command.endswith(":librarian:fence") for command in users["librarian"].missing)
+    assert any(command.startswith("EVALSHA") for command in users["memory"].missing)
     assert (users["gateway"].missing, users["gateway"].beyond, users["gateway"].enabled) == ((), (), True)
 
 
 async def test_open_server_has_no_users(redis_url: str) -> None:
-    assert await survey_users(redis_url, SERVICES, set(Server)) == []
+    found = await survey_users(redis_url, SERVICES, set(Server))
+    assert (found.told, found.users) == (True, ())
+    assert "FLUSHALL" in found.without_name
+
+
+async def test_barred_question_is_told(closed: RedisServer) -> None:
+    router = closed.url.replace("redis://", "redis://router:x@")
+    assert not (await survey_users(router, SERVICES, set(Server))).told
 
 
 async def test_wrong_password_is_told(closed: RedisServer) -> None:

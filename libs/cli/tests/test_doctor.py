@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from archive_bus import GroupReport, ServerSurvey, StreamReport, UserSurvey
+from archive_bus import AccessSurvey, GroupReport, ServerSurvey, StreamReport, UserSurvey
 from archive_cli.__main__ import main
 from archive_cli.doctor import machine, servers, streams
 from archive_cli.doctor.examine import site_of
@@ -94,8 +94,20 @@ def test_full_state_server_must_evict() -> None:
     ],
 )
 def test_user_fault_is_named(user: UserSurvey, level: Level) -> None:
-    (finding,) = bad(servers.judge_users("bus", [user]))
+    (finding,) = bad(servers.judge_access("bus", AccessSurvey(users=(user,))))
     assert (finding.level, "router" in finding.what, bool(finding.next_step)) == (level, True, True)
+
+
+def test_silence_about_users_is_no_fault() -> None:
+    (finding,) = servers.judge_access("bus", AccessSurvey(told=False))
+    assert (finding.level, "does not say" in finding.what) == (Level.SKIPPED, True)
+
+
+def test_open_port_fails_beside_users() -> None:
+    fine = UserSurvey("router", known=True, enabled=True)
+    finding, _ = servers.judge_access("bus", AccessSurvey(without_name=("FLUSHALL",), users=(fine,)))
+    assert (finding.level, "FLUSHALL" in finding.what) == (Level.FAILURE, True)
+    assert "default off" in finding.next_step
 
 
 @pytest.mark.parametrize(

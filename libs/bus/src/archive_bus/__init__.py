@@ -72,7 +72,7 @@ if TYPE_CHECKING:
         reload_users,
     )
     from archive_bus._subscription import Subscription
-    from archive_bus._survey import ServerSurvey, UserSurvey, survey, survey_processes, survey_users
+    from archive_bus._survey import AccessSurvey, ServerSurvey, UserSurvey, survey, survey_processes, survey_users
     from archive_bus._transport import Acked, Entry, Feed, Lane, Prefetch, Runs, Starts, Transport, wire
     from archive_bus._transport_parts import AnswerLogs, Due, LogEnd, Moved, Timers
     from archive_bus._vault import NotEmpty, SavedKey, VaultRefused, load_keys, read_keys, save_keys
@@ -89,6 +89,7 @@ _HOMES = {
     "reload_users": "archive_bus._setup",
     "fixed_streams": "archive_bus._setup",
     "lane_streams": "archive_bus._setup",
+    "AccessSurvey": "archive_bus._survey",
     "ServerSurvey": "archive_bus._survey",
     "UserSurvey": "archive_bus._survey",
     "survey": "archive_bus._survey",
@@ -179,6 +180,7 @@ _HOMES = {
 
 __all__ = [
     "WEIGHTS",
+    "AccessSurvey",
     "Acked",
     "Adopted",
     "AnswerLogs",

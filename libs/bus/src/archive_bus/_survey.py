@@ -14,11 +14,14 @@ from archive_bus._errors import BusUnavailable, WrongPassword
 from archive_bus._link import AWAY
 from archive_bus._options import Durability
 from archive_bus._writer import OLDEST
-from archive_contracts.streams import STREAMS, Kind, Server, Stream
+from archive_contracts.access import BESIDE_INPUT, BESIDE_OUTPUT, DROPPED, EXTERNAL
+from archive_contracts.streams import CONTROL, STREAMS, Kind, Server, Stream, dead_letters
 
 UNKNOWN = "unknown"
 AWAKE_S = 5
 """An idle process asks for work every second."""
+NOBODY = "default"
+"""Who speaks to a server without a name."""
 _PART = {Kind.LANE: "small", Kind.JOURNAL: "doctor", Kind.LOG: "doctor", Kind.INGRESS: "0"}
 
 
@@ -52,6 +55,19 @@ class UserSurvey:
     enabled: bool = False
     missing: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSurvey:
+    """Who may do what on a server.
+
+    ``told`` is false where it does not say, as managed servers that bar the commands. ``without_name`` holds what
+    anybody may do who shows no credential, ``users`` nothing where the server has none.
+    """
+
+    told: bool = True
+    without_name: tuple[str, ...] = ()
+    users: tuple[UserSurvey, ...] = ()
 
 
 async def survey(url: str) -> ServerSurvey:
@@ -99,21 +115,24 @@ async def survey_processes(url: str) -> dict[str, int]:
     return dict(Counter(name.partition("@")[0] for name in names))
 
 
-async def survey_users(url: str, users: Collection[str], roles: Collection[Server]) -> list[UserSurvey]:
-    """Compare what the access rules of a server let services do with what the map gives them.
-
-    Nothing for a server that lets everybody in without a name, or that does not tell. Raises as ``survey``.
-    """
+async def survey_users(url: str, users: Collection[str], roles: Collection[Server]) -> AccessSurvey:
+    """Compare what the access rules of a server let services do with what the map gives them. Raises as ``survey``."""
     with _reported():
         async with address_of(url, Durability.MEMORY).client() as client:
             try:
-                default: Any = await client.execute_command("ACL", "GETUSER", "default")
                 known = {_text(name) for name in await client.execute_command("ACL", "USERS")}
+                open_to = await _without_name(client, roles)
+                found = [] if known == {NOBODY} else [await _survey_user(client, user, roles, known) for user in users]
             except ResponseError:
-                return []
-            if known == {"default"} and "on" in _flags(default):
-                return []
-            return [await _survey_user(client, user, roles, known) for user in users]
+                return AccessSurvey(told=False)
+            return AccessSurvey(without_name=open_to, users=tuple(found))
+
+
+async def _without_name(client: Any, roles: Collection[Server]) -> tuple[str, ...]:
+    found: Any = await client.execute_command("ACL", "GETUSER", NOBODY)
+    if not {"on", "nopass"} <= _flags(found):
+        return ()
+    return (await _survey_user(client, NOBODY, roles, {NOBODY})).beyond
 
 
 async def _survey_user(client: Any, user: str, roles: Collection[Server], known: Collection[str]) -> UserSurvey:
@@ -138,7 +157,34 @@ def probes(service: str, roles: Collection[Server]) -> Iterator[tuple[Sequence[s
             yield ("XACK", key, service, "1-1"), service in stream.consumers
             yield ("XADD", key, "*", "a", "1"), service in stream.producers
             yield ("XRANGE", key, "-", "+"), _reads(service, stream)
+            yield from ((command, True) for command in _beside(service, stream, key))
     yield ("FLUSHALL",), False
+
+
+def _beside(service: str, stream: Stream, key: str) -> Iterator[Sequence[str]]:
+    """Yield what a service does with the keys beside a stream: rules of an older release know some of them not yet."""
+    if service in stream.consumers:
+        own = [f"{key}:{service}:{name.replace('*', '1')}" for name in BESIDE_INPUT]
+        yield _script(key, *own, dead_letters(key, service))
+        yield from (("GET", each) for each in own)
+        yield "SMEMBERS", f"{key}:{DROPPED}"
+    waiting = [f"{key}:{name}" for name in BESIDE_OUTPUT]
+    sends = service in stream.producers
+    # What foreign publishers may not do for themselves, the consumer of their stream does.
+    stands_in = service in stream.consumers and EXTERNAL in stream.producers
+    if stands_in or (sends and stream.kind in {Kind.WORK, Kind.LANE}):
+        yield _script(key, *waiting)
+        yield from (("GET", each) for each in waiting)
+    if sends and stream.kind in {Kind.WORK, Kind.LANE, Kind.JOURNAL, Kind.BROADCAST}:
+        yield _script(key, f"{key}:seen:1")
+    elif sends and stream.kind is Kind.LOG:
+        yield _script(key)
+    if stream is CONTROL and (sends or service in stream.followers):
+        yield "EXISTS", f"{key}:cancelled:1"
+
+
+def _script(*keys: str) -> Sequence[str]:
+    return "EVALSHA", "0" * 40, str(len(keys)), *keys
 
 
 def _reads(service: str, stream: Stream) -> bool:

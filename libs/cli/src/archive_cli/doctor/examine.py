@@ -83,7 +83,7 @@ async def _look_at_servers(site: Site) -> list[Finding]:
 
 async def _look_at_server(role: str, url: str, roles: Collection[Server]) -> Iterable[Finding]:
     found = list(servers.judge_server(role, await survey(url)))
-    return [*found, *servers.judge_users(role, await survey_users(url, SERVICES, roles))]
+    return [*found, *servers.judge_access(role, await survey_users(url, SERVICES, roles))]
 
 
 async def _look_at_streams(site: Site) -> Iterable[Finding]:

@@ -1,8 +1,8 @@
 """Judges the two Redis roles: versions, settings, memory, clock, access rules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from archive_bus import BusError, ServerSurvey, UserSurvey
+from archive_bus import AccessSurvey, BusError, ServerSurvey, UserSurvey
 from archive_cli.doctor.finding import Finding, failure, ok, skipped, warning
 
 FULL, NEARLY_FULL = 0.85, 0.7
@@ -93,16 +93,32 @@ def _clock(role: str, found: ServerSurvey) -> Finding:
     return ok(check, told)
 
 
-def judge_users(role: str, users: Sequence[UserSurvey]) -> Iterator[Finding]:
-    """Judge what the access rules of a server give to the services."""
+def judge_access(role: str, found: AccessSurvey) -> Iterator[Finding]:
+    """Judge what the access rules of a server give to the services, and to those without a name."""
     check = f"{role} access"
-    if not users:
+    if not found.told:
+        yield skipped(
+            check,
+            "the server does not say who may do what",
+            "use the operator's credential; where a provider bars ACL commands, compare its users with `archive acl`",
+        )
+    elif not found.users:
         yield warning(
             check,
             "the server has no users of the map: every service may do everything",
             "`archive secrets`, then `archive acl` for its ACL file or `archive bootstrap --passwords DIR`",
         )
-        return
+    elif found.without_name:
+        yield failure(
+            check,
+            "whoever reaches the port needs no password: the user default is on and may "
+            f"{'; '.join(found.without_name[:_SHOWN])}, whatever the other users may",
+            "`ACL SETUSER default off` on the server, and in its ACL file `user default off`",
+        )
+    yield from _judge_users(check, found.users)
+
+
+def _judge_users(check: str, users: tuple[UserSurvey, ...]) -> Iterator[Finding]:
     renew = "write the rules anew: `archive acl` or `archive bootstrap --passwords DIR`"
     for user in users:
         if not user.known:
@@ -113,10 +129,5 @@ def judge_users(role: str, users: Sequence[UserSurvey]) -> Iterator[Finding]:
             yield failure(check, f"{user.user} may not: {'; '.join(user.missing[:_SHOWN])}", renew)
         elif user.beyond:
             yield warning(check, f"{user.user} may more than the map gives: {'; '.join(user.beyond[:_SHOWN])}", renew)
-    if all(user.enabled and not user.missing and not user.beyond for user in users):
+    if users and all(user.enabled and not user.missing and not user.beyond for user in users):
         yield ok(check, f"{len(users)} users have the rights of the map")
-
-
-def not_told(role: str) -> Finding:
-    """Return that a server does not tell about its users."""
-    return skipped(f"{role} access", "the credential may not ask about users", "use the operator's")
