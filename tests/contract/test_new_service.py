@@ -183,6 +183,7 @@ def test_new_service_stands_in_compose(checkout: Path) -> None:
         "compose/observability.yaml",
         "compose/observability/prometheus.yml",
         "k8s/components/s3-blobs/kustomization.yaml",
+        "k8s/components/s3-blobs/store.yaml",
     )
     assert [name for name in files if "page-reader" not in (checkout / name).read_text()] == []
 

@@ -15,8 +15,12 @@ import pytest
 import yaml
 
 from archive_cli.__main__ import build_parser
+from archive_console.adapters.pages import FILES
+from archive_console.settings import Settings as Console
 from archive_contracts.deploy.__main__ import generated
 from archive_contracts.streams import SERVICES
+from archive_gateway.settings import Settings as Gateway
+from archive_librarian.settings import Settings as Librarian
 from archive_testkit import policy
 from archive_testkit.policy import RULES, Cluster, Json, Rule
 
@@ -118,6 +122,24 @@ MUTANTS: dict[str, tuple[Rule, Mutation]] = {
         policy.tools_reach_nothing,
         lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={"matchExpressions": [NOBODY]}),
     ),
+    "private networks opened": (
+        policy.ways_out_are_narrow,
+        lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"]["egress"][0]["to"][0]["ipBlock"].pop("except"),
+    ),
+    "all but one let out": (
+        policy.ways_out_are_narrow,
+        lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={"matchExpressions": [NOBODY]}),
+    ),
+    "small /tmp": (
+        policy.documents_fit,
+        lambda o: next(one for one in pod(o, "librarian")["volumes"] if one["name"] == "tmp").update(
+            emptyDir={"sizeLimit": "256Mi"}
+        ),
+    ),
+    "uploads on their way to a store": (
+        policy.documents_fit,
+        lambda o: the(o, "ConfigMap", "archive")["data"].update(ARCHIVE_BLOBS_URL="s3://archive-blobs"),
+    ),
     "no budget": (policy.budgets_are_clear, lambda o: o.remove(the(o, "PodDisruptionBudget", "router"))),
     "update 0/0": (
         policy.rollouts_move,
@@ -214,6 +236,32 @@ def test_settings_of_watched_servers_are_written_as_the_command_takes_them() -> 
         read = build_parser().parse_args(words[name][1:])
         assert read.first == "redis-bus-0.redis-bus.archive.svc.cluster.local"
         assert [place.partition(".")[0] for place in read.sentinels] == [f"redis-sentinel-{n}" for n in range(3)]
+
+
+def test_documents_are_as_large_as_services_take() -> None:
+    mb = (Librarian.model_fields["fetch_max_mb"], *(of.model_fields["max_upload_mb"] for of in (Console, Gateway)))
+    assert {field.default * 2**20 for field in mb} == {policy.DOCUMENT}
+    assert Librarian.model_fields["documents_at_once"].default == policy.DOCUMENTS["librarian"]
+    # One more is there while it is fetched.
+    assert policy.DOCUMENTS["console"] == FILES + 1
+
+
+def test_stores_are_open_to_whoever_keeps_blobs() -> None:
+    objects = rendered("external")
+    mounts = {made.name: {one["name"] for one in made.pod.get("volumes", ())} for made in Cluster(objects).workloads}
+    blobs = {name for name, volumes in mounts.items() if "blobs" in volumes}
+    (chosen,) = the(objects, "NetworkPolicy", "to-blobs")["spec"]["podSelector"]["matchExpressions"]
+    assert set(chosen["values"]) == blobs - {"tool-runner"} | {"backup"}
+
+
+def test_backup_runs_as_the_namespace_asks() -> None:
+    objects = [*yaml.safe_load_all((ROOT / "k8s" / "backup.yaml").read_text())]
+    (job,) = (made := Cluster([*objects, the(rendered("prod"), "PersistentVolumeClaim", "archive-blobs")])).workloads
+    for rule in (policy.known_fields, policy.pods_are_closed, policy.accounts_exist, policy.classes_exist):
+        assert list(rule(made)) == []
+    assert job.labels["app.kubernetes.io/part-of"] == "archive"
+    (container,) = job.containers
+    assert build_parser().parse_args(container["command"][1:]).parts == ["streams", "blobs"]
 
 
 def test_every_rule_has_a_mutant() -> None:

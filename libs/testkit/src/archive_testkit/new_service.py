@@ -23,6 +23,7 @@ NETWORKS = "\nnetworks:\n"
 LAST_BASE = "  - engine-embed\n"
 LAST_IMAGE = "  - name: archive/cli\n"
 FIRST_STORED = "name: agent|"
+FIRST_ALLOWED = "          - agent\n"
 LAST_TRACED = "  engine-embed: *traced\n"
 LAST_SCRAPED = "          - engine-embed\n"
 
@@ -86,6 +87,8 @@ def _deploy(root: Path, name: str) -> list[Path]:
     _insert(watched[1], f"          - {name}\n", before=LAST_SCRAPED)
     stored = root / "k8s" / "components" / "s3-blobs" / "kustomization.yaml"
     stored.write_text(stored.read_text().replace(FIRST_STORED, f"{FIRST_STORED}{name}|", 1))
+    allowed = stored.with_name("store.yaml")
+    _insert(allowed, f"          - {name}\n", before=FIRST_ALLOWED)
     folder = base / name
     folder.mkdir()
     for source in sorted((base / MODEL).iterdir()):
@@ -96,7 +99,7 @@ def _deploy(root: Path, name: str) -> list[Path]:
         image = re.search(rf"^  - name: archive/{MODEL}\n(?:    .*\n)+", overlay.read_text(), re.MULTILINE)
         if image:
             _insert(overlay, _renamed(image[0], name), before=LAST_IMAGE)
-    return [compose, *watched, stored, *sorted(folder.iterdir()), base / "kustomization.yaml", *overlays]
+    return [compose, *watched, stored, allowed, *sorted(folder.iterdir()), base / "kustomization.yaml", *overlays]
 
 
 def _renamed(text: str, name: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 Json = dict[str, Any]
@@ -32,6 +33,12 @@ STREAM_TRIGGER = frozenset(
     "address stream consumerGroup lagCount activationLagCount pendingEntriesCount databaseIndex enableTLS "
     "streamLength".split()
 )
+DOCUMENT = 200 * 2**20
+"""Bytes of the largest upload and download, as the services' settings have it."""
+DOCUMENTS = {"librarian": 5, "console": 5}
+"""How many a pod keeps in /tmp: the librarian's are under way, the console draws pages of the latest."""
+SPOOLED = {"gateway": 2, "console": 2}
+"""How many more lie there until a store takes them that is no folder: two uploads at once, at the least."""
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 _FACTOR = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -366,6 +373,46 @@ def tools_reach_nothing(cluster: Cluster) -> Iterator[str]:
                 yield f"NetworkPolicy {found['metadata']['name']}: lets tools out"
 
 
+def ways_out_are_narrow(cluster: Cluster) -> Iterator[str]:
+    """A way to addresses that spares no private network names a few hosts, and of pods those that need it.
+
+    Every pod needs Redis. An address that is a placeholder lets nobody out until an operator replaces it.
+    """
+    for found in cluster.of("NetworkPolicy"):
+        name = found["metadata"]["name"]
+        for way in found["spec"].get("egress", ()):
+            blocks: list[Json] = [peer["ipBlock"] for peer in way.get("to", ()) if "ipBlock" in peer]
+            wide = [block["cidr"] for block in blocks if not _is_narrow(block)]
+            yield from (f"NetworkPolicy {name}: opens all of {cidr}" for cidr in wide)
+            ports = {port.get("port") for port in way.get("ports", [{}])}
+            if blocks and ports != {6379} and not _names_pods(found["spec"]["podSelector"]):
+                yield f"NetworkPolicy {name}: lets pods out that it does not name"
+
+
+def _is_narrow(block: Json) -> bool:
+    spared = {"10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"} <= set(block.get("except", ()))
+    return spared or ip_network(block["cidr"]).prefixlen >= 24
+
+
+def _names_pods(selector: Json) -> bool:
+    key = "app.kubernetes.io/name"
+    expressions: list[Json] = selector.get("matchExpressions", [])
+    return key in selector.get("matchLabels", {}) or any(
+        one["key"] == key and one["operator"] == "In" for one in expressions
+    )
+
+
+def documents_fit(cluster: Cluster) -> Iterator[str]:
+    """A pod that puts more into its temporary folder than the folder's limit is evicted, with all that it does."""
+    settings = {found["metadata"]["name"]: found.get("data", {}) for found in cluster.of("ConfigMap")}
+    in_folder = settings.get("archive", {}).get("ARCHIVE_BLOBS_URL", "").startswith("file:")
+    for workload in cluster.workloads:
+        number = DOCUMENTS.get(workload.name, 0) + (0 if in_folder else SPOOLED.get(workload.name, 0))
+        limits = [one["emptyDir"]["sizeLimit"] for one in workload.pod.get("volumes", ()) if one["name"] == "tmp"]
+        if number and (len(limits) != 1 or amount(limits[0]) < number * DOCUMENT):
+            yield f"{workload}: {number} documents do not fit into /tmp of {limits}"
+
+
 def _selects(selector: Json, labels: Mapping[str, str]) -> bool:
     listed = {"In": True, "NotIn": False}
     return selector.get("matchLabels", {}).items() <= labels.items() and all(
@@ -453,6 +500,8 @@ RULES: tuple[Rule, ...] = (
     classes_exist,
     namespace_is_restricted,
     tools_reach_nothing,
+    ways_out_are_narrow,
+    documents_fit,
     images_are_pinned,
     gpus_are_whole,
     claims_are_made,
