@@ -9,6 +9,7 @@ import yaml
 
 from archive_contracts.access import USERS
 from archive_contracts.streams import SERVICES
+from archive_testkit.policy import DOCUMENT, DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
@@ -77,6 +78,25 @@ def extending() -> dict[str, dict[str, Any]]:
         told: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())["services"]
         found |= {name: {**ALL[one["extends"]["service"]], **one} for name, one in told.items() if "extends" in one}
     return found
+
+
+def test_lane_of_an_overlay_waits_and_is_traced() -> None:
+    for name, one in extending().items():
+        told = one["environment"]
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "${TRACES_TO:-}", name
+        model = re.sub(r"^http://([\w-]+):.*", r"\1", told["ENGINE_BASE_URL"])
+        (path,) = (path for path in OVERLAYS if name in yaml.safe_load(path.read_text())["services"])
+        server = yaml.safe_load(path.read_text())["services"][model]
+        wanted = "service_healthy" if "healthcheck" in server else "service_started"
+        assert one["depends_on"][model]["condition"] == wanted
+
+
+@pytest.mark.parametrize(("name", "of"), DOCUMENTS.items())
+def test_documents_fit_into_temporary_folders(name: str, of: int) -> None:
+    (size,) = ALL[name]["tmpfs"]
+    room, limit = (int(text.removesuffix("m")) for text in (size.partition("size=")[2], ALL[name]["mem_limit"]))
+    assert of * DOCUMENT <= room * 2**20
+    assert limit >= room + 512, "what lies there counts as memory"
 
 
 def test_each_health_port_has_its_network() -> None:
