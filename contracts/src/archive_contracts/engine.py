@@ -126,6 +126,7 @@ class EngineRegistered(Message):
     error_rate: Annotated[float, Field(description="Moving average of failed calls.", ge=0, le=1)] = 0.0
     cooling_s: Annotated[float, Field(description="Seconds for which it takes no requests.", ge=0)] = 0.0
     directed: Annotated[bool, Field(description="It reads a lane of its own beside the pool's.")] = False
+    hosts: Annotated[bool, Field(description="Its process also runs workers of engines that were added.")] = False
 
 
 class EngineLeft(Message):

@@ -270,6 +270,15 @@ def test_engine_is_added_at_a_gateway(fake_gateway: "FakeGateway", tmp_path: Pat
     assert not (tmp_path / "engines.yaml").exists()
 
 
+def test_engine_without_a_host_is_told(
+    fake_gateway: "FakeGateway", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = {"name": "far", "base_url": "http://far:8000/v1", "pool": "far", "hosted": False}
+    fake_gateway.answer("POST", "/v1/engines", spec, 201)
+    assert main(["engines", "add", "http://far:8000", "--gateway", fake_gateway.url, "--home", str(tmp_path)]) == 0
+    assert "ENGINE_HOST=true" in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize("word", ["notaurl", "ftp://far:21", ":8000", "http://"])
 def test_word_is_no_engine(word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["engines", "add", word, "--home", str(tmp_path), "--json"]) == 2

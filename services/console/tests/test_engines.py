@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from archive_console.domain.engines import chatting, offer, only_bundled, preferred_model
+from archive_console.domain.engines import NO_HOST, chatting, offer, only_bundled, preferred_model
 from archive_contracts.engine import EngineRegistered, EngineSpec, ModelCard
 from archive_contracts.streams import ENGINE_EVENTS, ENGINE_REGISTRY
 from archive_finding import Found
@@ -49,7 +49,7 @@ async def test_found_server_is_offered_and_used(start: Any, server: int, bus_as:
         assert ("Use it" in offered, "&lt;b&gt;llama" in offered, MODEL in offered) == (True, True, False)
         reply = await console.post("/system/engines", url=f"http://127.0.0.1:{server}/v1", reason="found", back="/")
         assert (reply.status_code, reply.headers["location"]) == (303, "/")
-        assert "Use it" not in await fragment(console, "/system/offers/events", "Connecting")
+        assert "Use it" not in await fragment(console, "/system/offers/events", "ENGINE_HOST")
     async with bus_as("engine") as bus:
         (entry,) = await bus.journal(ENGINE_REGISTRY, "all")
     assert entry.message.engine.base_url == f"http://127.0.0.1:{server}/v1"
@@ -131,3 +131,10 @@ def test_used_servers_are_not_offered_again() -> None:
     assert [server.kind for server in seen.found] == ["vLLM"]
     assert seen.coming == ((spec, "refused"),)
     assert seen.answering == ("ollama",)
+
+
+def test_engine_without_a_host_is_told() -> None:
+    spec = EngineSpec(name="big", base_url="http://gpu/v1", pool="big")
+    host = worker("minilm", hosts=True)
+    assert offer([], [worker("bundled")], [spec]).coming == ((spec, NO_HOST),)
+    assert offer([], [worker("bundled"), host], [spec]).coming == ((spec, ""),)

@@ -4,8 +4,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from archive_contracts.engine import EVERY_ENGINE, EngineRegistry
-from archive_contracts.streams import ENGINE_REGISTRY
+from archive_contracts.engine import EVERY_ENGINE, EngineRegistered, EngineRegistry
+from archive_contracts.streams import ENGINE_EVENTS, ENGINE_REGISTRY
+from archive_testkit.peers import Until
 
 SPEC = {"name": "far", "base_url": "http://far:8000/v1", "pool": "large", "slots": 8}
 BY_OPERATOR = {"authorization": "Bearer k"}
@@ -19,6 +20,21 @@ async def test_added_engine_reaches_its_hosts(start: Any, bus_as: Any) -> None:
         assert EngineRegistry(entry.message for entry in journal).specs["far"].slots == 8
         listed = await gateway.http.get("/v1/engines/added", headers=BY_OPERATOR)
         assert [spec["name"] for spec in listed.json()["added"]] == ["far"]
+
+
+async def test_added_engine_without_hosts_is_told(start: Any, bus_as: Any, until: Until) -> None:
+    host = EngineRegistered(
+        worker="w", engine="minilm", pool="embed", models=(), capabilities=("embedding",), slots=1, hosts=True
+    )
+    async with start(api_key=SecretStr("k")) as gateway, bus_as("engine") as bus:
+
+        async def hosted() -> bool:
+            added = await gateway.http.post("/v1/engines", json=SPEC, headers=BY_OPERATOR)
+            return added.json()["hosted"]
+
+        assert await hosted() is False
+        await bus.publish(host, to=ENGINE_EVENTS)
+        await until(hosted)
 
 
 async def test_removed_engine_leaves_its_hosts(start: Any, bus_as: Any) -> None:

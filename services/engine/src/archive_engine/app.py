@@ -37,7 +37,9 @@ def build(settings: Settings) -> App:
     bus = _bus(settings)
     spec = _spec(settings)
     lane = Backlog(settings.bus_url, pool=spec.pool)
-    worker = Worker(bus, spec, instance=instance_of(spec), lane=lane, heartbeat_s=settings.heartbeat_s)
+    worker = Worker(
+        bus, spec, instance=instance_of(spec), lane=lane, heartbeat_s=settings.heartbeat_s, hosts=settings.host
+    )
 
     @asynccontextmanager
     async def lifespan() -> AsyncGenerator[None, None]:

@@ -178,6 +178,11 @@ def _add_there(args: argparse.Namespace, entry: EngineEntry, console: Console) -
         found = door.post("/v1/engines", entry.to_json())
     console.json({"added": found})
     console.text(f"Added {entry.name} ({entry.base_url}) to the lane {entry.pool} at {args.gateway}.")
+    if found.get("hosted") is False and not console.as_json:
+        console.note(
+            "Nobody asks it: no living engine worker there runs engines that are added. Start one with "
+            "ENGINE_HOST=true, or give this server a worker of its own."
+        )
     return 0
 
 

@@ -19,6 +19,7 @@ PROFILES: Mapping[str, str] = {
     "expert-reasoning": "Hard questions",
 }
 """Names that the router takes for a kind of work, and what people call it."""
+NO_HOST = "no engine worker that is alive runs engines that are added (ENGINE_HOST=true)"
 _SAME = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -72,9 +73,10 @@ def offer(found: Iterable[Server], workers: Collection[EngineRegistered], specs:
     said = {worker.engine: worker for worker in workers}
     healthy = {worker.engine for worker in workers if worker.healthy}
     waiting = [spec for spec in specs if spec.name not in healthy]
+    silent = "" if any(worker.hosts for worker in workers) else NO_HOST
     return Offer(
         found=tuple(server for server in found if _same(server.url) not in used),
-        coming=tuple((spec, said[spec.name].problem if spec.name in said else "") for spec in waiting),
+        coming=tuple((spec, said[spec.name].problem if spec.name in said else silent) for spec in waiting),
         answering=tuple(sorted({worker.engine for worker in chatting(workers)} - {BUNDLED})),
     )
 

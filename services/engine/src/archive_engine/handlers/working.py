@@ -46,14 +46,17 @@ class Served:
 
 
 class Worker:
-    """Pulls for one engine, as ``spec`` describes it."""
+    """Pulls for one engine, as ``spec`` describes it; ``hosts`` says that its process runs added engines, too."""
 
-    def __init__(self, bus: Bus, spec: EngineSpec, *, instance: str, lane: LaneView, heartbeat_s: float) -> None:
+    def __init__(
+        self, bus: Bus, spec: EngineSpec, *, instance: str, lane: LaneView, heartbeat_s: float, hosts: bool = False
+    ) -> None:
         self._bus = bus
         self._spec = spec
         self._instance = instance
         self._lane = lane
         self._heartbeat_s = heartbeat_s
+        self._hosts = hosts
         self._condition = Condition(problem="starting")
         self._health = Health()
         self._slots = spec.slots or SLOTS
@@ -167,6 +170,7 @@ class Worker:
             error_rate=reading.error_rate,
             cooling_s=engine.guard.rest_s(time.monotonic()),
             directed=GenerateRequested in engine.handlers,
+            hosts=self._hosts,
         )
 
 

@@ -52,7 +52,7 @@ PLATFORM = (
         description="204 when nothing follows any more.",
     ),
     _engines.get("/v1/engines", engines.list_engines, answer=engines.EngineList),
-    _operators.post("/v1/engines", engines.add_engine, body=EngineSpec, answer=EngineSpec, status=201),
+    _operators.post("/v1/engines", engines.add_engine, body=EngineSpec, answer=engines.AddedEngine, status=201),
     _operators.get("/v1/engines/added", engines.list_added, answer=engines.AddedEngines),
     _operators.delete("/v1/engines/added/{engine}", engines.remove_engine, answer=engines.RemovedEngine, errors=(404,)),
     _keys.get("/v1/keys", keys.list_keys, answer=keys.KeyList),

@@ -36,6 +36,13 @@ class EngineList(BaseModel):
     engines: list[Engine]
 
 
+class AddedEngine(EngineSpec):
+    """A server that is in the list of those that were added."""
+
+    hosted: bool
+    """Whether a living worker runs added engines. Without one nobody asks the server until there is one."""
+
+
 class AddedEngines(BaseModel):
     """The servers that were added by API, whether they answer or not."""
 
@@ -85,7 +92,8 @@ async def add_engine(desk: Desk, visit: Visit) -> ASGIApp:
     visit.ticket.caller.demand_name("add engines, for what is asked goes there")
     wanted = await visit.body(EngineSpec)
     await _write(desk, visit, RegisterEngine(engine=wanted))
-    return Json(wanted, status=201)
+    hosted = any(member.worker.hosts for member in desk.engines.members())
+    return Json(AddedEngine(**wanted.model_dump(), hosted=hosted), status=201)
 
 
 async def remove_engine(desk: Desk, visit: Visit) -> ASGIApp:
