@@ -10,6 +10,7 @@ import yaml
 from redis import Redis
 
 from archive_cli.__main__ import main
+from archive_contracts.access import digest
 from archive_testkit.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,21 @@ def test_newest_password_is_given_to_clients(folder: Path) -> None:
     assert second["archive-router"]["bus-url"] == "rediss://router:another@far:1/0"
     assert second["archive-passwords"]["router"].split() == [first["archive-passwords"]["router"].strip(), "another"]
     assert second["archive-gateway"]["state-url"] == first["archive-gateway"]["state-url"]
+
+
+def test_administrator_is_known_by_digests(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    password = (folder / "passwords" / "administrator").read_text().strip()
+    assert password not in (folder / "kubernetes.yaml").read_text()
+    (mounted := tmp_path / "mounted").mkdir()
+    for name, text in made(folder)["archive-passwords"].items():
+        (mounted / name).write_text(text)
+    told: list[str] = []
+    for passwords in (folder / "passwords", mounted):
+        capsys.readouterr()
+        assert main(["acl", "--passwords", str(passwords)]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+    assert f"user administrator on {digest(password)}" in told[0].replace("reset ", "")
 
 
 def as_user(server: RedisServer, user: str, password: str) -> Any:

@@ -9,6 +9,7 @@ stream). Therefore whoever may add to a stream may trim it, and who only consume
 """
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,6 +36,7 @@ class Flavour(StrEnum):
     REDIS_7_0 = "redis-7.0"
 
 
+_DIGEST = re.compile("#[0-9a-f]{64}")
 NEWER = frozenset({"client|setinfo", "waitaof"})
 """Commands that Redis 7.0 does not know."""
 
@@ -245,12 +247,18 @@ def publisher_selectors(name: str) -> list[Selector]:
     ]
 
 
+def digest(password: str) -> str:
+    """Return what an ACL file holds of a password."""
+    return f"#{hashlib.sha256(password.encode()).hexdigest()}"
+
+
 def words(chosen: Iterable[Selector], flavour: Flavour, *, passwords: Iterable[str] = ()) -> list[str]:
     """Return the words of ``ACL SETUSER`` after the name: all of a user's rights, and nothing it had before.
 
-    Several passwords are all accepted, which is how a credential changes without an outage. Only digests are written.
+    Several passwords are all accepted, which is how a credential changes without an outage. Only digests are written;
+    one that is given in place of a password stays, so that who writes rules need not know it.
     """
-    digests = [f"#{hashlib.sha256(password.encode()).hexdigest()}" for password in passwords]
+    digests = [password if _DIGEST.fullmatch(password) else digest(password) for password in passwords]
     state = "on" if digests else "off"
     parts = [selector.words(flavour) for selector in chosen]
     # A selector is one word, whatever is in it; root permissions are one each.

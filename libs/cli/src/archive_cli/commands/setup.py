@@ -82,6 +82,9 @@ def _cluster_secrets(folder: Path, newest: Mapping[str, str], bus_url: str, stat
 
     kept = sorted(path for path in (folder / "passwords").iterdir() if path.is_file())
     secrets = {"archive-passwords": {path.name: path.read_text(encoding="utf-8") for path in kept}}
+    # Servers compare digests, and nothing in the cluster logs in as the administrator.
+    own = secrets["archive-passwords"].pop(access.ADMINISTRATOR).split()
+    secrets["archive-passwords"][access.ADMINISTRATOR] = "\n".join(map(access.digest, own)) + "\n"
     for user in (*SERVICES, access.OPERATOR):
         secrets[f"archive-{user}"] = {"bus-url": url(bus_url, user), "state-url": url(state_url, user)}
     secrets["archive-keda"] = {"username": access.KEDA, "password": newest[access.KEDA]}
