@@ -12,6 +12,7 @@ from agent_peers import Gateway, Memory, Router, action, eventually, passage
 from archive_agent.handlers import react
 from archive_contracts.agents import (
     AgentCompleted,
+    ModelUse,
     RunAgent,
     RunFinished,
     RunModelReplied,
@@ -180,9 +181,23 @@ async def test_cancel_ends_run_and_model(gateway: Gateway, router: Router) -> No
         done = await asking
     finished = (await gateway.journal("r1"))[-1]
     assert (done.success, done.error and done.error.code, len(done.steps)) == (False, "cancelled", 1)
-    assert sum(used.cut for used in done.used) == 1
+    assert [(used.model, used.requests, used.cut) for used in done.used] == [("parrot", 1, 0), ("auto", 1, 1)]
     assert isinstance(finished, RunFinished)
-    assert finished.error == done.error
+    assert (finished.error, finished.used) == (done.error, done.used)
+
+
+async def test_cancel_forgets_no_use_of_others(wired: Callable[..., App], gateway: Gateway) -> None:
+    used = ModelUse(model="owl", prompt_tokens=30, completion_tokens=3)
+    started = RunStarted(run_id="r1", kind="react", question="What is 6*7?", max_steps=10)
+    replied = RunModelReplied(run_id="r1", step=1, text=SUM, engine="old/owl", used=used)
+    for place, event in (("started", started), ("model/1", replied)):
+        await gateway.bus.append(event, to=RUNS_JOURNAL, entity="r1", id=f"r1/{place}")
+    await gateway.bus.cancel("r1")
+    async with wired().lifespan():
+        done = await gateway.ask(task(), AgentCompleted)
+    finished = (await gateway.journal("r1"))[-1]
+    assert isinstance(finished, RunFinished)
+    assert done.used == finished.used == (used,)
 
 
 async def test_cancelled_task_is_not_begun(wired: Callable[..., App], gateway: Gateway, router: Router) -> None:

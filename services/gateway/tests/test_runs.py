@@ -21,6 +21,7 @@ from archive_contracts.agents import (
 )
 from archive_contracts.base import Problem
 from archive_contracts.streams import AGENT_COMMANDS, RUNS_JOURNAL
+from archive_gateway.routes.connection import ClientLeft
 
 ROOT = {"authorization": "Bearer root"}
 THRICE = (ModelUse(model="small", requests=3, prompt_tokens=300, completion_tokens=30),)
@@ -40,8 +41,8 @@ async def agent(peer: Any) -> AsyncIterator[None]:
 
     async def run(delivery: Delivery[RunAgent]) -> None:
         command = delivery.message
-        if command.question == "hang":
-            await hang(delivery, command.run_id)
+        if command.question in {"hang", "forget"}:
+            await hang(delivery, command.run_id, CUT if command.question == "hang" else ())
         elif command.question == "break":
             await end(delivery, command.run_id, CUT)
             await delivery.fail(Problem(code="broken", message="It broke.", status=502))
@@ -52,17 +53,17 @@ async def agent(peer: Any) -> AsyncIterator[None]:
         command = delivery.message
         _ = delivery.emit(AnswerDelta(text="An"))
         if command.question == "hang":
-            await hang(delivery, command.run_id)
+            await hang(delivery, command.run_id, CUT)
             return
         done = ResearchCompleted(run_id=command.run_id, question="q", answer="An answer", used=THRICE)
         await delivery.reply(done)
 
-    async def hang(delivery: Delivery[Any], run_id: str) -> None:
+    async def hang(delivery: Delivery[Any], run_id: str, used: tuple[ModelUse, ...]) -> None:
         replied = RunModelReplied(run_id=run_id, step=1, text="t", used=CUT[0])
         await delivery.append(replied, to=RUNS_JOURNAL, entity=run_id)
         with delivery.cancellable():
             await asyncio.sleep(60)
-        await end(delivery, run_id, CUT)
+        await end(delivery, run_id, used)
 
     async def end(delivery: Delivery[Any], run_id: str, used: tuple[ModelUse, ...]) -> None:
         finished = RunFinished(run_id=run_id, answer="", success=False, used=used)
@@ -111,10 +112,17 @@ async def test_calls_of_a_run_use_up_limits(closed: Any) -> None:
 
 
 @pytest.mark.usefixtures("agent")
-@pytest.mark.parametrize(("path", "more"), [("/agent", {}), ("/research", {"stream": True})])
-async def test_left_run_is_billed_when_it_stopped(closed: Any, path: str, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/agent", {"question": "hang"}),
+        ("/agent", {"question": "forget"}),
+        ("/research", {"question": "hang", "stream": True}),
+    ],
+)
+async def test_left_run_is_billed_when_it_stopped(closed: Any, path: str, asked: dict[str, Any]) -> None:
     key = await key_with(closed, concurrent=1)
-    asking = closed.http.post(path, json={"question": "hang"} | more, headers=key, timeout=0.5)
+    asking = closed.http.post(path, json=asked, headers=key, timeout=0.5)
     with suppress(httpx.TimeoutException):
         await asking
     assert await booked(closed) == (1, 90, 9, 1, 1)
@@ -127,6 +135,24 @@ async def test_left_run_is_billed_when_it_stopped(closed: Any, path: str, more: 
 async def test_broken_run_is_billed(closed: Any) -> None:
     reply = await closed.http.post("/agent", json={"question": "break"}, headers=ROOT)
     assert reply.status_code == 502
+    assert await booked(closed) == (1, 90, 9, 1, 1)
+
+
+@pytest.mark.usefixtures("agent")
+async def test_run_left_at_once_is_billed(closed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        """The connection was lost while the run was published."""
+
+        def __init__(self, _: object) -> None: ...
+
+        async def __aenter__(self) -> None:
+            raise ClientLeft
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr("archive_gateway.routes.compat.running.while_connected", Gone)
+    with suppress(httpx.TransportError):
+        await closed.http.post("/agent", json={"question": "break"}, headers=ROOT, timeout=0.5)
     assert await booked(closed) == (1, 90, 9, 1, 1)
 
 

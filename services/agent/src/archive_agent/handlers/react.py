@@ -56,7 +56,10 @@ class Runs:
             if not (await delivery.cancelled(run_id) or await delivery.cancelled()):
                 await self._work(delivery, tally)
                 return
-        state, engine, _ = await self._resumed(delivery)
+        state, engine, written = await self._resumed(delivery)
+        if not tally.used():
+            # Once work has begun here the tally counts what others wrote down, and its own calls, which are there too.
+            tally.earlier = written
         if state.finished is None:
             await self._finish(delivery, Ending(state, Finish("", False), CANCELLED, engine, tally.used()))
 
@@ -99,8 +102,8 @@ class Runs:
         engines = [event.engine for event in replies if event.engine]
         state = fold(events)
         # The end of a run says it all, also of calls that never became replies.
-        used = state.finished.used if state.finished else tuple(event.used for event in replies if event.used)
-        return state, engines[-1] if engines else "", used
+        told = state.finished.used if state.finished else ()
+        return state, engines[-1] if engines else "", told or tuple(event.used for event in replies if event.used)
 
     async def _tools(self, *, advanced: bool) -> tuple[ToolSpec, ...]:
         with anyio.move_on_after(HEARING_S):

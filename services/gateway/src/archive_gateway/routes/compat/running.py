@@ -55,9 +55,11 @@ async def running(
     bill, begun = await desk.metering.admit(visit.ticket, demand), False
     try:
         opened = desk.asking.open(command, to=AGENT_COMMANDS, origin=origin, timeout=timeout, leave=leave)
-        async with opened as conversation, while_connected(visit.scope):
+        async with opened as conversation:
+            # A client may have left already: its run was published all the same.
             begun = True
-            yield Running(conversation, bill.meter)
+            async with while_connected(visit.scope):
+                yield Running(conversation, bill.meter)
     except (GatewayError, BusError):
         bill.meter.broke(None)
         raise
@@ -93,7 +95,8 @@ async def _so_far(desk: Desk, run_id: str, before: Sequence[ModelUse]) -> tuple[
         events = [received.message for received in await desk.bus.journal(RUNS_JOURNAL, run_id)]
     except BusUnavailable:
         return False, before
+    replied = [event.used for event in events if isinstance(event, RunModelReplied) and event.used]
     for event in events:
         if isinstance(event, RunFinished):
-            return True, event.used
-    return False, [event.used for event in events if isinstance(event, RunModelReplied) and event.used]
+            return True, event.used or replied
+    return False, replied
