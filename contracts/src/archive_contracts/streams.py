@@ -384,7 +384,7 @@ ANSWERS = Stream(
         agents.AgentCompleted,
     ),
     producers=("router", "engine", "agent"),
-    followers=("gateway", "console", "engine"),
+    followers=("gateway", "console", "engine", "agent"),
     kind=Kind.LOG,
     server=Server.STATE,
     retention=timedelta(minutes=10),

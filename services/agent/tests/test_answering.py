@@ -238,6 +238,25 @@ async def test_streamed_answer_is_not_begun_twice(gateway: Gateway, router: Rout
 
 
 @pytest.mark.usefixtures("agent", "library")
+async def test_interrupted_answer_tells_its_use(gateway: Gateway, router: Router) -> None:
+    router.script = [GARBLED]
+    opened = gateway.bus.open(question(stream=True), to=AGENT_COMMANDS, origin=Origin(log="kept"), timeout=60.0)
+    async with opened as call:
+        with pytest.raises(RequestFailed) as caught:
+            async for _ in call:
+                pass
+    spent, finished = caught.value.problem().spent, (await gateway.journal("r1"))[-1]
+    assert spent
+    assert isinstance(finished, RunFinished)
+    prompt = -(-sum(len(message["content"]) for message in router.bodies[0]["messages"]) // 4)
+    written = -(-len("The beginning of it all is old") // 4)
+    [used] = finished.used
+    assert (used.model, used.prompt_tokens, used.completion_tokens) == ("auto", prompt, written)
+    assert (used.cut, used.estimated) == (1, 1)
+    assert (spent.model, spent.prompt_tokens, spent.completion_tokens) == ("auto", prompt, written)
+
+
+@pytest.mark.usefixtures("agent", "library")
 async def test_whole_answer_is_tried_again(gateway: Gateway, router: Router) -> None:
     router.script = [GARBLED, "The harbour crane lifts 40 tonnes [Source 1]."]
     done = await gateway.ask(question(), ResearchCompleted)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from archive_agent.domain.surroundings import Contexts, Toolbox
+from archive_agent.handlers.interruption import kept_by
 from archive_agent.handlers.react import Runs
 from archive_agent.handlers.research import Research
 from archive_agent.settings import Settings
@@ -39,7 +40,7 @@ def build(settings: Settings) -> App:
                 tasks.create_task(_hear_engines(bus, contexts)),
                 tasks.create_task(_hear_tools(bus, toolbox)),
             ]
-            research, runs = Research(contexts), Runs(contexts, toolbox)
+            research, runs = Research(contexts, kept_by(bus)), Runs(contexts, toolbox)
             bus.subscribe(
                 AGENT_COMMANDS,
                 {RunResearch: research.answer, RunAgent: runs.run},

@@ -58,6 +58,21 @@ def from_memories(items: Iterable[MemoryItem], *, question: str) -> list[Candida
     ]
 
 
+def as_candidate(source: Source) -> Candidate:
+    """Return the candidate that callers were shown as a source; of its pages only that of one sentence is known."""
+    return Candidate(
+        type=source.type,
+        text=source.text,
+        similarity=source.similarity,
+        filename=source.filename,
+        marks=() if source.page is None else ((0, source.page),),
+        document_id=source.document_id,
+        chunk_id=source.chunk_id,
+        section=source.section,
+        timestamp=source.timestamp,
+    )
+
+
 def as_source(evidence: Evidence, *, cited: Collection[int] = ()) -> Source:
     """Return a piece of evidence as callers see it."""
     found = evidence.candidate

@@ -52,7 +52,23 @@ class ModelCall:
 
     @property
     def _prompt_tokens(self) -> int:
-        return -(-self.prompt_chars // CHARS_A_TOKEN)
+        return _tokens(self.prompt_chars)
+
+
+def told_use(model: str, text: str, *, prompt_chars: int) -> ModelUse:
+    """Return what a call has used that broke off with its process, by the text that somebody was told of it."""
+    return ModelUse(
+        model=model, prompt_tokens=_tokens(prompt_chars), completion_tokens=_tokens(len(text)), cut=1, estimated=1
+    )
+
+
+def as_spent(use: ModelUse) -> Spent:
+    """Return the use of a call that broke off as the problem tells it that broke it."""
+    return Spent(engine="", model=use.model, prompt_tokens=use.prompt_tokens, completion_tokens=use.completion_tokens)
+
+
+def _tokens(chars: int) -> int:
+    return -(-chars // CHARS_A_TOKEN)
 
 
 @dataclass(slots=True)

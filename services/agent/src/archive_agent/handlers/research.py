@@ -17,6 +17,7 @@ from archive_agent.domain.support import NO_SUPPORT_ANSWER, judge_support
 from archive_agent.domain.surroundings import Contexts
 from archive_agent.domain.usage import Tally
 from archive_agent.handlers.asking import Question, begun, streamed
+from archive_agent.handlers.interruption import INTERRUPTED, Kept, interrupted
 from archive_bus import BusError, Delivery
 from archive_contracts.agents import AnswerDelta, ResearchCompleted, RunFinished, RunResearch, RunStarted, SourceFound
 from archive_contracts.base import Problem
@@ -46,19 +47,22 @@ class Found:
 class Research:
     """Answers questions from evidence."""
 
-    def __init__(self, contexts: Contexts) -> None:
+    def __init__(self, contexts: Contexts, kept: Kept) -> None:
         self._contexts = contexts
+        self._kept = kept
 
     async def answer(self, delivery: Delivery[RunResearch]) -> None:
         """Answer one question; the caller gets sources, then text as it is written, then the whole."""
         command, tally = delivery.message, Tally()
+        started = RunStarted(run_id=command.run_id, kind="research", question=command.question, model=command.model)
+        await delivery.append(started, to=RUNS_JOURNAL, entity=command.run_id)
+        if await delivery.interrupted():
+            # Also of one that was cancelled: what it had used is known here alone.
+            ended = await interrupted(delivery, self._kept, self._contexts)
+            await delivery.fail(ended.error or INTERRUPTED)
+            await self._end(delivery, ended)
+            return
         with delivery.cancellable(delivery.envelope.id, command.run_id):
-            started = RunStarted(run_id=command.run_id, kind="research", question=command.question, model=command.model)
-            await delivery.append(started, to=RUNS_JOURNAL, entity=command.run_id)
-            if await delivery.interrupted():
-                await delivery.fail(_INTERRUPTED)
-                await self._end(delivery, _failed(command, _INTERRUPTED))
-                return
             if not (await delivery.cancelled(command.run_id) or await delivery.cancelled()):
                 completed = await self._outcome(delivery, tally)
                 await delivery.reply(completed)
@@ -195,10 +199,4 @@ _NO_DOCUMENTS = Problem(
     message="There are no documents to answer from.",
     next_step="Add some with 'archive ingest FILE...' or POST /v1/documents, then ask again.",
     status=409,
-)
-_INTERRUPTED = Problem(
-    code="interrupted",
-    message="The agent stopped in the middle of the answer.",
-    next_step="Ask again.",
-    status=502,
 )
