@@ -19,6 +19,9 @@ from archive_bus import Delivery
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested, Usage
 from archive_contracts.streams import CHAT_REQUESTS
+from archive_gateway.adapters.attendance import LIFE_MS, LISTENS_MS, StreamAttendance
+from archive_gateway.domain.ports import Patron
+from archive_gateway.routes.openai.streams import GRACE_S, NOTE_S
 from archive_testkit.servers import free_port
 
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -167,7 +170,7 @@ async def test_nobody_comes_back_in_grace(
     gateway: Any, speaker: Speaker, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("archive_gateway.routes.openai.streams.GRACE_S", 0.3)
-    monkeypatch.setattr("archive_gateway.adapters.attendance.LIFE_MS", 100)
+    monkeypatch.setattr("archive_gateway.adapters.attendance.LISTENS_MS", 100)
     speaker.say(2)
     await begin(gateway.http, 2, RESUMABLE)
     await until(lambda: speaker.cancelled)
@@ -175,6 +178,24 @@ async def test_nobody_comes_back_in_grace(
     while not rows:
         rows = (await gateway.http.get("/v1/usage")).json()["rows"]
     assert (rows[0]["requests"], rows[0]["cut"], rows[0]["completion_tokens"]) == (1, 1, 2)
+
+
+async def test_listener_is_known_beyond_the_grace(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert NOTE_S < LISTENS_MS / 1000 < GRACE_S < LIFE_MS / 1000
+    attendance, patron = StreamAttendance(redis_url), Patron(key="k", model="m", prompt_chars=3)
+    await attendance.note("s", patron)
+    assert await attendance.attended("s")
+    monkeypatch.setattr("archive_gateway.adapters.attendance.LISTENS_MS", 0)
+    assert not await attendance.attended("s")
+    assert await attendance.patron("s") == patron
+    await attendance.close()
+
+
+async def test_answer_is_booked_when_nobody_can_tell(redis_url: str) -> None:
+    for url, found in ((redis_url, [False, True]), ("redis://127.0.0.1:1", [False, False])):
+        attendance = StreamAttendance(url)
+        assert [await attendance.settled("s") for _ in range(2)] == found
+        await attendance.close()
 
 
 async def test_resumed_answer_is_booked_once(gateway: Any, start: Any, speaker: Speaker) -> None:

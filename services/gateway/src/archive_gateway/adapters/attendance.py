@@ -16,14 +16,17 @@ from archive_telemetry import get_logger
 
 log = get_logger(__name__)
 
-LIFE_MS = 15_000
+LIFE_MS = 900_000
+"""Longer than a stream that was left can be resumed."""
+LISTENS_MS = 15_000
 """Longer than a listener's notes are apart; shorter than the grace of a stream that was left."""
 KEPT_MS = 3_600_000
 PATIENCE_S = 1.0
+UNKNOWN = "unknown"
 
 
 class StreamAttendance:
-    """A key with a short life for each stream. Only streams that asked to be resumable cost anything."""
+    """A key for each stream, whose age tells who listens. Only streams that asked to be resumable cost anything."""
 
     def __init__(self, url: str) -> None:
         self._redis: Redis = open_client(url, connect_s=PATIENCE_S, answer_s=2.0)
@@ -33,25 +36,32 @@ class StreamAttendance:
         await self._ask("SET", _key(stream), json.dumps(asdict(patron)), "PX", LIFE_MS)
 
     async def patron(self, stream: str) -> Patron | None:
-        """Return whose it is, while somebody listens or did so a moment ago."""
+        """Return whose it is, for as long as it may be resumed."""
         found = await self._ask("GET", _key(stream))
         return Patron(**json.loads(found)) if isinstance(found, bytes) else None
 
+    async def attended(self, stream: str) -> bool:
+        """Whether somebody listens, or did so a moment ago."""
+        left = await self._ask("PTTL", _key(stream))
+        return isinstance(left, int) and left > LIFE_MS - LISTENS_MS
+
     async def settled(self, stream: str) -> bool:
-        """Whether the stream was booked already; from now on it was."""
-        return await self._ask("SET", f"{_key(stream)}:booked", "1", "NX", "PX", KEPT_MS) is None
+        """Whether the stream was booked already; from now on it was. What nobody can tell was not."""
+        marked = await self._ask("SET", f"{_key(stream)}:booked", "1", "NX", "PX", KEPT_MS)
+        return marked is None
 
     async def close(self) -> None:
         """Disconnect."""
         await self._redis.aclose()
 
     async def _ask(self, *command: str | int) -> object:
+        """Return the server's answer, in which None is nothing; UNKNOWN where it gave none."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return cast("object", await self._redis.execute_command(*command))
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("attendance is not told", why=str(error) or type(error).__name__)
-            return None
+            return UNKNOWN
 
 
 def _key(stream: str) -> str:

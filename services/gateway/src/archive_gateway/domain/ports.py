@@ -145,11 +145,15 @@ class Attendance(Protocol):
         ...
 
     async def patron(self, stream: str) -> Patron | None:
-        """Return whose it is, while somebody listens or did so a moment ago."""
+        """Return whose it is, for as long as it may be resumed."""
+        ...
+
+    async def attended(self, stream: str) -> bool:
+        """Whether somebody listens, or did so a moment ago."""
         ...
 
     async def settled(self, stream: str) -> bool:
-        """Whether the stream was booked already; from now on it was."""
+        """Whether the stream was booked already; from now on it was. What nobody can tell was not."""
         ...
 
 

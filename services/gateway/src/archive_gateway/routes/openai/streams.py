@@ -102,7 +102,7 @@ class Presence:
 
     async def _after_grace(self, stream: str) -> None:
         await asyncio.sleep(GRACE_S)
-        if await self._desk.attendance.patron(stream):
+        if await self._desk.attendance.attended(stream):
             return
         self._desk.cancels.soon(stream, reason="nobody came back for the answer")
         await self.book_cut()
