@@ -219,6 +219,33 @@ async def test_absurd_count_stops_no_usage(redis_url: str) -> None:
     await ledger.close()
 
 
+async def test_refused_page_is_written_later(redis_url: str) -> None:
+    account, used = Account("2026-01-01", "t", "k", "m"), Counts(requests=1, prompt_tokens=20)
+    sheet = UsageSheet()
+    ledger = UsageLedger(redis_url, sheet)
+    sheet.book(account, used)
+    with Redis.from_url(redis_url) as redis:  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+        redis.set("gateway:{usage:t:2026-01-01}", "in the way")
+        assert not await ledger.flush()
+        redis.delete("gateway:{usage:t:2026-01-01}")
+    assert await ledger.read("t", ["2026-01-01"]) == {account: used}
+    await ledger.close()
+
+
+async def test_full_count_keeps_no_other_from_growing(redis_url: str) -> None:
+    account = Account("2026-01-01", "t", "k", "m")
+    sheet = UsageSheet()
+    ledger = UsageLedger(redis_url, sheet)
+    with Redis.from_url(redis_url) as redis:  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+        redis.hset("gateway:{usage:t:2026-01-01}", "k\x1fm\x1fprompt_tokens", 2**63 - 5)
+    sheet.book(account, Counts(requests=1, prompt_tokens=20, completion_tokens=3))
+    assert await ledger.flush()
+    used = (await ledger.read("t", ["2026-01-01"]))[account]
+    assert (used.requests, used.completion_tokens) == (1, 3)
+    assert used.prompt_tokens >= 9 * 10**18
+    await ledger.close()
+
+
 async def test_usage_survives_the_gateway(start: Any, engine: Any) -> None:
     async with start(api_key="root") as gateway:
         await ask(gateway, ROOT)
@@ -318,6 +345,26 @@ def test_script_and_process_count_alike(shared_redis: Any, limits: KeyLimits, op
             assert abs(reply[2] - grant.requests_left) <= 1
             assert abs(reply[4] - grant.tokens_left) <= 1
             assert abs(reply[5] / 1000 - grant.tokens_reset_s) < 0.1
+
+
+def test_absurd_count_locks_no_key_for_years(shared_redis: Any) -> None:
+    limits, local = KeyLimits(requests_per_minute=60, tokens_per_minute=60), LocalQuota()
+    one = Reservation(id="1", key="k", limits=limits, tokens=1, life_s=30)
+    with Redis(port=shared_redis.port) as redis:
+        script = redis.register_script(SCRIPT)
+
+        def asked(verb: str, tokens: int) -> Any:
+            numbers = [60, 60, 0, tokens, 30_000, 1_000_000, 2**40 if verb == "settle" else 0]
+            return script(["{absurd}", "{absurd}:held"], [verb, one.id, *numbers])
+
+        asked("reserve", 1)
+        asked("settle", 1 - 2**40)
+        shared = asked("reserve", 1)
+    local.reserve(one, now=1000.0)
+    local.settle(one, tokens=2**40, requests=2**40 + 1, now=1000.0)
+    alone = local.reserve(one, now=1000.0)
+    assert (shared[0].decode(), shared[1]) == (alone.rule, 601_000)
+    assert (alone.wait_s, alone.tokens_reset_s, shared[5]) == (601.0, 660.0, 660_000)
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,20 @@ local now = tonumber(ARGV[8]) or (time[1] * 1000 + math.floor(time[2] / 1000))
 local id, rpm, tpm, places = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local saved = redis.call('HMGET', KEYS[1], 'requests', 'tokens', 'at')
 local passed = math.max(0, now - (tonumber(saved[3]) or now))
+-- Debt ends at ten minutes' allowance: MOST_DEBT of domain/quota.py.
+local function bounded(level, capacity)
+  return math.max(-10 * capacity, math.min(capacity, level))
+end
 local function refilled(level, capacity)
-  return math.min(capacity, (tonumber(level) or capacity) + passed * capacity / 60000)
+  return bounded((tonumber(level) or capacity) + passed * capacity / 60000, capacity)
 end
 local requests, tokens = refilled(saved[1], rpm), refilled(saved[2], tpm)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local rule, wait, amount = '', 0, tonumber(ARGV[6])
 if ARGV[1] == 'settle' then
   if redis.call('ZREM', KEYS[2], id) == 1 then
-    if tpm > 0 then tokens = tokens + amount end
-    if rpm > 0 then requests = requests - (tonumber(ARGV[9]) or 0) end
+    tokens = bounded(tokens + (tpm > 0 and amount or 0), tpm)
+    requests = bounded(requests - (rpm > 0 and tonumber(ARGV[9]) or 0), rpm)
   end
 elseif places > 0 and redis.call('ZCARD', KEYS[2]) >= places then
   rule, wait = 'concurrent', 1000

@@ -2,7 +2,7 @@
 
 A bucket holds a minute's allowance. What a request will cost is not known before its answer: an estimate is reserved,
 and settled by what it really took. One that costs more than a minute's allowance passes when the bucket is full, and
-the debt is waited out by those after it.
+the debt, ten minutes' allowance at most, is waited out by those after it.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 from archive_contracts.keys import KeyLimits
 
+MOST_DEBT = 10
+"""In allowances of a minute. An engine that counts absurdly must not lock a key for years."""
 Rule = Literal["", "requests_per_minute", "tokens_per_minute", "concurrent"]
 CROWDED_S = 1.0
 """When to look again for a free place among the requests in flight: nobody can know."""
@@ -48,7 +50,7 @@ class Quota(Protocol):
     def settle(self, taken: Reservation, *, tokens: int, requests: int = 1) -> None:
         """Give the place in flight back, and the tokens that were reserved and not used; soon, not now.
 
-        What went beyond the one request that was reserved is taken, into debt if need be.
+        What went beyond the one request that was reserved is taken, into debt if need be, as far as `MOST_DEBT`.
         """
         ...
 
@@ -59,8 +61,12 @@ class _Bucket:
     at: float
 
     def refill(self, capacity: int, now: float) -> None:
-        self.level = min(float(capacity), self.level + max(0.0, now - self.at) * capacity / 60)
+        self.take(-max(0.0, now - self.at) * capacity / 60, capacity)
         self.at = now
+
+    def take(self, amount: float, capacity: int) -> None:
+        """Take from what there is, or give back when it is negative; full is full, and debt has its end."""
+        self.level = max(-float(MOST_DEBT * capacity), min(float(capacity), self.level - amount))
 
 
 @dataclass(slots=True)
@@ -99,10 +105,10 @@ class LocalQuota:
         state = self._state(taken, now)
         if state.held.pop(taken.id, None) is None:
             return
-        if taken.limits.tokens_per_minute:
-            state.tokens.level += needed(taken) - tokens
-        if taken.limits.requests_per_minute:
-            state.requests.level -= beyond(requests)
+        if tpm := taken.limits.tokens_per_minute:
+            state.tokens.take(tokens - needed(taken), tpm)
+        if rpm := taken.limits.requests_per_minute:
+            state.requests.take(beyond(requests), rpm)
 
     def _state(self, wanted: Reservation, now: float) -> _State:
         limits = wanted.limits
