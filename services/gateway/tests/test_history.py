@@ -84,6 +84,20 @@ async def test_history_tells_the_last_hours(
     assert (await gateway.http.get("/metrics?hours=1")).json()["metrics"] == []
 
 
+async def test_figures_of_all_are_for_operators(start: Any) -> None:
+    root = {"authorization": "Bearer root"}
+    calls = [("GET", "?hours=1"), ("GET", "/current"), ("POST", "/record?latency=1"), ("DELETE", "")]
+    async with start(api_key="root") as closed:
+        asked = {"name": "k", "scopes": ["inference", "platform"]}
+        made = await closed.http.post("/v1/keys", json=asked, headers=root)
+        own = {"authorization": f"Bearer {made.json()['key']}"}
+        for method, rest in calls:
+            refused = await closed.http.request(method, f"/metrics{rest}", headers=own)
+            allowed = await closed.http.request(method, f"/metrics{rest}", headers=root)
+            assert (refused.status_code, allowed.status_code) == (403, 200)
+        assert (await closed.http.get("/metrics", headers=own)).status_code == 200
+
+
 @pytest.mark.parametrize("query", ["latency=-1", "latency=nan", "latency=inf", "", "latency=1&success=perhaps"])
 async def test_odd_record_is_refused(gateway: Any, query: str) -> None:
     assert (await gateway.http.post(f"/metrics/record?{query}")).status_code == 400

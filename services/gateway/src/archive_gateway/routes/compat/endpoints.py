@@ -80,9 +80,9 @@ COMPAT = (
         query=history.MetricsQuery,
         answer=monitor.SystemMetrics,
         several=history.MetricsHistory,
-        description="With `hours` the figures of the last hours, without it those of this moment.",
+        description="With `hours` the figures of the last hours (for operators), without it those of this moment.",
     ),
     _operators.delete("/metrics", history.clear_metrics, answer=history.Cleared),
-    _probes.get("/metrics/current", history.current_metrics, answer=history.MetricsSample),
-    _probes.post("/metrics/record", history.record_metrics, query=history.RecordQuery, answer=history.Recorded),
+    _operators.get("/metrics/current", history.current_metrics, answer=history.MetricsSample),
+    _operators.post("/metrics/record", history.record_metrics, query=history.RecordQuery, answer=history.Recorded),
 )
