@@ -47,6 +47,13 @@ def test_signed_nonsense_opens_nothing(body: bytes) -> None:
     assert SIGNER.open(f"{body.decode()}.{mac}", now=0.0) is None
 
 
+def test_other_operators_key_voids_its_sessions() -> None:
+    old, new = Signer(b"s" * 32, key="old"), Signer(b"s" * 32, key="new")
+    created = Session(tenant="acme", operator=False, nonce="n", until=1000.0, key="key_a")
+    assert old.open(old.seal(SESSION), now=0.0) == SESSION
+    assert (new.open(old.seal(SESSION), now=0.0), new.open(old.seal(created), now=0.0)) == (None, created)
+
+
 def test_form_token_is_no_session() -> None:
     token = SIGNER.form_token(SESSION, SALT)
     assert SIGNER.open(f"n.{token}", now=0.0) is None

@@ -121,7 +121,7 @@ def _desk(parts: _Parts, settings: Settings) -> Desk:
         door=Door(
             locks=Locks(parts.keys, key=settings.key, tenant=settings.tenant),
             tenant=settings.tenant,
-            signer=Signer(load_secret(settings.dir)),
+            signer=Signer(load_secret(settings.dir), key=settings.key),
         ),
         max_upload=int(settings.max_upload_mb * 2**20),
         ready={"bus": parts.bus.check},

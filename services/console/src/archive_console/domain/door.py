@@ -53,21 +53,26 @@ class Session:
 
 
 class Signer:
-    """Signs sessions and forms with a secret that only the console knows."""
+    """Signs sessions and forms with a secret that only the console knows.
 
-    def __init__(self, secret: bytes) -> None:
+    Sessions that the operator's own key opened are signed with that key too: another one in its place voids them.
+    """
+
+    def __init__(self, secret: bytes, *, key: str = "") -> None:
         self._secret = secret
+        self._own = b"session of " + key.encode()
 
     def seal(self, session: Session) -> str:
         """Return a session as the value of a cookie: its fields, and the HMAC-SHA256 of them."""
         fields = [session.tenant, session.operator, session.nonce, session.until, session.key]
         body = base64.urlsafe_b64encode(json.dumps(fields).encode()).rstrip(b"=")
-        return f"{body.decode()}.{self._mac(b'session', body)}"
+        return f"{body.decode()}.{self._mac(self._own if session.key == MASTER else b'session', body)}"
 
     def open(self, cookie: str, *, now: float) -> Session | None:
         """Return the session of a cookie; None when it is forged, damaged or over."""
         body, _, mac = cookie.partition(".")
-        if not hmac.compare_digest(mac.encode(), self._mac(b"session", body.encode()).encode()):
+        own = self._signed(mac, self._own, body)
+        if not own and not self._signed(mac, b"session", body):
             return None
         try:
             fields = cast("list[Any]", json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
@@ -77,7 +82,7 @@ class Signer:
         session = Session(
             tenant=str(tenant), operator=bool(operator), nonce=str(nonce), until=float(until), key=str(key)
         )
-        return session if session.until > now else None
+        return session if session.until > now and own is (session.key == MASTER) else None
 
     def form_token(self, session: Session, salt: str) -> str:
         """Return what the forms of a page carry: a foreign page can send a form, but not this.
@@ -91,6 +96,9 @@ class Signer:
         """Whether a form that carries ``token`` is of this session."""
         expected = self.form_token(session, token[:SALT_DIGITS])
         return token.isascii() and hmac.compare_digest(token, expected)
+
+    def _signed(self, mac: str, purpose: bytes, body: str) -> bool:
+        return hmac.compare_digest(mac.encode(), self._mac(purpose, body.encode()).encode())
 
     def _mac(self, purpose: bytes, body: bytes) -> str:
         return hmac.new(self._secret, purpose + b"\n" + body, hashlib.sha256).hexdigest()
