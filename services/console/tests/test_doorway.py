@@ -9,8 +9,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from archive_bus import Delivery
+from archive_contracts.documents import DocumentInfo
 from archive_contracts.keys import BOOK, KeyCreated, KeyRevoked, digest_of
-from archive_contracts.streams import KEYS_JOURNAL
+from archive_contracts.memory import DocumentsFound, ListDocuments
+from archive_contracts.streams import KEYS_JOURNAL, MEMORY_QUERIES
 from archive_telemetry import SettingError
 
 KEY = "a long secret key"
@@ -106,6 +109,12 @@ async def test_ended_session_leads_to_login(start: Any) -> None:
     async with start(api_key=SecretStr(KEY)) as console:
         part = await console.http.post("/chat", headers={"hx-request": "true"})
         assert (part.status_code, 'href="/login"' in part.text) == (401, True)
+        from_page = {"referer": f"{console.url}/chat/abc?edit=1"}
+        for headers in (from_page, from_page | {"hx-request": "true"}):
+            refused = await console.http.post("/chat/abc/turns", headers=headers)
+            assert (refused.status_code, 'href="/login?next=%2Fchat%2Fabc%3Fedit%3D1"' in refused.text) == (401, True)
+        lured = await console.http.post("/chat", headers={"referer": "http://[::1"})
+        assert (lured.status_code, 'href="/login"' in lured.text) == (401, True)
 
 
 async def test_forged_cookie_stays_outside(start: Any) -> None:
@@ -214,6 +223,27 @@ async def test_created_keys_open_their_tenant(console: Any, bus_as: Any, until: 
         assert (await console.post("/login", key="alpha")).status_code == 401
     assert (await console.post("/login", key="beta")).status_code == 303
     assert (await console.http.get("/system")).status_code == 200
+
+
+async def test_shelf_is_of_one_tenant(console: Any, bus_as: Any, peer: Any, until: Any) -> None:
+    async def looked(delivery: Delivery[ListDocuments]) -> None:
+        tenant = delivery.envelope.tenant
+        held = DocumentInfo(id=tenant, filename=f"{tenant}-secret.pdf", status="ready", created_at=1.0)
+        await delivery.reply(DocumentsFound(documents=(held,), total=1))
+
+    async with peer("memory", MEMORY_QUERIES, {ListDocuments: looked}), bus_as("gateway") as bus:
+        for tenant in ("acme", "globex"):
+            await made(bus, f"secret of {tenant}", tenant, "platform")
+
+        async def entered(tenant: str) -> bool:
+            return (await console.post("/login", key=f"secret of {tenant}")).status_code == 303
+
+        # Both, and the first again: by then the shelf of the other is known too.
+        for own, other in (("acme", "globex"), ("globex", "acme"), ("acme", "globex")):
+            await until(lambda tenant=own: entered(tenant))
+            await console.shelf("/")
+            shown = (await console.http.get(f"/?document={other}")).text
+            assert (f"{own}-secret.pdf" in shown, f"{other}-secret.pdf" in shown) == (True, False)
 
 
 async def test_void_key_ends_open_streams(

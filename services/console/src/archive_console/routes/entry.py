@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from archive_bus import BusError
-from archive_console.domain.door import ANYBODY, Session, check_names
+from archive_console.domain.door import ANYBODY, Session, check_names, landing
 from archive_console.domain.errors import Away, NotLoggedIn, Refused
 from archive_console.routes.desk import Desk
 from archive_console.routes.problems import problem_of
@@ -94,12 +94,10 @@ class Entry:
         request = Request(scope, receive)
         visit = Visit(self._desk, request, scope[SESSION])
         if isinstance(error, NotLoggedIn) and scope["method"] == "GET" and not visit.partial:
-            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            query = f"?{urlencode({'next': asked})}" if asked != "/" else ""
-            await RedirectResponse(f"/login{query}", status_code=303)(scope, receive, reply)
+            await RedirectResponse(_login(str(request.url)), status_code=303)(scope, receive, reply)
             return
         name = "notice.html" if visit.partial else "error.html"
-        response = visit.page(name, problem.status, problem=problem)
+        response = visit.page(name, problem.status, problem=problem, login=_login(request.headers.get("referer", "")))
         if visit.partial:
             response.headers["hx-retarget"] = "#notice"
             response.headers["hx-reswap"] = "innerHTML"
@@ -107,6 +105,16 @@ class Entry:
         if problem.retry_after_s is not None:
             response.headers["retry-after"] = str(int(problem.retry_after_s + 0.5))
         await response(scope, receive, reply)
+
+
+def _login(address: str) -> str:
+    """Return the address of the form that leads back to a page."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # as of "http://[::1"
+        return "/login"
+    page = landing(f"{parts.path}?{parts.query}" if parts.query else parts.path)
+    return f"/login?{urlencode({'next': page})}" if page != "/" else "/login"
 
 
 class _Reply:
