@@ -8,13 +8,16 @@ from archive_bus import Bus, BusError, Origin
 from archive_contracts.documents import DocumentInfo
 from archive_contracts.memory import DocumentsFound, ListDocuments
 from archive_contracts.streams import MEMORY_QUERIES
+from archive_telemetry import get_logger
+
+log = get_logger(__name__)
 
 PATIENCE_S = 3.0
 FRESH_S = 1.0
 TENANTS = 1000
 NAMES = 20_000
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Before each try, after a start, to learn what the first page shows; then people have to come by."""
+"""After each try, at a start, to learn what the first page shows; then people have to come by."""
 
 
 class Shelves:
@@ -33,10 +36,13 @@ class Shelves:
         self._asked: dict[str, float] = {}
 
     async def begin(self, tenant: str, tasks: asyncio.TaskGroup) -> None:
-        """Work in this group from now on, and learn what a tenant has while nobody waits for it."""
+        """Work in this group from now on, and learn what a tenant has while nobody waits for it.
+
+        An empty library is looked at again: after an installation the first documents come at about this time.
+        """
         self._tasks = tasks
         for pause_s in PAUSES_S:
-            if tenant in self._latest:
+            if self._latest.get(tenant):
                 return
             await self._look(tenant)
             await asyncio.sleep(pause_s)
@@ -78,5 +84,8 @@ class Shelves:
                 wanted, DocumentsFound, to=MEMORY_QUERIES, origin=origin, timeout=PATIENCE_S
             )
         except BusError:
+            return
+        except Exception as error:  # the edge of a task of the console's own: a look that fails must not end it
+            log.warning("a look at a library failed", tenant=tenant, exc_info=error)
             return
         self.note(tenant, found.documents, latest=True)

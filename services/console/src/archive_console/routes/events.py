@@ -40,14 +40,20 @@ async def watched(
     Forms in what is sent carry the token of the session, so sessions do not share it.
     """
 
+    failing = ""
+
     async def told() -> str:
+        nonlocal failing
         try:
-            return await look()
+            html = await look()
         except Exception as error:  # the edge of a page: a look that fails must not end those of all others
-            problem = problem_of(error)
-            if problem.code == "internal_error":
+            problem, before, failing = problem_of(error), failing, repr(error)
+            # It is looked again within a second or two: what goes on failing is told once.
+            if problem.code == "internal_error" and failing != before:
                 log.exception("a look failed", path=visit.request.url.path)
             return visit.html("away.html", problem=problem)
+        failing = ""
+        return html
 
     shared = (key, visit.tenant, visit.session.nonce)
     async for html in visit.desk.live.watch(shared, told, every_s=every_s, ping_s=PING_S):
