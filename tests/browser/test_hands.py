@@ -70,6 +70,71 @@ def test_half_a_question_is_kept(page: Any, talk: str) -> None:
         assert page.get_by_label("Your question").input_value() == f"half of {address}"
 
 
+def test_drafts_are_of_one_person(page: Any, talk: str) -> None:
+    page.goto(talk)
+    page.get_by_label("Your question").fill("mine")
+    page.evaluate("sessionStorage.setItem('draft:globex/key_b:/chat', 'a secret of Globex')")
+    page.goto("/")
+    assert page.get_by_label("Your question").input_value() == ""
+    kept = page.evaluate("Object.entries(sessionStorage)")
+    assert [words for key, words in kept if key.startswith("draft:")] == ["mine"]
+
+
+def test_words_typed_meanwhile_stay(page: Any, talk: str) -> None:
+    page.goto(talk)
+    page.get_by_label("Your question").fill("First?")
+    page.evaluate("() => { composer.requestSubmit(); document.getElementById('text').value += ' Second'; }")
+    page.locator(".question", has_text="First?").wait_for()
+    assert page.get_by_label("Your question").input_value() == " Second"
+    page.get_by_role("button", name="Stop").or_(page.get_by_role("button", name="Retry").last).first.click()
+
+
+def test_refused_question_stays(page: Any, talk: str) -> None:
+    page.goto(talk)
+    page.get_by_label("Your question").fill("Refused?")
+    page.evaluate("document.querySelector('#composer [name=form]').value = '0'")
+    page.keyboard.press("Enter")
+    page.locator("#notice").get_by_text("This form is of an older session.").wait_for()
+    assert page.get_by_label("Your question").input_value() == "Refused?"
+
+
+def test_single_keys_are_switched_off(page: Any) -> None:
+    page.goto("/documents")
+    page.keyboard.press("?")
+    page.locator("#single-keys").uncheck()
+    page.keyboard.press("Escape")
+    page.reload()
+    page.keyboard.press("/")
+    page.keyboard.press("?")
+    assert (focused(page), page.locator(".keys[open]").count()) == ("", 0)
+
+
+def test_new_documents_are_asked(page: Any, library: str) -> None:
+    page.goto("/")
+    page.evaluate("""() => {
+        const stale = modes.outerHTML.replace(' checked=""', "").replace('value="chat"', 'value="chat" checked');
+        modes.outerHTML = stale;
+        return look();
+    }""")
+    assert page.locator("[name=mode][value=documents]").is_checked()
+    page.get_by_label("Chat", exact=True).check(force=True)
+    page.get_by_label("Your question").focus()
+    page.evaluate("look()")
+    assert page.locator("[name=mode][value=chat]").is_checked()
+
+
+def test_deleted_answer_says_so(page: Any, talk: str) -> None:
+    page.goto(talk)
+    page.evaluate("""() => {
+        const turn = Object.assign(document.createElement("article"), { id: "turn-nothing" });
+        turn.dataset.stream = "/turns/nothing/events";
+        thread.append(turn);
+        ready(turn);
+    }""")
+    page.locator("#turn-nothing", has_text="was deleted, or asked anew").wait_for()
+    assert page.locator("#lost").is_hidden()
+
+
 def test_earlier_answer_is_opened_where_it_is(page: Any, talk: str) -> None:
     page.goto(f"{talk}#turn-hands0")
     assert page.evaluate("window.scrollY") < 200

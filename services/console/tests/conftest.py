@@ -97,8 +97,10 @@ class Memory:
         self.deleted: list[str] = []
         self.text = f"Intro. {FACTS[0].sentence} End."
         self.passages = 1
+        self.looks = 0
 
     async def catalogue(self, delivery: Delivery[ListDocuments]) -> None:
+        self.looks += 1
         query = delivery.message
         named = [info for info in self.documents if query.words in info.filename]
         listed = named[query.offset : query.offset + query.limit]

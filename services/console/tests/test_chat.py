@@ -282,6 +282,20 @@ async def test_halves_of_characters_break_nothing(console: Any, peer: Any) -> No
     assert (await console.http.get(f"{path}/export.json")).status_code == 200
 
 
+async def test_script_is_told_that_a_question_is_gone(console: Any) -> None:
+    gone = await console.http.get("/turns/nothing/events", headers={"hx-request": "true"})
+    assert (gone.status_code, 'id="turn-nothing"' in gone.text, "was deleted" in gone.text) == (404, True, True)
+
+
+async def test_profile_is_chosen_and_stays(console: Any, router: Router) -> None:
+    async with asked(console, model="code-expert") as (path, turn):
+        await streamed(console, turn)
+    page = (await console.http.get(path)).text
+    assert json.loads(router.seen[0][1].body)["model"] == "code-expert"
+    assert '<option value="code-expert" selected>Code</option>' in page
+    assert '<span class="faint">Code</span>' in page
+
+
 async def test_answer_deleted_elsewhere_ends(console: Any, router: Router) -> None:
     router.hold.clear()
     async with asked(console) as (path, turn), console.http.stream("GET", f"/turns/{turn}/events") as reply:

@@ -3,13 +3,17 @@
 import re
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from archive_blobs import open_blobs
 from archive_bus import Delivery
+from archive_console.adapters.store import ConversationStore
+from archive_contracts.agents import Source
 from archive_contracts.base import Problem
+from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_contracts.documents import (
     DocumentInfo,
     IngestDocument,
@@ -20,6 +24,7 @@ from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_QU
 from archive_testkit.documents import FACTS, pdf
 
 FACT = FACTS[0]
+MODE = re.compile(r'name="mode" value="(\w+)" checked')
 BOX = re.compile(r'name="document" value="(\w+)"( checked)?> <span>([^<]+)</span>')
 
 
@@ -66,6 +71,55 @@ async def test_upload_has_a_limit(start: Any, ingested: list[IngestDocument]) ->
 async def test_nothing_is_not_uploaded(console: Any, ingested: list[IngestDocument], files: Any) -> None:
     assert (await console.post("/documents", files=files)).status_code == 400
     assert ingested == []
+
+
+async def test_empty_file_holds_no_other_up(console: Any, ingested: list[IngestDocument], until: Any) -> None:
+    files = [("file", ("full.txt", b"x")), ("file", ("hollow.txt", b"")), ("file", ("more.txt", b"y"))]
+    reply = await console.post("/documents", files=files)
+    assert (reply.status_code, "hollow.txt" in reply.text) == (400, True)
+    assert "The other 2 of 3 were added." in reply.text
+    await until(lambda: sorted(found.filename for found in ingested) == ["full.txt", "more.txt"])
+
+
+async def test_documents_are_asked_once_there_are_any(console: Any, memory: Any) -> None:
+    assert MODE.findall(await console.shelf("/")) == ["chat"]
+    memory.documents = [info(f"file-{number}.pdf", id=f"d{number}") for number in range(9)]
+    shelf = (await console.http.get("/documents/shelf")).text
+    assert (MODE.findall(shelf), "data-chosen" in shelf, 'id="find-document"' in shelf) == (["documents"], False, True)
+    chosen = (await console.http.get("/documents/shelf?mode=chat")).text
+    assert (MODE.findall(chosen), "data-chosen" in chosen) == (["chat"], True)
+    assert MODE.findall((await console.http.get("/?mode=magic")).text) == ["documents"]
+
+
+async def test_many_picked_documents_stay_picked(console: Any, memory: Any) -> None:
+    memory.documents = [info(f"file-{number}.pdf", id=f"d{number}") for number in range(120)]
+    query = "&".join(f"document=d{number}" for number in range(120))
+    for path in ("/", "/documents/shelf"):
+        found = BOX.findall((await console.http.get(f"{path}?{query}")).text)
+        assert [box[0] for box in found if box[1]] == [f"d{number}" for number in range(120)]
+
+
+async def test_failing_look_is_told_once(
+    console: Any, memory: Any, monkeypatch: pytest.MonkeyPatch, until: Any
+) -> None:
+    told: list[str] = []
+
+    def tell(event: str, **_: Any) -> None:
+        told.append(event)
+
+    monkeypatch.setattr("archive_console.routes.documents.LOOK_S", 0.01)
+    monkeypatch.setattr("archive_console.routes.events.log", SimpleNamespace(exception=tell))
+    # No calendar has that year: a failure that nobody foresaw.
+    memory.documents = [info(created_at=1e18)]
+    async with console.http.stream("GET", "/documents/events") as reply:
+        # Held: a reader that is let go of closes the stream.
+        lines = reply.aiter_lines()
+        async for line in lines:
+            if "The page failed." in line:
+                break
+        looks = memory.looks
+        await until(lambda: memory.looks > looks + 3)
+    assert told == ["a look failed"]
 
 
 async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: list[Any], until: Any) -> None:
@@ -182,6 +236,27 @@ async def test_source_opens_at_its_page(console: Any, memory: Any, tmp_path: Any
     content = await console.http.get("/documents/d/file")
     assert content.headers["content-type"] == "application/octet-stream"
     assert content.content == pdf()
+
+
+async def test_quote_stands_on_its_page_alone(start: Any, memory: Any, tmp_path: Any) -> None:
+    ref = await open_blobs(f"file://{tmp_path}/blobs").put(pdf())
+    memory.documents = [info(blob=str(ref), size=ref.size)]
+    source = Source(
+        number=1, type="library", text="t", sentence=FACT.sentence, page=FACT.page, document_id="d", chunk_id="c"
+    )
+    asked = RecordQuestion(conversation_id="c", turn_id="t", mode="documents", text="Hi", asked_at=1.0)
+    said = RecordAnswer(conversation_id="c", turn_id="t", status="done", ended_at=2.0, sources=(source,))
+    async with ConversationStore(tmp_path / "console") as store:
+        for change in (asked, said):
+            await store.apply("default", change)
+    async with start() as console:
+        cited, beside = [
+            (await console.http.get(f"/documents/d/source/c?turn=t&page={page}")).text
+            for page in (FACT.page, FACT.page + 1)
+        ]
+    quote = f"<mark>{FACT.sentence}</mark>"
+    assert (quote in cited, quote in beside) == (True, False)
+    assert ("Back to the answer" in cited, "Back to the answer" in beside) == (True, True)
 
 
 async def test_text_is_marked_in_place(console: Any, memory: Any) -> None:

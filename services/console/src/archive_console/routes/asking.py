@@ -40,13 +40,13 @@ def choices(known: Mapping[str, str], *, picked: Mapping[str, str]) -> list[Choi
 def picked_before(visit: Visit, picked: Sequence[str]) -> dict[str, str]:
     """Return names of picked documents by their ids, as far as anybody has seen them: without a wait."""
     seen = visit.desk.shelves.names(visit.tenant, picked)
-    return {name: seen.get(name, UNNAMED) for name in picked[:OFFERED]}
+    return {name: seen.get(name, UNNAMED) for name in picked}
 
 
 async def picked_now(visit: Visit, picked: Sequence[str], known: Mapping[str, str]) -> dict[str, str]:
-    """Return names of picked documents by their ids. Raises BusError."""
-    names = {name: known.get(name, "") for name in picked[:OFFERED]}
-    for name in [name for name, title in names.items() if not title]:
+    """Return names of picked documents by their ids; of very many, some as they were seen last. Raises BusError."""
+    names = picked_before(visit, picked) | {name: known[name] for name in picked if name in known}
+    for name in [name for name in names if name not in known][:OFFERED]:
         try:
             names[name] = (await _document(visit, name)).filename
         except NotThere:

@@ -80,8 +80,14 @@ async def _show(visit: Visit, conversation: Conversation | None) -> Response:
         shelf=shelf,
         sought="",
         choices=choices(shelf or {}, picked=picked_before(visit, picked)),
-        mode=visit.word("mode") or (like.mode if like else ""),
+        mode=_chosen(visit) or (like.mode if like else ""),
     )
+
+
+def _chosen(visit: Visit) -> str:
+    """Return the mode that the address names; empty where nobody chose one, and what fits the library is offered."""
+    named = visit.word("mode")
+    return named if named in MODES else ""
 
 
 async def choose(visit: Visit) -> Response:
@@ -90,14 +96,18 @@ async def choose(visit: Visit) -> Response:
 
 
 async def look(visit: Visit) -> Response:
-    """Show what the library holds now: a page is sent with what it held when somebody last looked."""
+    """Show what the library holds now, and how a question is answered unless the person has chosen.
+
+    A page is sent with what the library held when somebody last looked.
+    """
     return await _choices(visit, "shelf_now.html")
 
 
 async def _choices(visit: Visit, template: str, *, words: str = "") -> Response:
     found = await library(visit, words=words)
     picked = await picked_now(visit, visit.request.query_params.getlist("document"), found)
-    return visit.page(template, shelf=found, choices=choices(found, picked=picked), sought=words)
+    offered = choices(found, picked=picked)
+    return visit.page(template, shelf=found, choices=offered, sought=words, mode=_chosen(visit))
 
 
 async def ask(visit: Visit) -> Response:
@@ -174,7 +184,13 @@ async def stop(visit: Visit) -> Response:
 
 async def follow(visit: Visit) -> Response:
     """Send an answer as it grows, from its beginning: a page that was loaded again misses nothing."""
-    name, turn = await _found_turn(visit)
+    try:
+        name, turn = await _found_turn(visit)
+    except NotThere:
+        if not visit.partial:
+            raise
+        # The script asks why its stream was refused, and puts the reason where the answer stood.
+        return visit.page("turn_gone.html", 404, turn={"id": visit.request.path_params["turn"]}, conversation=None)
     return streamed(_grown(visit, name, turn))
 
 

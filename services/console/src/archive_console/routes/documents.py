@@ -98,12 +98,15 @@ async def upload(visit: Visit) -> Response:
     files = [value for value in form.getlist("file") if isinstance(value, UploadFile) and value.filename]
     if not files:
         raise BadForm("No file was chosen.", next_step="Choose one, or drop it anywhere on the page.")
-    if empty := [file.filename for file in files if not file.size]:
-        raise BadForm(f"The file {empty[0]!r} is empty.", next_step="Choose one with content.")
-    for file in files:
+    full = [file for file in files if file.size]
+    for file in full:
         ref = await visit.desk.blobs.put(_content(file))
         await _queue(visit, ref, name=file.filename or "document", kind=file.content_type or "")
     await form.close()
+    if empty := [file.filename for file in files if not file.size]:
+        others = f" and {len(empty) - 1} more" if empty[1:] else ""
+        added = f"The other {len(full)} of {len(files)} were added." if full else "Choose one with content."
+        raise BadForm(f"No content: {empty[0]!r}{others}.", next_step=added)
     return visit.to("/documents")
 
 
@@ -165,7 +168,7 @@ async def show_source(visit: Visit) -> Response:
     whole = info.format != "pdf"
     part = await _part(visit, info.id) if whole else Part(await passages(visit, info.id, first=page, last=page))
     answered = await visit.desk.conversations.turn(visit.tenant, visit.word("turn")) if visit.word("turn") else None
-    sentence = _sentence(visit, answered[1].sources if answered else ())
+    sentence = _sentence(visit, answered[1].sources if answered else (), page=None if whole else page)
     size, boxes = (0.0, 0.0), ()
     if not whole and info.status in {"ready", "partial"}:
         size, boxes = await visit.desk.pages.boxes(info.blob, page, sentence)
@@ -200,12 +203,13 @@ async def _part(visit: Visit, name: str) -> Part:
     return Part(await passages(visit, name, offset=number * ON_A_PART, limit=ON_A_PART), number)
 
 
-def _sentence(visit: Visit, sources: Sequence[Source]) -> str:
-    """Return the sentence that an answer's source points to."""
+def _sentence(visit: Visit, sources: Sequence[Source], *, page: int | None) -> str:
+    """Return the sentence that an answer's source points to; empty on a page that does not hold it."""
     chunk = visit.request.path_params.get("chunk", "")
     if not chunk:
         return visit.word("mark")[:2000]
-    return next((source.sentence for source in sources if source.chunk_id == chunk), "")
+    source = next((source for source in sources if source.chunk_id == chunk), None)
+    return "" if source is None or (page and source.page and source.page != page) else source.sentence
 
 
 async def draw_page(visit: Visit) -> Response:

@@ -13,13 +13,13 @@ function fragments(html) {
 // Made once: a format costs more than a hundred uses of it.
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+const earlier = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 function localTimes(root) {
   const now = new Date().toDateString();
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
     const at = new Date(time.dateTime);
     time.title = whole.format(at);
-    time.textContent = (at.toDateString() === now ? hour : day).format(at);
+    time.textContent = (at.toDateString() === now ? hour : earlier).format(at);
   }
 }
 
@@ -54,7 +54,7 @@ function keepTyped(old, part) {
     const twin = field.value === field.defaultValue ? null : part.querySelector(`#${CSS.escape(field.id)}`);
     if (twin) twin.value = field.value;
   }
-  for (const box of old.querySelectorAll("input[type=checkbox]:not([id])")) {
+  for (const box of old.querySelectorAll("input[type=checkbox]:not([id]), input[type=radio]:not([id])")) {
     const twin = box.checked === box.defaultChecked ? null : part.querySelector(`[value="${CSS.escape(box.value)}"]`);
     if (twin) twin.checked = box.checked;
   }
@@ -140,8 +140,25 @@ function follow(element, tries = 0) {
     missed();
     if (source.readyState !== EventSource.CLOSED) return;
     open.delete(element);
-    setTimeout(() => { if (element.isConnected && !document.hidden) follow(element, tries + 1); }, 1000 * Math.min(30, 2 ** tries));
+    refused(element, tries);
   });
+}
+
+// Why it was answered with an error, an EventSource does not tell. What was deleted stays away, who is logged out stays
+// out: the reader is told. All else passes.
+async function refused(element, tries) {
+  const enough = new AbortController();
+  const reply = await fetch(element.dataset.stream, { headers: { "HX-Request": "true" }, signal: enough.signal }).catch(() => null);
+  const told = reply && reply.status >= 400 && reply.status < 500 ? await reply.text().catch(() => "") : "";
+  enough.abort();
+  if (!told) {
+    setTimeout(() => { if (element.isConnected && !document.hidden) follow(element, tries + 1); }, 1000 * Math.min(30, 2 ** tries));
+    return;
+  }
+  heard();
+  const parts = fragments(told);
+  if (parts.firstElementChild?.id) place(told);
+  else document.getElementById("notice").replaceChildren(parts);
 }
 
 // A browser keeps six connections to one host: tabs that nobody looks at must not hold them.
@@ -152,15 +169,31 @@ document.addEventListener("visibilitychange", () => {
   heard();
 });
 
-// The page came with the documents that were known: those of this moment follow.
+// The page came with the documents that were known: those of this moment follow, and the way of answering that fits
+// them, unless the person has chosen one. Of several looks the last counts, and a search that was typed meanwhile more.
+let looks = 0;
+let again = 0;
+const searched = () => Boolean(document.getElementById("find-document")?.value);
 async function look() {
+  clearTimeout(again);
   const form = document.querySelector("[data-fresh]");
-  if (!form || document.hidden || document.getElementById("find-document")?.value) return;
-  const picked = new FormData(form).getAll("document").map((id) => ["document", id]);
-  const reply = await fetch(`${form.dataset.fresh}?${new URLSearchParams(picked)}`, { headers: { "HX-Request": "true" } }).catch(() => null);
-  if (reply?.ok) place(await reply.text());
-  else if (reply?.status !== 401) setTimeout(look, 5000);
+  if (!form || document.hidden || searched()) return;
+  const number = ++looks;
+  const data = new FormData(form);
+  const known = data.getAll("document").map((id) => ["document", id]);
+  if (document.querySelector("#modes[data-chosen]")) known.push(["mode", data.get("mode") ?? ""]);
+  const reply = await fetch(`${form.dataset.fresh}?${new URLSearchParams(known)}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  const html = reply?.ok ? await reply.text().catch(() => "") : "";
+  if (number !== looks || searched()) return;
+  if (html) place(html);
+  else if (!reply || reply.ok || reply.status >= 500) again = setTimeout(look, 5000);
 }
+// Also who presses the one that is chosen for him has chosen.
+document.addEventListener("click", (event) => {
+  if (!event.target.matches("#modes input")) return;
+  document.getElementById("modes").dataset.chosen = "";
+  look();
+});
 
 function ready(root) {
   const all = (selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];

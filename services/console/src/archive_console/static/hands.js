@@ -4,6 +4,19 @@
 const upload = document.body.dataset.upload;
 const notices = document.getElementById("notice");
 
+// A browser that keeps nothing for pages says so by throwing.
+function keeping(kind) {
+  try {
+    Object.keys(window[kind]);
+    return window[kind];
+  } catch {
+    return { getItem: () => null, setItem() {}, removeItem() {} };
+  }
+}
+const [tab, browser] = ["sessionStorage", "localStorage"].map(keeping);
+// What is kept in a tab is of one person: who logs in after him does not get it.
+const mine = `draft:${document.body.dataset.whose ?? ""}:`;
+
 function notice(message, next) {
   const box = document.createElement("div");
   box.className = "problem";
@@ -68,7 +81,10 @@ document.addEventListener("submit", (event) => {
   if (sent.has(form)) { event.preventDefault(); return; }
   sent.add(form);
   setTimeout(() => sent.delete(form), 4000);
-  if (/\/(logout|delete)$/.test(form.action)) sessionStorage.clear();
+  // Drafts go with what they belong to, once that is gone: the next page tells.
+  const conversation = /\/(chat\/[^/]+)\/delete$/.exec(form.action);
+  if (conversation) tab.setItem("leaving", `${mine}/${conversation[1]}/turns`);
+  if (form.action.endsWith("/logout")) tab.setItem("leaving", "draft:");
 });
 
 function shut(menu) {
@@ -83,6 +99,13 @@ function press(selector) {
   found?.focus();
   found?.click();
   return Boolean(found);
+}
+// Who speaks to his computer may want none of these: single letters are what it hears in words.
+const single = document.getElementById("single-keys");
+if (single) {
+  single.checked = browser.getItem("single-keys") !== "off";
+  single.closest("label").hidden = false;
+  single.addEventListener("change", () => browser.setItem("single-keys", single.checked ? "on" : "off"));
 }
 const KEYS = {
   "/": () => { const box = document.getElementById("text") ?? document.getElementById("find"); box?.focus(); return Boolean(box); },
@@ -103,18 +126,25 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "Escape") {
     document.querySelectorAll(".menu[open]").forEach(shut);
     notices.replaceChildren();
-  } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !box.matches(typing) && KEYS[event.key]?.()) event.preventDefault();
+  } else if (!event.ctrlKey && !event.metaKey && !event.altKey && single?.checked && !box.matches(typing) && KEYS[event.key]?.()) event.preventDefault();
 });
 document.addEventListener("pointerdown", (event) => {
   document.querySelectorAll(".menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
 });
 
+let asking = "";
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target.id === "composer") asking = event.target.querySelector("textarea").value;
+});
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (!event.detail.successful) return;
+  // What htmx calls successful is whatever was put into the page, also a refusal.
+  if (!event.detail.successful || event.detail.xhr.status >= 400) return;
   if (!notices.querySelector("form")) notices.replaceChildren();
   if (event.target.id !== "composer") return;
-  event.target.querySelector("textarea").value = "";
-  sessionStorage.removeItem(draft());
+  // What was typed on while the question was on its way belongs to the next one.
+  const box = event.target.querySelector("textarea");
+  if (box.value.startsWith(asking)) box.value = box.value.slice(asking.length);
+  keepDraft();
   document.querySelector(".welcome")?.remove();
 });
 document.addEventListener("htmx:sendError", () => notice("The console does not answer.", "See whether it runs, then try again."));
@@ -123,14 +153,27 @@ document.addEventListener("htmx:sendError", () => notice("The console does not a
 // What is edited is no draft: it is there.
 const question = document.querySelector("#composer:not(:has([name=supersedes])) #text");
 function draft() {
-  return `draft:${document.getElementById("composer").getAttribute("action")}`;
+  return mine + document.getElementById("composer").getAttribute("action");
+}
+function keepDraft() {
+  try {
+    if (question?.value) tab.setItem(draft(), question.value);
+    else if (question) tab.removeItem(draft());
+  } catch {
+    // The browser has no room left: the question is still in its box.
+  }
 }
 const asked = [...document.querySelectorAll(".question p")].map((each) => each.textContent.trim());
-for (const key of Object.keys(sessionStorage)) {
-  if (key.startsWith("draft:") && asked.includes(sessionStorage.getItem(key).trim())) sessionStorage.removeItem(key);
+const leaving = tab.getItem("leaving");
+tab.removeItem("leaving");
+// A page at the address of the form says that it failed.
+const left = leaving && !/\/(logout|delete)$/.test(location.pathname);
+for (const key of Object.keys(tab).filter((each) => each.startsWith("draft:"))) {
+  const foreign = document.body.dataset.whose && !key.startsWith(mine);
+  if (foreign || (left && key.startsWith(leaving)) || asked.includes(tab.getItem(key).trim())) tab.removeItem(key);
 }
-if (question && !question.value) question.value = sessionStorage.getItem(draft()) ?? "";
-question?.addEventListener("input", () => sessionStorage.setItem(draft(), question.value));
+if (question && !question.value) question.value = tab.getItem(draft()) ?? "";
+question?.addEventListener("input", keepDraft);
 
 // Documents that are picked count in the one way of answering that looks at them.
 document.addEventListener("change", (event) => {
