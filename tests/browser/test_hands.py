@@ -137,11 +137,11 @@ def test_deleted_answer_says_so(page: Any, talk: str) -> None:
 
 def test_earlier_answer_is_opened_where_it_is(page: Any, talk: str) -> None:
     page.goto(f"{talk}#turn-hands0")
-    assert page.evaluate("window.scrollY") < 200
+    page.wait_for_function("window.scrollY < 200")
     assert [page.locator(f"#turn-hands{number} .retry").is_visible() for number in range(3)] == [False, False, True]
     page.goto("/documents")
     page.goto(talk)
-    assert page.evaluate("window.scrollY") > 400
+    page.wait_for_function("window.scrollY > 400")
 
 
 def test_selected_words_are_not_pulled_away(page: Any, talk: str) -> None:
