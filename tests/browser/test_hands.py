@@ -138,6 +138,7 @@ def test_deleted_answer_says_so(page: Any, talk: str) -> None:
 def test_earlier_answer_is_opened_where_it_is(page: Any, talk: str) -> None:
     page.goto(f"{talk}#turn-hands0")
     page.wait_for_function("window.scrollY < 200")
+    page.locator("#turn-hands2 .retry").wait_for()
     assert [page.locator(f"#turn-hands{number} .retry").is_visible() for number in range(3)] == [False, False, True]
     page.goto("/documents")
     page.goto(talk)
