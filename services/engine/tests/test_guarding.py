@@ -233,6 +233,19 @@ def test_long_gone_worker_left_nothing() -> None:
     assert peers.orphans(1_000.0) == []
 
 
+def test_peer_unheard_in_an_outage_is_no_orphan() -> None:
+    peers = Peers(worker="me", pool="p")
+    peers.hearing(100.0)
+    peers.hear(beat("a"), at=100.0)
+    peers.hear(beat("b"), at=100.0)
+    peers.hearing(130.0)
+    assert peers.orphans(130.0) == []
+    peers.hear(beat("a"), at=131.0)
+    for second in range(131, 138):
+        peers.hearing(float(second))
+    assert peers.orphans(137.0) == ["b"]
+
+
 def test_pool_lives_while_a_worker_does() -> None:
     pools = Pools()
     for name, facts in (("a", {}), ("b", {}), ("c", {"pool": "q", "directed": False})):

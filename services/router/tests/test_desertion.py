@@ -5,6 +5,9 @@ import asyncio
 from archive_bus import BusOptions, connect
 from archive_contracts.engine import EngineRegistered
 from archive_router.domain.desertion import ABANDONED_S, LEASE_S, PATIENCE_S, Desertion
+from archive_router.domain.lanes import Lanes
+from archive_router.domain.route import Policy
+from archive_router.handlers.routing import Clocks, Routing
 from archive_router.handlers.stranded import tell_stranded
 from archive_testkit.servers import RedisServer
 
@@ -65,7 +68,7 @@ def test_outage_is_no_silence() -> None:
     desertion = Desertion()
     desertion.hear(beat("w1", "small"), now=0.0)
     assert desertion.lanes(6.0, anybody=False, asleep=()) == []
-    desertion.away(60.0)
+    desertion.deaf_until(60.0)
     assert desertion.lanes(61.0, anybody=False, asleep=()) == []
     assert desertion.lanes(59.0 + LEASE_S, anybody=False, asleep=()) == []
     assert desertion.lanes(61.0 + LEASE_S, anybody=False, asleep=()) == ["small", "small~batch"]
@@ -79,6 +82,29 @@ def test_untold_callers_are_told_anew() -> None:
     assert desertion.lanes(61.0, anybody=False, asleep=()) == []
     desertion.untold()
     assert desertion.lanes(62.0, anybody=False, asleep=()) == told
+
+
+class Idle:
+    """Nothing is decided by an operator, and nothing is learned."""
+
+    def __call__(self, lanes: Lanes, policy: Policy) -> Policy:
+        return policy
+
+    def note(self, marks: tuple[str, ...], worker: str) -> None:
+        raise AssertionError
+
+
+def test_pool_unheard_for_a_while_is_not_deserted() -> None:
+    seconds = [0.0]
+    routing = Routing(Policy(), operator=Idle(), learner=Idle(), clocks=Clocks(steady=lambda: seconds[-1]))
+    routing.hear(beat("w1", "small"))
+    seconds.append(60.0)
+    routing.hearing()
+    assert routing.deserted() == []
+    while seconds[-1] < 80.0:
+        seconds.append(seconds[-1] + 1.0)
+        routing.hearing()
+    assert routing.deserted() == ["small"]
 
 
 async def test_outage_is_no_end_of_a_lane(redis_server: RedisServer) -> None:

@@ -266,7 +266,7 @@ def test_pool_lost_in_an_outage_is_told() -> None:
     lanes.hear(worker("a"), now=0.0)
     lanes.hear(worker("b", pool="large"), now=0.0)
     for second in range(2, 100, 2):
-        lanes.away(float(second))
+        lanes.deaf_until(float(second))
         lanes.forget(float(second))
     # Who was not heard in the outage may come back; who stays silent after it is gone.
     assert lanes.deserted(99.0) == []

@@ -63,13 +63,15 @@ def build(settings: Settings) -> App:
 
 async def _listen(bus: Bus, routing: Routing, tasks: asyncio.TaskGroup) -> None:
     async for received in bus.follow(ENGINE_EVENTS, since=timedelta(seconds=10)):
+        heard = received is not None or await bus.reachable()
+        if heard:
+            routing.hearing()
         if received and isinstance(received.message, EngineRegistered | EngineLeft):
             routing.hear(received.message)
         else:
             # A lane whose workers fell silent says nothing any more; who waits for it has to be told.
             routing.turns.move()
-        if received is None and not await bus.reachable():
-            routing.away()
+        if not heard:
             continue
         for pool in routing.deserted():
             with contextlib.suppress(BusUnavailable):

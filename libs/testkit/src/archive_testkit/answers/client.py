@@ -57,7 +57,11 @@ class Client:
             try:
                 async with self._session.get(f"{self._url}/v1/streams/{stream}") as reply:
                     if reply.status == 200:
-                        return [event async for event in events_of(reply) if event[0]]
+                        events = [event async for event in events_of(reply)]
+                        place, data = events[-1] if events else (0, "")
+                        # What has no place is no part of the log: but for one word it says that it cannot be read now.
+                        if place or _code_of(data) == "stream_cancelled":
+                            return [event for event in events if event[0]]
                     if reply.status == 404:
                         return None
             except ClientError:

@@ -56,6 +56,9 @@ class Watch:
         """Watch until cancelled."""
         async with asyncio.TaskGroup() as adoptions:
             async for received in self._bus.follow(ENGINE_EVENTS, since=timedelta(seconds=ABANDONED_S)):
+                if received is None and not await self._bus.reachable():
+                    continue
+                self._peers.hearing(time.time())
                 if received:
                     self._hear(received, guard)
                     if pool := self._deserted(received):

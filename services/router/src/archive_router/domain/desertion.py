@@ -30,8 +30,8 @@ class Desertion:
         self._workers[beat.worker] = (beat.pool, beat.directed, now)
         self._heard = now
 
-    def away(self, now: float) -> None:
-        """Take in that the bus is away: that nobody is heard says nothing about who lives."""
+    def deaf_until(self, now: float) -> None:
+        """Take in that nobody could be heard: who was silent until now may live."""
         self._since, self._heard = None, now
 
     def untold(self) -> None:

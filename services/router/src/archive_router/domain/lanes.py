@@ -82,7 +82,7 @@ class Lanes:
         self._fresh_until = NEVER
         self._heard_of: dict[str, float] = {}
         self._cleared: set[str] = set()
-        self._away = NEVER
+        self._unheard = NEVER
 
     def plan(self, plans: Iterable[PoolPlan]) -> None:
         """Take over what the operator wrote down about pools."""
@@ -140,9 +140,9 @@ class Lanes:
         """Return the names of the workers that are alive."""
         return frozenset(name for name, (worker, seen) in self._workers.items() if now <= _silent_at(worker, seen))
 
-    def away(self, now: float) -> None:
-        """Take in that nobody can be heard: from here on silence has to last anew before it says anything."""
-        self._away = now
+    def deaf_until(self, now: float) -> None:
+        """Take in that nobody could be heard: from here on silence has to last anew before it says anything."""
+        self._unheard = now
 
     def deserted(self, now: float) -> list[str]:
         """Return the pools without a living worker that may not sleep, until each is ``cleared``.
@@ -150,7 +150,9 @@ class Lanes:
         Nobody reads their lanes any more, and what lies there would wait for its deadline.
         """
         living = {
-            worker.pool for worker, seen in self._workers.values() if now <= _silent_at(worker, max(seen, self._away))
+            worker.pool
+            for worker, seen in self._workers.values()
+            if now <= _silent_at(worker, max(seen, self._unheard))
         }
         self._cleared -= living
         return sorted(
@@ -171,11 +173,11 @@ class Lanes:
     def forget(self, now: float) -> None:
         """Drop workers, and whole pools, that have been silent for long."""
         for name, (worker, seen) in list(self._workers.items()):
-            if now - max(seen, self._away) > worker.heartbeat_s * FORGOTTEN_AFTER:
+            if now - max(seen, self._unheard) > worker.heartbeat_s * FORGOTTEN_AFTER:
                 del self._workers[name]
                 del self._sent_to[name]
         for pool, heard in list(self._heard_of.items()):
-            if now - max(heard, self._away) > ABANDONED_S:
+            if now - max(heard, self._unheard) > ABANDONED_S:
                 del self._heard_of[pool]
                 self._cleared.discard(pool)
 

@@ -21,6 +21,8 @@ from archive_router.handlers.turns import Turns
 
 HEARING_S = 5.0
 """A router that has just started may not have heard of the engines yet."""
+DEAF_S = 2.0
+"""A router that hears says so every second; after longer than this it could not hear who spoke in between."""
 NO_SESSION = "default"
 MOST_CHOICES = 3
 """Lanes that may vanish while a request waits for them."""
@@ -77,7 +79,7 @@ class Routing:
         self._policy = replace(policy, sent_to=self.lanes.sent_to)
         self._operator = operator
         self._learner = learner
-        self._began = self._clocks.steady()
+        self._began = self._heard_at = self._clocks.steady()
         self._desertion = Desertion()
 
     def hear(self, event: EngineRegistered | EngineLeft) -> None:
@@ -107,10 +109,13 @@ class Routing:
         """Take in that the callers of stranded jobs could not all be told."""
         self._desertion.untold()
 
-    def away(self) -> None:
-        """Take in that the bus is away, so that no engine can be heard."""
-        self._desertion.away(self._clocks.steady())
-        self.lanes.away(self._clocks.steady())
+    def hearing(self) -> None:
+        """Take in that engines can be heard: what went unheard, as in an outage, does not count as silence."""
+        now = self._clocks.steady()
+        if now - self._heard_at > DEAF_S:
+            self._desertion.deaf_until(now)
+            self.lanes.deaf_until(now)
+        self._heard_at = now
 
     async def chat(self, delivery: Delivery[ChatRequested]) -> None:
         """Route a chat, a completion or a reranking."""
