@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from archive_testkit.new_service import CannotCreate, create
-from archive_testkit.policy import RULES, Cluster
+from archive_testkit.policy import RULES
+from archive_testkit.policy.cluster import Cluster
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]

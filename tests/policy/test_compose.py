@@ -9,7 +9,7 @@ import yaml
 
 from archive_contracts.access import USERS
 from archive_contracts.streams import SERVICES
-from archive_testkit.policy import DOCUMENT, DOCUMENTS
+from archive_testkit.policy.resources import DOCUMENT, DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())

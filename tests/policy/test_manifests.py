@@ -21,8 +21,9 @@ from archive_contracts.deploy.__main__ import generated
 from archive_contracts.streams import SERVICES
 from archive_gateway.settings import Settings as Gateway
 from archive_librarian.settings import Settings as Librarian
-from archive_testkit import policy
-from archive_testkit.policy import RULES, Cluster, Json, Rule
+from archive_testkit.policy import RULES, change, closure, references, resources, scaling, shapes
+from archive_testkit.policy.cluster import Cluster, Json, Rule
+from archive_testkit.policy.resources import DOCUMENT, DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
 OTHERS = {"external": ("redis-external", "gpu-dra", "gvisor", "s3-blobs"), "sentinel": ("redis-sentinel",)}
@@ -77,140 +78,140 @@ def test_overlay_keeps_the_rule(overlay: str, rule: Rule) -> None:
 
 NOBODY = {"key": "app.kubernetes.io/name", "operator": "NotIn", "values": ["nobody"]}
 MUTANTS: dict[str, tuple[Rule, Mutation]] = {
-    "misspelt pod field": (policy.known_fields, lambda o: pod(o).update(teminationGracePeriodSeconds=3)),
-    "misspelt container field": (policy.known_fields, lambda o: first(o).update(livenesProbe={})),
-    "string port": (policy.ports_are_numbers, lambda o: first(o)["ports"][0].update(containerPort="9000")),
-    "long port name": (policy.ports_are_numbers, lambda o: first(o)["ports"][0].update(name="a-port-named-too-long")),
+    "misspelt pod field": (shapes.known_fields, lambda o: pod(o).update(teminationGracePeriodSeconds=3)),
+    "misspelt container field": (shapes.known_fields, lambda o: first(o).update(livenesProbe={})),
+    "string port": (shapes.ports_are_numbers, lambda o: first(o)["ports"][0].update(containerPort="9000")),
+    "long port name": (shapes.ports_are_numbers, lambda o: first(o)["ports"][0].update(name="a-port-named-too-long")),
     "selector": (
-        policy.selectors_match,
+        references.selectors_match,
         lambda o: the(o, "Deployment", "router")["spec"]["selector"].update(matchLabels={"a": "b"}),
     ),
     "service of nobody": (
-        policy.selectors_match,
+        references.selectors_match,
         lambda o: the(o, "Service", "gateway")["spec"].update(selector={"a": "b"}),
     ),
-    "mount without volume": (policy.mounts_have_volumes, lambda o: pod(o).update(volumes=[])),
+    "mount without volume": (references.mounts_have_volumes, lambda o: pod(o).update(volumes=[])),
     "requests above limits": (
-        policy.resources_fit,
+        resources.resources_fit,
         lambda o: first(o)["resources"]["requests"].update(memory="64Gi"),
     ),
-    "256MB": (policy.resources_fit, lambda o: first(o)["resources"]["limits"].update(memory="256MB")),
-    "no limits": (policy.resources_fit, lambda o: first(o)["resources"].pop("limits")),
+    "256MB": (resources.resources_fit, lambda o: first(o)["resources"]["limits"].update(memory="256MB")),
+    "no limits": (resources.resources_fit, lambda o: first(o)["resources"].pop("limits")),
     "short grace": (
-        policy.drains_fit_the_grace,
+        change.drains_fit_the_grace,
         lambda o: pod(o, "gateway").update(terminationGracePeriodSeconds=20),
     ),
-    "duplicate variable": (policy.variables_are_unique, lambda o: first(o)["env"].append(first(o)["env"][0])),
+    "duplicate variable": (shapes.variables_are_unique, lambda o: first(o)["env"].append(first(o)["env"][0])),
     "removed version": (
-        policy.versions_exist,
+        shapes.versions_exist,
         lambda o: the(o, "PodDisruptionBudget", "router").update(apiVersion="policy/v1beta1"),
     ),
     "budget with both": (
-        policy.budgets_are_clear,
+        change.budgets_are_clear,
         lambda o: the(o, "PodDisruptionBudget", "router")["spec"].update(minAvailable=1),
     ),
     "budget that keeps a sick pod": (
-        policy.budgets_are_clear,
+        change.budgets_are_clear,
         lambda o: the(o, "PodDisruptionBudget", "router")["spec"].pop("unhealthyPodEvictionPolicy"),
     ),
-    "one zone": (policy.pods_are_spread, lambda o: pod(o)["topologySpreadConstraints"].pop()),
+    "one zone": (change.pods_are_spread, lambda o: pod(o)["topologySpreadConstraints"].pop()),
     "tools let out": (
-        policy.tools_reach_nothing,
+        closure.tools_reach_nothing,
         lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={}),
     ),
     "tools let out by name": (
-        policy.tools_reach_nothing,
+        closure.tools_reach_nothing,
         lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={"matchExpressions": [NOBODY]}),
     ),
     "private networks opened": (
-        policy.ways_out_are_narrow,
+        closure.ways_out_are_narrow,
         lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"]["egress"][0]["to"][0]["ipBlock"].pop("except"),
     ),
     "all but one let out": (
-        policy.ways_out_are_narrow,
+        closure.ways_out_are_narrow,
         lambda o: the(o, "NetworkPolicy", "librarian-fetch")["spec"].update(podSelector={"matchExpressions": [NOBODY]}),
     ),
     "small /tmp": (
-        policy.documents_fit,
+        resources.documents_fit,
         lambda o: next(one for one in pod(o, "librarian")["volumes"] if one["name"] == "tmp").update(
             emptyDir={"sizeLimit": "256Mi"}
         ),
     ),
     "uploads on their way to a store": (
-        policy.documents_fit,
+        resources.documents_fit,
         lambda o: the(o, "ConfigMap", "archive")["data"].update(ARCHIVE_BLOBS_URL="s3://archive-blobs"),
     ),
-    "no budget": (policy.budgets_are_clear, lambda o: o.remove(the(o, "PodDisruptionBudget", "router"))),
+    "no budget": (change.budgets_are_clear, lambda o: o.remove(the(o, "PodDisruptionBudget", "router"))),
     "update 0/0": (
-        policy.rollouts_move,
+        change.rollouts_move,
         lambda o: the(o, "Deployment", "router")["spec"]["strategy"]["rollingUpdate"].update(maxSurge=0),
     ),
-    "number in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(lagCount=200)),
-    "unknown key in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(lagcount="200")),
-    "short address in a trigger": (policy.triggers_are_strings, lambda o: trigger(o).update(address="redis-bus:6379")),
+    "number in a trigger": (scaling.triggers_are_strings, lambda o: trigger(o).update(lagCount=200)),
+    "unknown key in a trigger": (scaling.triggers_are_strings, lambda o: trigger(o).update(lagcount="200")),
+    "short address in a trigger": (scaling.triggers_are_strings, lambda o: trigger(o).update(address="redis-bus:6379")),
     "trigger of nobody": (
-        policy.triggers_are_strings,
+        scaling.triggers_are_strings,
         lambda o: the(o, "ScaledObject", "router")["spec"]["scaleTargetRef"].update(name="ruoter"),
     ),
     "lag alone": (
-        policy.triggers_are_strings,
+        scaling.triggers_are_strings,
         lambda o: the(o, "ScaledObject", "router")["spec"].update(
             triggers=the(o, "ScaledObject", "router")["spec"]["triggers"][:1]
         ),
     ),
     "two scalers": (
-        policy.one_scaler_each,
+        scaling.one_scaler_each,
         lambda o: the(o, "ScaledObject", "router")["spec"]["scaleTargetRef"].update(name="gateway"),
     ),
-    "scaled and fixed": (policy.one_scaler_each, lambda o: the(o, "Deployment", "router")["spec"].update(replicas=2)),
-    "privileged": (policy.pods_are_closed, lambda o: first(o)["securityContext"].update(privileged=True)),
-    "hostPath": (policy.pods_are_closed, lambda o: pod(o)["volumes"].append({"name": "h", "hostPath": {"path": "/"}})),
-    "uid 0": (policy.pods_are_closed, lambda o: pod(o)["securityContext"].update(runAsUser=0)),
-    "writable root": (policy.pods_are_closed, lambda o: first(o)["securityContext"].pop("readOnlyRootFilesystem")),
-    "token": (policy.pods_are_closed, lambda o: pod(o).pop("automountServiceAccountToken")),
-    "capabilities": (policy.pods_are_closed, lambda o: first(o)["securityContext"].pop("capabilities")),
-    "unknown account": (policy.accounts_exist, lambda o: pod(o).update(serviceAccountName="rooter")),
-    "shared account": (policy.accounts_exist, lambda o: pod(o).update(serviceAccountName="agent")),
+    "scaled and fixed": (scaling.one_scaler_each, lambda o: the(o, "Deployment", "router")["spec"].update(replicas=2)),
+    "privileged": (closure.pods_are_closed, lambda o: first(o)["securityContext"].update(privileged=True)),
+    "hostPath": (closure.pods_are_closed, lambda o: pod(o)["volumes"].append({"name": "h", "hostPath": {"path": "/"}})),
+    "uid 0": (closure.pods_are_closed, lambda o: pod(o)["securityContext"].update(runAsUser=0)),
+    "writable root": (closure.pods_are_closed, lambda o: first(o)["securityContext"].pop("readOnlyRootFilesystem")),
+    "token": (closure.pods_are_closed, lambda o: pod(o).pop("automountServiceAccountToken")),
+    "capabilities": (closure.pods_are_closed, lambda o: first(o)["securityContext"].pop("capabilities")),
+    "unknown account": (references.accounts_exist, lambda o: pod(o).update(serviceAccountName="rooter")),
+    "shared account": (references.accounts_exist, lambda o: pod(o).update(serviceAccountName="agent")),
     "undefined port": (
-        policy.named_ports_are_defined,
+        references.named_ports_are_defined,
         lambda o: first(o)["livenessProbe"]["httpGet"].update(port="healthz"),
     ),
     "service to no port": (
-        policy.named_ports_are_defined,
+        references.named_ports_are_defined,
         lambda o: the(o, "Service", "gateway")["spec"]["ports"][0].update(targetPort="web"),
     ),
-    "no probe": (policy.probes_are_complete, lambda o: first(o).pop("startupProbe")),
+    "no probe": (change.probes_are_complete, lambda o: first(o).pop("startupProbe")),
     "liveness asks Redis": (
-        policy.probes_are_complete,
+        change.probes_are_complete,
         lambda o: first(o)["livenessProbe"]["httpGet"].update(path="/readyz"),
     ),
-    "unknown class": (policy.classes_exist, lambda o: pod(o).update(priorityClassName="high")),
+    "unknown class": (references.classes_exist, lambda o: pod(o).update(priorityClassName="high")),
     "unknown claim": (
-        policy.classes_exist,
+        references.classes_exist,
         lambda o: o.remove(the(o, "PersistentVolumeClaim", "archive-blobs")),
     ),
     "open namespace": (
-        policy.namespace_is_restricted,
+        closure.namespace_is_restricted,
         lambda o: the(o, "Namespace", "archive")["metadata"]["labels"].update(
             {"pod-security.kubernetes.io/enforce": "baseline"}
         ),
     ),
-    "open network": (policy.namespace_is_restricted, lambda o: o.remove(the(o, "NetworkPolicy", "default-deny"))),
-    "latest": (policy.images_are_pinned, lambda o: first(o).update(image="archive/router:latest")),
-    "no tag": (policy.images_are_pinned, lambda o: first(o).update(image="archive/router")),
+    "open network": (closure.namespace_is_restricted, lambda o: o.remove(the(o, "NetworkPolicy", "default-deny"))),
+    "latest": (closure.images_are_pinned, lambda o: first(o).update(image="archive/router:latest")),
+    "no tag": (closure.images_are_pinned, lambda o: first(o).update(image="archive/router")),
     "half a GPU": (
-        policy.gpus_are_whole,
+        resources.gpus_are_whole,
         lambda o: first(o, "engine-large")["resources"]["requests"].pop("nvidia.com/gpu"),
     ),
     "claim of nothing": (
-        policy.claims_are_made,
+        references.claims_are_made,
         lambda o: pod(o, "engine-large").update(resourceClaims=[{"name": "g", "resourceClaimTemplateName": "absent"}]),
     ),
     "pool that never wakes": (
-        policy.sleeping_pools_are_known,
+        scaling.sleeping_pools_are_known,
         lambda o: first(o).update(env=[one for one in first(o)["env"] if one["name"] != "ROUTER_ENGINES_FILE"]),
     ),
-    "no toleration": (policy.gpus_are_whole, lambda o: pod(o, "engine-large").pop("tolerations")),
+    "no toleration": (resources.gpus_are_whole, lambda o: pod(o, "engine-large").pop("tolerations")),
 }
 
 
@@ -240,10 +241,10 @@ def test_settings_of_watched_servers_are_written_as_the_command_takes_them() -> 
 
 def test_documents_are_as_large_as_services_take() -> None:
     mb = (Librarian.model_fields["fetch_max_mb"], *(of.model_fields["max_upload_mb"] for of in (Console, Gateway)))
-    assert {field.default * 2**20 for field in mb} == {policy.DOCUMENT}
-    assert Librarian.model_fields["documents_at_once"].default == policy.DOCUMENTS["librarian"]
+    assert {field.default * 2**20 for field in mb} == {DOCUMENT}
+    assert Librarian.model_fields["documents_at_once"].default == DOCUMENTS["librarian"]
     # One more is there while it is fetched.
-    assert policy.DOCUMENTS["console"] == FILES + 1
+    assert DOCUMENTS["console"] == FILES + 1
 
 
 def test_stores_are_open_to_whoever_keeps_blobs() -> None:
@@ -257,7 +258,7 @@ def test_stores_are_open_to_whoever_keeps_blobs() -> None:
 def test_backup_runs_as_the_namespace_asks() -> None:
     objects = [*yaml.safe_load_all((ROOT / "k8s" / "backup.yaml").read_text())]
     (job,) = (made := Cluster([*objects, the(rendered("prod"), "PersistentVolumeClaim", "archive-blobs")])).workloads
-    for rule in (policy.known_fields, policy.pods_are_closed, policy.accounts_exist, policy.classes_exist):
+    for rule in (shapes.known_fields, closure.pods_are_closed, references.accounts_exist, references.classes_exist):
         assert list(rule(made)) == []
     assert job.labels["app.kubernetes.io/part-of"] == "archive"
     (container,) = job.containers
