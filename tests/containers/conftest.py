@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -38,23 +37,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 class Project:
-    """The whole system by compose, under a name and on ports of its own.
+    """The whole system by compose, under a name, with secrets and on ports of its own."""
 
-    ``made`` tells whether its secrets are its own: those of somebody who uses this checkout are only read.
-    """
-
-    def __init__(self, engine: ContainerEngine, name: str = "archive-test") -> None:
+    def __init__(self, engine: ContainerEngine, secrets: Path, *, name: str = "archive-test") -> None:
         self.engine = engine
+        self.secrets = secrets
         self.name = name
-        self.secrets = ROOT / "compose" / "secrets"
-        self.made = not self.secrets.exists()
-        self._ports = {"GATEWAY_PORT": str(free_port()), "CONSOLE_PORT": str(free_port())}
+        ports = {"GATEWAY_PORT": str(free_port()), "CONSOLE_PORT": str(free_port())}
+        self._environment = {"ARCHIVE_SECRETS": str(secrets), **ports}
         self._base = ""
 
     @property
     def url(self) -> str:
         """The gateway's address."""
-        return f"http://127.0.0.1:{self._ports['GATEWAY_PORT']}"
+        return f"http://127.0.0.1:{self._environment['GATEWAY_PORT']}"
 
     @property
     def key(self) -> str:
@@ -66,7 +62,7 @@ class Project:
         """Run one command of docker compose and return what it prints."""
         files = ["--project-name", self.name, "--env-file", str(self.secrets / "env")]
         place = ["--file", str(ROOT / "compose" / "compose.yaml")]
-        return self.engine.docker("compose", *files, *place, *words, timeout_s=timeout_s, env=self._ports)
+        return self.engine.docker("compose", *files, *place, *words, timeout_s=timeout_s, env=self._environment)
 
     def build(self, *words: str) -> None:
         """Build images, all or those named."""
@@ -107,10 +103,8 @@ class Project:
         self.up()
 
     def stop(self) -> None:
-        """End it with its volumes, also those of the operator's container, and the secrets that it made."""
+        """End it with its volumes, also those of the operator's container."""
         self.run("--profile", "operator", "down", "--volumes", "--timeout", "60")
-        if self.made:
-            shutil.rmtree(self.secrets)
 
 
 @pytest.fixture(scope="session")
@@ -124,9 +118,11 @@ def engine() -> Iterator[ContainerEngine]:
 
 
 @pytest.fixture(scope="session")
-def project(engine: ContainerEngine, request: pytest.FixtureRequest) -> Iterator[Project]:
+def project(
+    engine: ContainerEngine, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
     """The running system."""
-    project = Project(engine)
+    project = Project(engine, tmp_path_factory.mktemp("secrets"))
     try:
         project.start()
         request.config.stash[SIZES] = engine.sizes("archive/*")
