@@ -38,81 +38,74 @@ def _of_group(stream: Stream, group: str) -> Iterator[Json]:
     key = stream.physical("X").replace("X}", "")
     chosen = f'stream=~"{_regex(key)}.*}}",group="{group}"'
     labels = {"severity": "warning", "topic": stream.name, "group": group}
-    yield {
-        "alert": "ArchiveBacklogGrows",
-        "expr": f"max_over_time(redis_stream_group_lag{{{chosen}}}[1m]) > 1000 "
+    yield _alert(
+        "ArchiveBacklogGrows",
+        f"max_over_time(redis_stream_group_lag{{{chosen}}}[1m]) > 1000 "
         f"and deriv(redis_stream_group_lag{{{chosen}}}[10m]) > 0",
-        "for": LAG_FOR,
-        "labels": labels,
-        "annotations": {
-            "summary": f"{group} does not keep up with {stream.name}",
-            "runbook": f"{RUNBOOK}#archivebackloggrows",
-        },
-    }
+        summary=f"{group} does not keep up with {stream.name}",
+        labels=labels,
+        lasting=LAG_FOR,
+    )
     stuck = int(stream.lease.total_seconds() * stream.attempts)
-    yield {
-        "alert": "ArchiveWorkStands",
-        "expr": f"redis_stream_group_lag{{{chosen}}} > 0 and "
-        f"delta(redis_stream_group_last_delivered_id{{{chosen}}}[5m]) == 0",
-        "for": f"{max(300, stuck)}s",
-        "labels": labels | {"severity": "critical"},
-        "annotations": {
-            "summary": f"no {group} takes work from {stream.name}",
-            "runbook": f"{RUNBOOK}#archiveworkstands",
-        },
-    }
+    yield _alert(
+        "ArchiveWorkStands",
+        f"redis_stream_group_lag{{{chosen}}} > 0 and delta(redis_stream_group_last_delivered_id{{{chosen}}}[5m]) == 0",
+        summary=f"no {group} takes work from {stream.name}",
+        labels=labels | {"severity": "critical"},
+        lasting=f"{max(300, stuck)}s",
+    )
 
 
 def _general() -> list[Json]:
+    warning, critical = {"severity": "warning"}, {"severity": "critical"}
     return [
-        {
-            "alert": "ArchiveDeadLetters",
-            "expr": MORE_DEAD,
-            "labels": {"severity": "warning"},
-            "annotations": {
-                "summary": "{{ $labels.service }} gave up messages of {{ $labels.stream }}",
-                "runbook": f"{RUNBOOK}#archivedeadletters",
-            },
-        },
-        {
-            # Also of groups that the map no longer names: theirs is the backlog that nobody will ever take.
-            "alert": "ArchiveStaleGroup",
-            "expr": "redis_stream_group_lag > 0 and delta(redis_stream_group_last_delivered_id[1h]) == 0",
-            "for": STALE_FOR,
-            "labels": {"severity": "warning"},
-            "annotations": {
-                "summary": "{{ $labels.group }} keeps in memory what it has not read for hours: {{ $labels.stream }}",
-                "runbook": f"{RUNBOOK}#archivestalegroup",
-            },
-        },
-        {
-            "alert": "ArchiveServerFull",
-            "expr": "redis_memory_used_bytes / redis_memory_max_bytes > 0.85 and redis_memory_max_bytes > 0",
-            "for": "5m",
-            "labels": {"severity": "critical"},
-            "annotations": {
-                "summary": "a Redis server is nearly full",
-                "runbook": f"{RUNBOOK}#archiveserverfull",
-            },
-        },
-        {
-            "alert": "ArchiveServerAway",
-            # Nothing is watched where no exporter is: that is no better.
-            "expr": "redis_up == 0 or absent(redis_up)",
-            "for": "1m",
-            "labels": {"severity": "critical"},
-            "annotations": {"summary": "a Redis server is away", "runbook": f"{RUNBOOK}#archiveserveraway"},
-        },
-        {
-            "alert": "ArchiveRefusedCommands",
-            "expr": f"increase({REFUSED}[5m]) > 0 or ({REFUSED} unless {REFUSED} offset 5m) > 0",
-            "labels": {"severity": "warning"},
-            "annotations": {
-                "summary": "a client asked for more than the access rules give it",
-                "runbook": f"{RUNBOOK}#archiverefusedcommands",
-            },
-        },
+        _alert(
+            "ArchiveDeadLetters",
+            MORE_DEAD,
+            summary="{{ $labels.service }} gave up messages of {{ $labels.stream }}",
+            labels=warning,
+        ),
+        # Also of groups that the map no longer names: theirs is the backlog that nobody will ever take.
+        _alert(
+            "ArchiveStaleGroup",
+            "redis_stream_group_lag > 0 and delta(redis_stream_group_last_delivered_id[1h]) == 0",
+            summary="{{ $labels.group }} keeps in memory what it has not read for hours: {{ $labels.stream }}",
+            labels=warning,
+            lasting=STALE_FOR,
+        ),
+        _alert(
+            "ArchiveServerFull",
+            "redis_memory_used_bytes / redis_memory_max_bytes > 0.85 and redis_memory_max_bytes > 0",
+            summary="a Redis server is nearly full",
+            labels=critical,
+            lasting="5m",
+        ),
+        # Nothing is watched where no exporter is: that is no better.
+        _alert(
+            "ArchiveServerAway",
+            "redis_up == 0 or absent(redis_up)",
+            summary="a Redis server is away",
+            labels=critical,
+            lasting="1m",
+        ),
+        _alert(
+            "ArchiveRefusedCommands",
+            f"increase({REFUSED}[5m]) > 0 or ({REFUSED} unless {REFUSED} offset 5m) > 0",
+            summary="a client asked for more than the access rules give it",
+            labels=warning,
+        ),
     ]
+
+
+def _alert(name: str, expr: str, *, summary: str, labels: Json, lasting: str = "") -> Json:
+    """Return one rule, which holds after ``lasting``; the runbook has a section of its name."""
+    return {
+        "alert": name,
+        "expr": expr,
+        **({"for": lasting} if lasting else {}),
+        "labels": labels,
+        "annotations": {"summary": summary, "runbook": f"{RUNBOOK}#{name.lower()}"},
+    }
 
 
 def _regex(text: str) -> str:

@@ -88,22 +88,26 @@ def configure_logs(settings: EdgeSettings, redactor: Redactor, *, stream: TextIO
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(target)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _Redaction(redactor),
-                _renderer(text=text, colours=target.isatty()),
-            ],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _Redaction(redactor),
+            _renderer(text=text, colours=target.isatty()),
+        ],
     )
+    _lead_to(target, formatter, level=settings.log_level.upper())
+
+
+def _lead_to(target: TextIO, formatter: logging.Formatter, *, level: str) -> None:
+    """Have every logger of the process write to one stream, and those quieter that tell each request."""
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
-    for name, level in _QUIET.items():
-        logging.getLogger(name).setLevel(max(level, root.level))
+    root.setLevel(level)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
     logging.captureWarnings(capture=True)
     adopt_loggers()
 

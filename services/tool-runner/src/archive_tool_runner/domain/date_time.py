@@ -63,62 +63,56 @@ class WeekdayArguments(Arguments):
 
 def date_time_tools(clock: Clock) -> tuple[Tool[Any], ...]:
     """The date and time tools, reading this clock."""
-
-    def current_time(arguments: CurrentTimeArguments) -> JsonValue:
-        return _described(clock().astimezone(find_zone(arguments.zone)))
-
-    def convert_time(arguments: ConvertTimeArguments) -> JsonValue:
-        source, target = find_zone(arguments.from_zone), find_zone(arguments.to_zone)
-        moment = parse_moment(arguments.date_time, zone=source, now=clock())
-        shown = _described(_shifted(moment, timedelta(0)).astimezone(target))
-        note = _odd_wall_time(moment)
-        return {**shown, "note": note} if note else shown
-
-    def add_to_date(arguments: AddToDateArguments) -> JsonValue:
-        start = parse_moment(arguments.date, zone=find_zone(arguments.zone), now=clock())
-        return _described(add(start, arguments.amount, arguments.unit))
-
-    def days_between(arguments: DaysBetweenArguments) -> JsonValue:
-        now = clock()
-        start = parse_moment(arguments.start, zone=UTC, now=now)
-        end = parse_moment(arguments.end, zone=UTC, now=now)
-        return _difference(start, end)
-
-    def weekday(arguments: WeekdayArguments) -> JsonValue:
-        return f"{parse_moment(arguments.date, zone=UTC, now=clock()):%A}"
-
     return (
         Tool(
             name="current_time",
             description="The date, time and weekday now in a time zone.",
             arguments=CurrentTimeArguments,
-            run=current_time,
+            run=lambda asked: _described(clock().astimezone(find_zone(asked.zone))),
         ),
         Tool(
             name="convert_time",
             description="Shows a time of one time zone in another.",
             arguments=ConvertTimeArguments,
-            run=convert_time,
+            run=lambda asked: _converted(asked, clock()),
         ),
         Tool(
             name="add_to_date",
             description="Adds a duration to a date or time; a negative amount subtracts.",
             arguments=AddToDateArguments,
-            run=add_to_date,
+            run=lambda asked: _added(asked, clock()),
         ),
         Tool(
             name="days_between",
             description="The time from one date to another, in days and in years, months and days.",
             arguments=DaysBetweenArguments,
-            run=days_between,
+            run=lambda asked: _between(asked, clock()),
         ),
         Tool(
             name="weekday",
             description="The day of the week of a date.",
             arguments=WeekdayArguments,
-            run=weekday,
+            run=lambda asked: f"{parse_moment(asked.date, zone=UTC, now=clock()):%A}",
         ),
     )
+
+
+def _converted(asked: ConvertTimeArguments, now: datetime) -> JsonValue:
+    source, target = find_zone(asked.from_zone), find_zone(asked.to_zone)
+    moment = parse_moment(asked.date_time, zone=source, now=now)
+    shown = _described(_shifted(moment, timedelta(0)).astimezone(target))
+    note = _odd_wall_time(moment)
+    return {**shown, "note": note} if note else shown
+
+
+def _added(asked: AddToDateArguments, now: datetime) -> JsonValue:
+    start = parse_moment(asked.date, zone=find_zone(asked.zone), now=now)
+    return _described(add(start, asked.amount, asked.unit))
+
+
+def _between(asked: DaysBetweenArguments, now: datetime) -> JsonValue:
+    start, end = (parse_moment(text, zone=UTC, now=now) for text in (asked.start, asked.end))
+    return _difference(start, end)
 
 
 def parse_moment(text: str, *, zone: tzinfo, now: datetime) -> datetime:
