@@ -253,8 +253,9 @@ async def test_cancel_reaches_the_engine(site: Site, stream: bool) -> None:
             while not asked(engine):
                 await asyncio.sleep(0.01)
         await site.caller.cancel(call.message_id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await engine.left.wait()
+    assert asked(engine) == 1
 
 
 async def test_answer_goes_on_when_its_worker_died(site: Site) -> None:

@@ -145,6 +145,7 @@ async def test_leaver_stops_the_engine(door: Any, within: Any, stream: bool) -> 
     asking.cancel()
     async with asyncio.timeout(WITHIN_S):
         await engine.left.wait()
+    assert asked(engine) == 1
 
 
 @contextmanager

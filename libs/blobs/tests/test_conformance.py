@@ -102,4 +102,6 @@ class TestBlobs:
             await blobs.read(ref)
 
     async def test_check_accepts_working_store(self, blobs: Blobs) -> None:
+        ref = await blobs.put(b"content")
         await blobs.check()
+        assert [found async for found in blobs.refs()] == [ref]

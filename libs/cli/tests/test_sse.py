@@ -18,8 +18,10 @@ def test_what_is_sent_is_read(sent: list[Event]) -> None:
 
 
 @given(noise=st.lists(lines, max_size=20))
-def test_noise_never_raises(noise: list[str]) -> None:
-    list(parse(noise))
+def test_noise_adds_nothing_to_events(noise: list[str]) -> None:
+    said = {line.partition(":")[2].removeprefix(" ") for line in noise}
+    for event in parse(noise):
+        assert {*event.data.split("\n"), event.name, event.id} <= said | {"message", ""}
 
 
 def test_cut_off_event_is_dropped() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from archive_telemetry import SettingError
-from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, _server, bounded, line_of
+from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, Line, _server, bounded, line_of
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,13 +126,14 @@ async def test_silent_client_keeps_no_server(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("size", [1, 100_000])
 async def test_line_tells_that_client_left(size: int) -> None:
-    begun, read, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    begun, read, left, line = asyncio.Event(), asyncio.Event(), asyncio.Event(), list[Line]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         begun.set()
         while (await receive()).get("more_body"):
             pass
-        line_of(scope).on_lost = left.set
+        line.append(line_of(scope))
+        line[0].on_lost = left.set
         read.set()
         await left.wait()
 
@@ -143,8 +144,10 @@ async def test_line_tells_that_client_left(size: int) -> None:
         await begun.wait()
         writer.write(b"a" * size)
         await read.wait()
+        assert not line[0].lost
         writer.close()
         await left.wait()
+        assert line[0].lost
 
 
 async def test_unusable_address_names_settings() -> None:

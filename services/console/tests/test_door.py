@@ -170,6 +170,15 @@ def test_other_hosts_are_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
+def admitted(host: str | None, origin: str | None) -> bool:
+    """Return whether a request of these names comes in while there is no key."""
+    try:
+        check_names(host, origin, open_door=True)
+    except Refused:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("host", "origin"),
     [
@@ -181,7 +190,7 @@ def test_other_hosts_are_not_loopback(host: str) -> None:
     ],
 )
 def test_own_names_pass(host: str | None, origin: str | None) -> None:
-    check_names(host, origin, open_door=True)
+    assert admitted(host, origin)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +207,7 @@ def test_own_names_pass(host: str | None, origin: str | None) -> None:
     ],
 )
 def test_foreign_names_are_refused(host: str | None, origin: str | None) -> None:
-    with pytest.raises(Refused):
-        check_names(host, origin, open_door=True)
+    assert not admitted(host, origin)
 
 
 def test_key_allows_other_hosts() -> None:

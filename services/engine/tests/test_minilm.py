@@ -194,8 +194,9 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
 
 def test_loading_needs_no_onnx(folder: Path, model: MiniLM) -> None:
     code = "import sys; from archive_engine.adapters.minilm import MiniLM; from pathlib import Path\n"
-    code += "MiniLM.open(Path(sys.argv[1])); assert not {'onnx', 'torch'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60)
+    code += "MiniLM.open(Path(sys.argv[1])); print(*{'onnx', 'onnxruntime', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60, capture_output=True)
+    assert done.stdout.split() == [b"onnxruntime"]
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:

@@ -196,17 +196,20 @@ async def test_leaving_closes_upstream(engine: FaultEngine, session: HttpSession
         await engine.started.wait()
         await asyncio.sleep(0.05)
         reading.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await engine.left.wait()
+    assert reading.cancelled()
 
 
 async def test_break_closes_upstream(engine: FaultEngine, backend: OpenAIBackend) -> None:
     engine.pieces = [sse(delta("a")), 0.05, sse(delta("b")), 30.0]
     async with backend.chat(BODY, stream=True) as reply:
-        async for _ in reply:
+        async for event in reply:
+            assert event.parsed == delta("a")
             break
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await engine.left.wait()
+    assert reply.token_seen
 
 
 async def test_complete_answer_keeps_connection(engine: FaultEngine, backend: OpenAIBackend) -> None:

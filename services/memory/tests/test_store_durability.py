@@ -131,9 +131,10 @@ async def test_second_owner_is_refused(path: Path, store: Store) -> None:
 
 
 async def test_partition_is_free_after_close(path: Path) -> None:
-    for _ in range(2):
-        async with Store(path):
-            pass
+    async with Store(path) as store:
+        await store.add_batch("default", "m1", batch("alpha"), vectors("alpha"))
+    async with Store(path) as store:
+        assert len(await store.search_chunks("default", "alpha")) == 1
 
 
 async def test_damaged_file_is_recognised(path: Path) -> None:
