@@ -19,6 +19,7 @@ from archive_gateway.adapters.quota import SCRIPT, SharedQuota
 from archive_gateway.adapters.usage import UsageLedger
 from archive_gateway.domain.quota import LocalQuota, Reservation, duration, needed
 from archive_gateway.domain.usage import Account, Counts, UsageSheet
+from archive_testkit.servers import RedisServer
 
 ROOT = {"authorization": "Bearer root"}
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -308,6 +309,16 @@ async def test_limits_hold_alone_without_server() -> None:
     await quota.close()
 
 
+async def test_limits_go_on_when_the_server_goes(redis_server: RedisServer) -> None:
+    quota = SharedQuota(redis_server.url, clock=time.monotonic)
+    limits = KeyLimits(requests_per_minute=1)
+    one, two = (Reservation(id=name, key="k", limits=limits, tokens=1, life_s=9) for name in ("one", "two"))
+    assert (await quota.reserve(one)).rule == ""
+    await asyncio.to_thread(redis_server.kill)
+    assert (await quota.reserve(two)).rule == "requests_per_minute"
+    await quota.close()
+
+
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(["reserve", "settle"]),
@@ -345,6 +356,25 @@ def test_script_and_process_count_alike(shared_redis: Any, limits: KeyLimits, op
             assert abs(reply[2] - grant.requests_left) <= 1
             assert abs(reply[4] - grant.tokens_left) <= 1
             assert abs(reply[5] / 1000 - grant.tokens_reset_s) < 0.1
+
+
+@given(limits=LIMITS, operations=OPERATIONS)
+def test_process_alone_goes_on_where_all_were(limits: KeyLimits, operations: list[Any]) -> None:
+    # What the server counts, by the rules that it shares with a process.
+    server, local, now = LocalQuota(), LocalQuota(), 1_000.0
+    for verb, number, tokens, passed in operations:
+        now += passed / 1000
+        one = Reservation(id=str(number), key="k", limits=limits, tokens=tokens, life_s=30)
+        if verb == "settle":
+            server.settle(one, tokens=tokens // 2, now=now)
+            continue
+        local.learn(one, server.reserve(one, now=now), now=now)
+    last = Reservation(id="last", key="k", limits=limits.model_copy(update={"concurrent": None}), tokens=1, life_s=30)
+    local.learn(last, server.reserve(last, now=now), now=now)
+    here, there = local.reserve(last, now=now), server.reserve(last, now=now)
+    assert here.rule == there.rule
+    assert here.requests_reset_s == pytest.approx(there.requests_reset_s)
+    assert here.tokens_reset_s == pytest.approx(there.tokens_reset_s)
 
 
 def test_absurd_count_locks_no_key_for_years(shared_redis: Any) -> None:

@@ -43,7 +43,9 @@ class SharedQuota(Quota):
         if self._clock() >= self._rests_until:
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    return _grant(await self._run("reserve", wanted, needed(wanted)))
+                    grant = _grant(await self._run("reserve", wanted, needed(wanted)))
+                self._local.learn(wanted, grant, now=self._clock())
+                return grant
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("limits are counted by this process alone", why=str(error) or type(error).__name__)
                 self._rests_until = self._clock() + REST_S

@@ -100,6 +100,12 @@ class LocalQuota:
             tokens_reset_s=_full_in(state.tokens, limits.tokens_per_minute),
         )
 
+    def learn(self, wanted: Reservation, grant: Grant, *, now: float) -> None:
+        """Take over what all gateways have left a key: alone this one goes on from there, not from a full minute."""
+        state, limits = self._state(wanted, now), wanted.limits
+        state.requests.level = _level(limits.requests_per_minute, grant.requests_reset_s)
+        state.tokens.level = _level(limits.tokens_per_minute, grant.tokens_reset_s)
+
     def settle(self, taken: Reservation, *, tokens: int, requests: int = 1, now: float) -> None:
         """Give back the place, and the difference of the tokens and requests; once."""
         state = self._state(taken, now)
@@ -144,6 +150,11 @@ def _verdict(state: _State, wanted: Reservation) -> tuple[Rule, float]:
 
 def _left(bucket: _Bucket, capacity: int | None) -> int:
     return max(0, int(bucket.level)) if capacity else -1
+
+
+def _level(capacity: int | None, reset_s: float) -> float:
+    """Return the level of a bucket that is full in ``reset_s``."""
+    return (capacity or 0) * (1 - reset_s / 60)
 
 
 def _full_in(bucket: _Bucket, capacity: int | None) -> float:
