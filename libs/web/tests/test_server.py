@@ -102,6 +102,30 @@ async def test_connection_in_the_queue_is_answered(monkeypatch: pytest.MonkeyPat
     assert b"connection: close" in answer
 
 
+@pytest.mark.parametrize("blank", [b"\r\n", b"\n", b"\r\n\r\n"])
+async def test_blank_lines_hold_no_connection(monkeypatch: pytest.MonkeyPatch, blank: bytes) -> None:
+    monkeypatch.setattr(_server, "HEAD_S", 0.3)
+    serving = server()
+    async with serving.serving(), asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        writer.write(REQUEST)
+        await reader.readuntil(b"\r\n\r\n0")
+        writer.write(blank)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_blank_lines_before_a_request_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server, "HEAD_S", 60.0)
+    serving = server()
+    async with serving.serving(), asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        for blank in (b"", b"\r\n"):
+            writer.write(blank + REQUEST)
+            assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
 async def test_leaving_server_sends_clients_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server, "LINGER_S", 60.0)
     serving = server()

@@ -51,10 +51,12 @@ class _Protocol(HttpToolsProtocol):
     _line: Line
 
     def data_received(self, data: bytes) -> None:
-        head = self._head
+        head, idle, cycle = self._head, self.timeout_keep_alive_task is not None, self.cycle
         super().data_received(data)
-        if self._heading and self._head is None:
-            self._expect_head()  # not for each: most heads come in one piece
+        if self._head is None and (self._heading or (idle and self.cycle is cycle)):
+            # Not for each: most heads come in one piece. Blank lines before one begin no request, but end the watch
+            # that uvicorn keeps over an idle connection.
+            self._expect_head()
         elif head is not None and head is self._head:
             self._head_size += len(data)
             if self._head_size > MOST_HEAD and not self.transport.is_closing():
