@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from archive_bus import Delivery
+from archive_bus import BusOptions, Delivery, connect
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL
+from archive_gateway.adapters.cancels import Canceller
 from archive_telemetry import SettingError
 
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -45,6 +46,19 @@ async def test_unusable_address_is_named(start: Any) -> None:
         async with start(host="192.0.2.1", api_key="k"):
             pass
     assert caught.group_contains(SettingError, match=r"192\.0\.2\.1")
+
+
+async def test_failure_behind_a_leaver_ends_nothing_else() -> None:
+    async def broken() -> None:
+        raise ValueError("a server says what nobody expects")
+
+    async with connect("redis://127.0.0.1:1", "redis://127.0.0.1:1", BusOptions(service="gateway")) as bus:
+        canceller = Canceller(bus)
+        async with asyncio.TaskGroup() as tasks:
+            canceller.use(tasks)
+            canceller.later(broken())
+            going_on = tasks.create_task(asyncio.sleep(0.05, "on"))
+    assert going_on.result() == "on"
 
 
 async def test_running_stream_survives_drain(start: Any, peer: Any) -> None:

@@ -28,13 +28,13 @@ class Canceller:
         """Cancel a request, a job or a run, without waiting for it."""
         if self._tasks is None:
             raise RuntimeError("the canceller has no task group yet")
-        self._tasks.create_task(self._cancel(target, reason))
+        self._tasks.create_task(_alone(self._cancel(target, reason)))
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what follows when a client has left; a drain ends it."""
         if self._tasks is None:
             raise RuntimeError("the canceller has no task group yet")
-        task = self._tasks.create_task(work)
+        task = self._tasks.create_task(_alone(work))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
@@ -50,3 +50,11 @@ class Canceller:
         except (BusUnavailable, TimeoutError):
             # The deadline that the request carries ends the work all the same, only later.
             log.warning("a cancellation was lost", target=target)
+
+
+async def _alone(work: Coroutine[Any, Any, None]) -> None:
+    """Do what no request waits for: what goes wrong with it ends nothing else."""
+    try:
+        await work
+    except Exception:  # an edge: whoever began it has gone, and the group that it runs in is the whole gateway's
+        log.exception("what follows when a client has left went wrong")

@@ -73,30 +73,40 @@ async def running(
 async def _billed_later(desk: Desk, run_id: str, bill: Bill, presence: Presence | None) -> None:
     """Conclude the bill of a run that goes on, or is about to stop, without its client here."""
     patience_s = STOPPED_WITHIN_S + (GRACE_S + desk.limits.run_s if presence else 0.0)
-    used: Sequence[ModelUse] = ()
+    account = _Account()
     try:
         async with asyncio.timeout(patience_s):
-            ended = False
-            while not ended:
+            while not account.ended:
                 await asyncio.sleep(LOOK_S)
-                ended, used = await _so_far(desk, run_id, used)
+                await account.read_on(desk, run_id)
     except TimeoutError:
         pass
     finally:
-        bill.meter.told(used, answered=False)
+        bill.meter.told(account.used, answered=False)
         desk.metering.conclude(bill)
     if presence:
-        await presence.book_run(used)
+        await presence.book_run(account.used)
 
 
-async def _so_far(desk: Desk, run_id: str, before: Sequence[ModelUse]) -> tuple[bool, Sequence[ModelUse]]:
-    """Return whether a run has ended and what it used, by its journal; ``before`` while the bus is away."""
-    try:
-        events = [received.message for received in await desk.bus.journal(RUNS_JOURNAL, run_id)]
-    except BusUnavailable:
-        return False, before
-    replied = [event.used for event in events if isinstance(event, RunModelReplied) and event.used]
-    for event in events:
-        if isinstance(event, RunFinished):
-            return True, event.used or replied
-    return False, replied
+class _Account:
+    """What a run has used, and whether it has ended, as far as its journal was read."""
+
+    def __init__(self) -> None:
+        self._read_to = "0-0"
+        self.used: Sequence[ModelUse] = ()
+        self.ended = False
+
+    async def read_on(self, desk: Desk, run_id: str) -> None:
+        """Take in what is new, if the bus is there to tell."""
+        try:
+            news = await desk.bus.journal(RUNS_JOURNAL, run_id, after=self._read_to)
+        except BusUnavailable:
+            return
+        for received in news:
+            self._read_to = received.entry_id
+            event = received.message
+            if isinstance(event, RunModelReplied) and event.used:
+                self.used = (*self.used, event.used)
+            elif isinstance(event, RunFinished):
+                self.used, self.ended = event.used or self.used, True
+                return
