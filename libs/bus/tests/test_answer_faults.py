@@ -83,6 +83,21 @@ async def test_lost_log_is_said_to_be_lost(redis_url: str) -> None:
             await rest(gateway, after=1)
 
 
+async def test_reader_tells_an_outage_from_the_end(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bus_of("gateway", redis_server.url) as gateway, gateway.open(CHAT, to=CHAT_REQUESTS, origin=KEPT):
+        await gateway.reply(ChatDelta(body="1"), origin=KEPT, seq=1, last=False)
+        await gateway.reply(COMPLETED, origin=KEPT, seq=2)
+        assert [(each.seq, each.last) for each in await gateway.log(KEPT.log)] == [(1, False), (2, True)]
+        assert [each.seq for each in await gateway.log(KEPT.log, after=1)] == [2]
+        assert await gateway.log(KEPT.log, after=9) == []
+        with pytest.raises(NoSuchLog):
+            await gateway.log("another")
+        monkeypatch.setattr("archive_bus._redis.answers.SETTLE_TIMEOUT_S", 0.2)
+        redis_server.kill()
+        with pytest.raises(BusUnavailable):
+            await gateway.log(KEPT.log)
+
+
 async def test_ended_log_lives_for_ten_minutes(redis_url: str) -> None:
     async with (
         bus_of("gateway", redis_url) as gateway,

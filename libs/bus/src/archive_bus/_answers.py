@@ -17,6 +17,7 @@ from archive_contracts.envelope import Envelope, EnvelopeError
 from archive_contracts.streams import ANSWERS
 
 PAUSE_S = 0.2
+WHOLE_LOG = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,18 @@ class Answers:
             return 0
         reached = await self._transport.answers.reached(key_of(envelope.tenant, envelope.log))
         return reached.seq if reached else 0
+
+    async def read(self, log_id: str, *, tenant: str, after: int) -> list[Answered]:
+        """Return what is kept behind a place now."""
+        key, read = key_of(tenant, log_id), list[Answered]()
+        reached = await self._transport.answers.reached(key)
+        if reached is None:
+            raise NoSuchLog(f"no answer {log_id!r} is kept")
+        if reached.seq <= after:
+            return read
+        for entry in await self._transport.read(key, server=ANSWERS.server, after=f"0-{after}", count=WHOLE_LOG):
+            read.append(await self._read(entry, log_id, after + len(read)))
+        return read
 
     async def follow(self, log_id: str, *, tenant: str, after: int) -> AsyncIterator[Answered | None]:
         """Yield an answer from a place on, to its end; outlives outages."""

@@ -61,6 +61,15 @@ class Listening(Publishing):
         """
         return self._answers.follow(log_id, tenant=tenant, after=after)
 
+    async def log(self, log_id: str, *, tenant: str = "default", after: int = 0) -> list[Answered]:
+        """Return what is kept of an answer behind a place now: unlike one who follows it, an outage is told apart.
+
+        Raises:
+            NoSuchLog: the tenant has no such answer, or it was kept no longer.
+            BusUnavailable: the server that keeps it does not answer.
+        """
+        return await self._answers.read(log_id, tenant=tenant, after=after)
+
     async def cancel(self, target: str, *, reason: str = "", origin: Origin | None = None) -> None:
         """Ask whoever works on ``target`` to stop, also when it has not begun yet."""
         await self._cancels.mark(target)

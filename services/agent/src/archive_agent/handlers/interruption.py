@@ -22,15 +22,10 @@ def kept_by(bus: Bus) -> Kept:
     """Return how to read what the logs of answers keep; of one that is gone, nothing."""
 
     async def kept(log_id: str, tenant: str) -> list[Message]:
-        told: list[Message] = []
         try:
-            async for answered in bus.follow_log(log_id, tenant=tenant):
-                if answered is None:
-                    break
-                told.append(answered.message)
+            return [answered.message for answered in await bus.log(log_id, tenant=tenant)]
         except NoSuchLog:
             return []
-        return told
 
     return kept
 

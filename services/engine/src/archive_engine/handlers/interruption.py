@@ -16,19 +16,17 @@ Kept = Callable[[str, str], Awaitable[Sequence[ChatDelta]]]
 
 
 def kept_by(bus: Bus) -> Kept:
-    """Return how to read what the logs of answers keep; of one that is gone, nothing."""
+    """Return how to read what the logs of answers keep; of one that is gone, nothing.
+
+    While nobody can read it the job waits: half of what its caller has would be told once more.
+    """
 
     async def kept(log_id: str, tenant: str) -> list[ChatDelta]:
-        pieces: list[ChatDelta] = []
         try:
-            async for answered in bus.follow_log(log_id, tenant=tenant):
-                if answered is None:
-                    break
-                if isinstance(answered.message, ChatDelta):
-                    pieces.append(answered.message)
+            told = await bus.log(log_id, tenant=tenant)
         except NoSuchLog:
             return []
-        return pieces
+        return [answered.message for answered in told if isinstance(answered.message, ChatDelta)]
 
     return kept
 

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from archive_gateway.domain.ports import Outage
 
 FRESH_S = 0.5
+SAME_S = 5.0
+"""Two looks that are further apart than this, and both find a server away, may have found it away twice."""
 
 
 class ServerWatch:
@@ -47,7 +49,7 @@ class ServerWatch:
     async def _ask(self) -> None:
         began = self._clock()
         what = await self._check()
-        if what is not None and self._what is None:
+        if what is not None and (self._what is None or began - self._asked > SAME_S):
             self._since = began
         self._what = what
         self._asked = self._clock()

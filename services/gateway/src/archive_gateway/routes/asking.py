@@ -79,7 +79,8 @@ class Conversation:
 
     async def _look(self) -> None:
         outage = await self._outages.look()
-        if outage and (self._looks == 0 or outage.seconds > OUTAGE_S):
+        begun = self._looks or self._call.seq
+        if outage and (not begun or outage.seconds > OUTAGE_S):
             raise _away(outage)
         self._looks += 1
 
@@ -123,9 +124,10 @@ class Asking:
             raise BusError(f"{message.type} was not answered by {answer.type}")
         return reply
 
-    async def demand_servers(self) -> None:
-        """Raise Unavailable when a server is away, for answers that would be stale then."""
-        if outage := await self._outages.look():
+    async def demand_servers(self, *, away_s: float = 0.0) -> None:
+        """Raise Unavailable when a server has been away for so long, for answers that would be stale or late then."""
+        outage = await self._outages.look()
+        if outage and outage.seconds >= away_s:
             raise _away(outage)
 
 

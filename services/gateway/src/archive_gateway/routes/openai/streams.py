@@ -4,18 +4,20 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from archive_bus import Answered, BusError, NoSuchLog
+from archive_bus import Answered, BusError, BusUnavailable, NoSuchLog
 from archive_contracts.agents import ModelUse, ResearchCompleted
 from archive_contracts.base import Failed, Message, Problem, Spent
 from archive_contracts.chat import ChatCompleted, ChatDelta
-from archive_gateway.domain.errors import NotThere
+from archive_gateway.domain.errors import GatewayError, NotThere
 from archive_gateway.domain.faces import openai_error, platform_error, speaks_openai
 from archive_gateway.domain.ports import Patron
 from archive_gateway.domain.usage import Counts, tokens_in
 from archive_gateway.routes.answers import PING_S, EventWire, Nothing
+from archive_gateway.routes.asking import OUTAGE_S
 from archive_gateway.routes.compat.research_events import event_of
 from archive_gateway.routes.connection import while_connected
 from archive_gateway.routes.desk import Desk
@@ -45,11 +47,20 @@ async def resume_stream(desk: Desk, visit: Visit) -> ASGIApp:
 
 
 async def resumed(desk: Desk, visit: Visit, stream: str, place: int) -> ASGIApp:
-    """Return the rest of an answer. Raises NotThere when the tenant has no such stream, or no longer."""
+    """Return the rest of an answer.
+
+    Raises:
+        NotThere: the tenant has no such stream, or no longer.
+        Unavailable: a server is away.
+    """
+    await desk.asking.demand_servers()
     following = desk.bus.follow_log(stream, tenant=visit.ticket.tenant, after=place)
     try:
         async for first in following:
-            return ResumedAnswer(desk, visit, stream, first, following)
+            if first is None:
+                # Silence, or a server that went away just now.
+                await desk.asking.demand_servers()
+            return ResumedAnswer(desk, visit, Rest(stream, place, first, following))
     except NoSuchLog:
         raise _unknown(stream) from None
     return Nothing()
@@ -117,17 +128,26 @@ class Presence:
             self._desk.metering.book(self._tenant, self.patron.key, model, cut_counts(spent) if spent else pieces)
 
 
-class ResumedAnswer:
-    """The rest of a streamed answer, read from its log: its first piece, and those that follow."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What follows a place of a stream, as its log tells it: the first piece, and those behind it."""
 
-    def __init__(
-        self, desk: Desk, visit: Visit, stream: str, first: Answered | None, following: AsyncIterator[Answered | None]
-    ) -> None:
+    stream: str
+    place: int
+    first: Answered | None
+    following: AsyncIterator[Answered | None]
+
+
+class ResumedAnswer:
+    """The rest of a streamed answer, read from its log."""
+
+    def __init__(self, desk: Desk, visit: Visit, rest: Rest) -> None:
         self._desk = desk
         self._tenant = visit.ticket.tenant
-        self._stream = stream
-        self._first = first
-        self._following = following
+        self._stream = rest.stream
+        self._place = rest.place
+        self._first = rest.first
+        self._following = rest.following
         self._presence: Presence | None = None
         self._ended = False
         self._named = not speaks_openai(visit.scope["path"])
@@ -162,7 +182,7 @@ class ResumedAnswer:
                     spoke = time.monotonic()
                     await wire.ping()
                 await self._tell(wire, answered)
-        except BusError as error:
+        except (BusError, GatewayError) as error:
             self._ended = True
             await self._fail(wire, error.problem())
 
@@ -170,11 +190,12 @@ class ResumedAnswer:
         if self._presence:
             await self._presence.note()
         if answered is None:
-            if await self._desk.bus.cancelled(self._stream):
+            await self._desk.asking.demand_servers(away_s=OUTAGE_S)
+            if await self._is_cancelled():
                 self._ended = True
                 await self._fail(wire, _CANCELLED)
             return
-        self._ended = answered.last
+        self._place, self._ended = answered.seq, answered.last
         entry = f"{self._stream}/{answered.seq}"
         match answered.message:
             case ChatDelta():
@@ -194,6 +215,16 @@ class ResumedAnswer:
                 await wire.event(*event, entry=entry)
             case _:
                 raise NoSuchLog(f"the stream {self._stream!r} is no chat and no research")
+
+    async def _is_cancelled(self) -> bool:
+        """Whether nothing comes any more: whoever was stopped writes no end."""
+        try:
+            # A server that is away is as silent as a log without more: only one that answers tells that this was all.
+            return await self._desk.bus.cancelled(self._stream) and not await self._desk.bus.log(
+                self._stream, tenant=self._tenant, after=self._place
+            )
+        except BusUnavailable:
+            return False
 
     async def _book_run(self, message: Message) -> None:
         if self._presence and isinstance(message, ResearchCompleted):
