@@ -14,6 +14,8 @@ SCHEMA_BASE ?=
 NAME ?=
 ARCHIVE_HOME ?= $(CURDIR)/.archive
 export ARCHIVE_HOME
+# Where it is set, as in many images, each process of the system would compile all that it imports at every start.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
