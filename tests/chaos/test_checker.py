@@ -14,6 +14,9 @@ from archive_testkit.chaos.schedule import Act
 LEASE_S = 3.0
 STREAM = "{chat.requests:0}"
 WORKERS = ("worker-0.1", "worker-1.1", "worker-2.1")
+MOST = 12
+TICKS = [[Note(at=number / 10, who=worker, what=What.TICK) for number in range(5 * MOST + 200)] for worker in WORKERS]
+"""Most of a history, made once: examples begin with a part of it."""
 
 
 def verdict(history: Sequence[Note]) -> Verdict:
@@ -42,10 +45,8 @@ def life_of(message: str, at: float, act: Act, worker: str, entry: str) -> list[
 @st.composite
 def good_histories(draw: st.DrawFn) -> list[Note]:
     """Draw a history in which every message is handled once, or rejected and buried, by workers that tick."""
-    count = draw(st.integers(1, 12))
-    notes = [
-        Note(at=number / 10, who=worker, what=What.TICK) for worker in WORKERS for number in range(5 * count + 200)
-    ]
+    count = draw(st.integers(1, MOST))
+    notes = [note for each in TICKS for note in each[: 5 * count + 200]]
     for number in range(count):
         act = draw(st.sampled_from([Act.QUICK, Act.REJECT])) if number else Act.QUICK
         worker, at = draw(st.sampled_from(WORKERS)), draw(st.floats(0, count / 2))

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +80,9 @@ class Note:
     took: tuple[str, ...] = ()
 
 
+FIELDS = tuple(field.name for field in fields(Note))
+
+
 class Recorder:
     """Appends notes to the file of one process; a line is written by one call, so that a kill tears none."""
 
@@ -103,7 +106,7 @@ class Recorder:
 
 def to_line(note: Note) -> bytes:
     """Return a note as a line of JSON without what is empty."""
-    told = {name: value for name, value in asdict(note).items() if value or name == "at"}
+    told = {name: value for name in FIELDS if (value := getattr(note, name)) or name == "at"}
     return json.dumps(told, ensure_ascii=False).encode() + b"\n"
 
 
@@ -112,10 +115,10 @@ def from_lines(lines: Iterable[bytes]) -> list[Note]:
     notes: list[Note] = []
     for line in lines:
         if line.endswith(b"\n"):
-            fields = json.loads(line)
-            fields["what"] = What(fields["what"])
-            fields["took"] = tuple(fields.get("took", ()))
-            notes.append(Note(**fields))
+            told = json.loads(line)
+            told["what"] = What(told["what"])
+            told["took"] = tuple(told.get("took", ()))
+            notes.append(Note(**told))
     return notes
 
 
