@@ -244,6 +244,7 @@ def test_peer_unheard_in_an_outage_is_no_orphan() -> None:
     for second in range(131, 138):
         peers.hearing(float(second))
     assert peers.orphans(137.0) == ["b"]
+    assert (peers.knows("a"), peers.knows("b")) == (True, False)
 
 
 def test_pool_lives_while_a_worker_does() -> None:

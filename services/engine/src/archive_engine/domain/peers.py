@@ -45,6 +45,10 @@ class Peers:
             self._deaf_until = now
         self._heard_at = now
 
+    def knows(self, worker: str) -> bool:
+        """Whether a worker was not found gone, or was heard again since."""
+        return worker in self._peers
+
     def orphans(self, now: float) -> list[str]:
         """Return the workers found gone since the last call, each once."""
         gone = [

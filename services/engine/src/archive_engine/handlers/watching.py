@@ -18,6 +18,8 @@ from archive_engine.handlers.relaying import Relay
 
 ADOPTED_S = 45.0
 """How long an abandoned lane is read: three leases, within which all of its jobs have come."""
+LATE_S = 10.0
+"""An event older than that is read late: those behind it may tell of who seems silent."""
 LEAST_REST_S = 0.5
 LOOK_S = 0.25
 
@@ -63,7 +65,7 @@ class Watch:
                     self._hear(received, guard)
                     if pool := self._deserted(received):
                         adoptions.create_task(self._relay_from(pool))
-                if self._adopt_own:
+                if self._adopt_own and not (received and time.time() - told_at(received) > LATE_S):
                     for worker in self._peers.orphans(time.time()):
                         adoptions.create_task(self._adopt(worker, self._adopt_own))
 
@@ -93,7 +95,8 @@ class Watch:
         close = adopt(worker)
         await asyncio.sleep(ADOPTED_S)
         await close()
-        await self._lanes.drop(f"{self._pool}:{worker}")
+        if not self._peers.knows(worker):
+            await self._lanes.drop(f"{self._pool}:{worker}")
 
     async def _relay_from(self, pool: str) -> None:
         """Clear the lanes of a pool that nobody serves, until somebody does or nothing can be left there."""
