@@ -107,6 +107,23 @@ def test_pool_unheard_for_a_while_is_not_deserted() -> None:
     assert routing.deserted() == ["small"]
 
 
+def test_request_after_an_outage_finds_its_lane() -> None:
+    seconds = [0.0]
+    routing = Routing(Policy(), operator=Idle(), learner=Idle(), clocks=Clocks(steady=lambda: seconds[-1]))
+    routing.hear(beat("w1", "small"))
+    seconds.append(60.0)
+    # Requests may be read before the first event.
+    assert [lane.pool for lane in routing.known()] == ["small"]
+    routing.hearing()
+    seconds.append(61.0)
+    routing.hearing()
+    assert [lane.pool for lane in routing.known()] == ["small"]
+    while seconds[-1] < 80.0:
+        seconds.append(seconds[-1] + 1.0)
+        routing.hearing()
+    assert routing.known() == ()
+
+
 async def test_outage_is_no_end_of_a_lane(redis_server: RedisServer) -> None:
     url = redis_server.url
     async with connect(url, url, BusOptions(service="router", grace_s=0.2)) as bus:

@@ -63,16 +63,14 @@ def build(settings: Settings) -> App:
 
 async def _listen(bus: Bus, routing: Routing, tasks: asyncio.TaskGroup) -> None:
     async for received in bus.follow(ENGINE_EVENTS, since=timedelta(seconds=10)):
-        heard = received is not None or await bus.reachable()
-        if heard:
-            routing.hearing()
+        if received is None and not await bus.reachable():
+            continue
+        routing.hearing()
         if received and isinstance(received.message, EngineRegistered | EngineLeft):
             routing.hear(received.message)
         else:
             # A lane whose workers fell silent says nothing any more; who waits for it has to be told.
             routing.turns.move()
-        if not heard:
-            continue
         for pool in routing.deserted():
             with contextlib.suppress(BusUnavailable):
                 await bus.publish(LaneDeserted(pool=pool), to=ENGINE_EVENTS, timeout=TELL_S)

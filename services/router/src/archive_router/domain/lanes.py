@@ -138,22 +138,19 @@ class Lanes:
 
     def living(self, now: float) -> frozenset[str]:
         """Return the names of the workers that are alive."""
-        return frozenset(name for name, (worker, seen) in self._workers.items() if now <= _silent_at(worker, seen))
+        return frozenset(name for name, (worker, seen) in self._workers.items() if now <= self._silent_at(worker, seen))
 
     def deaf_until(self, now: float) -> None:
         """Take in that nobody could be heard: from here on silence has to last anew before it says anything."""
         self._unheard = now
+        self._fresh_until = NEVER
 
     def deserted(self, now: float) -> list[str]:
         """Return the pools without a living worker that may not sleep, until each is ``cleared``.
 
         Nobody reads their lanes any more, and what lies there would wait for its deadline.
         """
-        living = {
-            worker.pool
-            for worker, seen in self._workers.values()
-            if now <= _silent_at(worker, max(seen, self._unheard))
-        }
+        living = {worker.pool for worker, seen in self._workers.values() if now <= self._silent_at(worker, seen)}
         self._cleared -= living
         return sorted(
             pool for pool in self._heard_of if pool not in living | self._cleared and not self._may_sleep(pool)
@@ -181,11 +178,14 @@ class Lanes:
                 del self._heard_of[pool]
                 self._cleared.discard(pool)
 
+    def _silent_at(self, worker: EngineRegistered, seen: float) -> float:
+        return max(seen, self._unheard) + worker.heartbeat_s * MISSED_BEATS
+
     def _fold(self, now: float) -> None:
         pools: dict[str, list[EngineRegistered]] = {}
         self._fresh_until = float("inf")
         for worker, seen in self._workers.values():
-            gone_at = _silent_at(worker, seen)
+            gone_at = self._silent_at(worker, seen)
             if now <= gone_at:
                 pools.setdefault(worker.pool, []).append(worker)
                 self._fresh_until = min(self._fresh_until, gone_at)
@@ -195,10 +195,6 @@ class Lanes:
             if view:
                 view.sent = self._sent[pool]
                 self._views[pool] = view
-
-
-def _silent_at(worker: EngineRegistered, seen: float) -> float:
-    return seen + worker.heartbeat_s * MISSED_BEATS
 
 
 def _view(pool: str, workers: list[EngineRegistered], plan: PoolPlan | None) -> LaneView | None:

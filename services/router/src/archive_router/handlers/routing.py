@@ -112,10 +112,15 @@ class Routing:
     def hearing(self) -> None:
         """Take in that engines can be heard: what went unheard, as in an outage, does not count as silence."""
         now = self._clocks.steady()
-        if now - self._heard_at > DEAF_S:
-            self._desertion.deaf_until(now)
-            self.lanes.deaf_until(now)
+        self._take_in_deafness(now)
         self._heard_at = now
+
+    def known(self) -> Sequence[LaneView]:
+        """Return the lanes to choose among."""
+        self._policy = self._operator(self.lanes, self._policy)
+        now = self._clocks.steady()
+        self._take_in_deafness(now)
+        return self.lanes.at(now)
 
     async def chat(self, delivery: Delivery[ChatRequested]) -> None:
         """Route a chat, a completion or a reranking."""
@@ -187,14 +192,15 @@ class Routing:
 
     async def _decide(self, demand: Demand, user_turn: str) -> Decision | Problem:
         while True:
-            decision = decide(demand, self._lanes(), self._policy, user_turn=user_turn)
+            decision = decide(demand, self.known(), self._policy, user_turn=user_turn)
             if isinstance(decision, Decision) or self._clocks.steady() - self._began > HEARING_S:
                 return decision
             await anyio.sleep(0.1)
 
-    def _lanes(self) -> Sequence[LaneView]:
-        self._policy = self._operator(self.lanes, self._policy)
-        return self.lanes.at(self._clocks.steady())
+    def _take_in_deafness(self, now: float) -> None:
+        if now - self._heard_at > DEAF_S:
+            self._desertion.deaf_until(now)
+            self.lanes.deaf_until(now)
 
     def _budget_s(self, deadline: int) -> float | None:
         return deadline / 1000 - self._clocks.wall() if deadline else None
