@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archive_bus import Bus, BusOptions, Delivery, Origin, RequestFailed, connect
+from archive_bus import Bus, BusOptions, Delivery, Operator, Origin, RequestFailed, connect
 from archive_contracts.base import Spent
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import (
@@ -293,6 +293,34 @@ async def test_interrupted_answer_is_not_repeated(
     # What was told is in the log, where there is one.
     spent = Spent(engine="fake", model="m", prompt_tokens=0, completion_tokens=1, estimated=True) if log else None
     assert (problem.spent, problem.engine) == (spent, "fake" if log else "")
+
+
+async def test_answer_that_another_job_writes_is_left_to_it(
+    redis_url: str, engine: FaultEngine, caller: Bus, tmp_path: Path
+) -> None:
+    engine.stalls()
+    origin = Origin(log="shared")
+    async with caller.open(job(), to=ENGINE_JOBS, partition="small", origin=origin, timeout=60):
+        async with worker(redis_url, engine, tmp_path, grace_s=0.0), asyncio.timeout(60):
+            while not asked(engine):
+                await asyncio.sleep(0.02)
+        # Whoever took the job on before the first worker could say that it had handed it on.
+        await caller.reply(ChatDelta(body="{}"), origin=origin, seq=1, last=False)
+        engine.answers("again")
+        async with worker(redis_url, engine, tmp_path), asyncio.timeout(60):
+            await settled(redis_url)
+        assert [each.seq for each in await caller.log("shared")] == [1]
+    assert len(asked(engine)) == 1
+
+
+async def settled(url: str) -> None:
+    """Wait until no job is left on any lane."""
+    async with Operator(url, url) as operator:
+        while True:
+            reports = [report for report in await operator.streams() if report.stream == ENGINE_JOBS.name]
+            if reports and not any(group.pending or group.lag for report in reports for group in report.groups):
+                return
+            await asyncio.sleep(0.05)
 
 
 async def test_worker_announces_itself_and_leaves(

@@ -221,6 +221,11 @@ class Delivery(Generic[M]):
         """The last reply that waits for the blob store, or for one that does; None when all are on their way."""
         return self._large
 
+    @property
+    def told(self) -> int:
+        """How many replies were sent, by this run, and where a log tells of them by others before it."""
+        return self._told
+
     def go_on_behind(self, told: int) -> None:
         """Place the next reply behind so many that were sent over the message which led to this one."""
         self._told = max(self._told, told)

@@ -75,8 +75,12 @@ class Generation:
         job = delivery.message
         if await delivery.cancelled(job.request_id):
             return
-        if step := await taken_up(delivery, self._kept, engine=self._engine.name):
-            await (self._pass_on(delivery, step.job) if isinstance(step, PassOn) else delivery.fail(step.problem))
+        step = await taken_up(delivery, self._kept, engine=self._engine.name)
+        if step is not None:
+            if isinstance(step, PassOn):
+                await self._pass_on(delivery, step.job)
+            elif isinstance(step, GiveUp):
+                await delivery.fail(step.problem)
             return
         course = Course(time.monotonic())
         self.busy += 1

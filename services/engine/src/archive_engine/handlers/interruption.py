@@ -1,6 +1,7 @@
 """What becomes of an answer whose worker died in the middle of it."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
 
 from archive_bus import Bus, Delivery, NoSuchLog
 from archive_contracts.base import Problem
@@ -31,15 +32,29 @@ def kept_by(bus: Bus) -> Kept:
     return kept
 
 
-async def taken_up(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp | None:
+class LeftTo(Enum):
+    """Whose the answer to a job is."""
+
+    ANOTHER = "another"
+
+
+async def taken_up(
+    delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str
+) -> PassOn | GiveUp | LeftTo | None:
     """Put what comes now behind what the caller has; None for a job that no worker has begun.
 
     Of one whose worker died, return how its answer ends: written on, if its caller wants that and a log tells from
-    where; else by a problem that says what was used, where a log tells that.
+    where; else by a problem that says what was used, where a log tells that. A worker that died behind handing its job
+    on leaves it twice: what the other has begun is left to it.
     """
-    if resumption := delivery.message.resumption:
-        delivery.go_on_behind(resumption.told)
-    return await _after_interruption(delivery, kept, engine=engine) if await delivery.interrupted() else None
+    resumption = delivery.message.resumption
+    before = resumption.told if resumption else 0
+    if await delivery.interrupted():
+        return await _after_interruption(delivery, kept, engine=engine)
+    if delivery.told > before:
+        return LeftTo.ANOTHER
+    delivery.go_on_behind(before)
+    return None
 
 
 async def _after_interruption(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp:

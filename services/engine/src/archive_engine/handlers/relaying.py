@@ -7,8 +7,8 @@ from archive_bus import Delivery, Handler
 from archive_contracts.base import Message, Problem
 from archive_contracts.engine import EmbedRequested, GenerateRequested, Target
 from archive_contracts.streams import ENGINE_JOBS
-from archive_engine.domain.failover import PassOn
-from archive_engine.handlers.interruption import Kept, taken_up
+from archive_engine.domain.failover import GiveUp
+from archive_engine.handlers.interruption import Kept, LeftTo, taken_up
 
 Living = Callable[[], Collection[str]]
 """Returns the pools that have a living worker."""
@@ -32,10 +32,13 @@ class Relay:
         job = delivery.message
         if await delivery.cancelled(job.request_id):
             return
-        if step := await taken_up(delivery, self._kept, engine=self._engine):
-            if not isinstance(step, PassOn):
-                await delivery.fail(step.problem)
-                return
+        step = await taken_up(delivery, self._kept, engine=self._engine)
+        if isinstance(step, LeftTo):
+            return
+        if isinstance(step, GiveUp):
+            await delivery.fail(step.problem)
+            return
+        if step:
             job = step.job
             delivery.go_on_behind(job.resumption.told if job.resumption else 0)
         sent = sent_on(job, self._living())

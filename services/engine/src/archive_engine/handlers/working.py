@@ -189,7 +189,7 @@ def _with_slot(gate: Gate, handler: Handler[GenerateRequested]) -> Handler[Gener
             async with asyncio.timeout(max(0.0, patience)):
                 await gate.enter()
         except TimeoutError:
-            if not await delivery.interrupted():
+            if not (delivery.told or await delivery.interrupted()):
                 spilled = job.model_copy(update={"worker": "", "directed_until": 0})
                 lane = ENGINE_JOBS.lane(job.pool, job.request.priority)
                 await delivery.publish(spilled, to=ENGINE_JOBS, partition=lane, reply=True)
