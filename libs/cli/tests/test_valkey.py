@@ -39,9 +39,10 @@ def ask(server: Server, *words: str) -> bytes:
         return b"".join(iter(lambda: connection.recv(4096), b""))
 
 
+@pytest.mark.parametrize("role", ["bus", "state"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_bus_keeps_data_over_restart(tmp_path: Path, number: signal.Signals) -> None:
-    server = make("bus", tmp_path / "bus")
+async def test_data_outlives_its_server(tmp_path: Path, role: Role, number: signal.Signals) -> None:
+    server = make(role, tmp_path / role)
     first = await start(server, tmp_path)
     ask(server, "SET kept yes")
     os.kill(first.pid, number)
@@ -50,18 +51,6 @@ async def test_bus_keeps_data_over_restart(tmp_path: Path, number: signal.Signal
     assert b"yes" in ask(server, "GET kept")
     second.terminate()
     assert await second.wait() == 0
-
-
-async def test_state_keeps_nothing(tmp_path: Path) -> None:
-    server = make("state", tmp_path / "state")
-    first = await start(server, tmp_path)
-    ask(server, "SET kept yes")
-    first.terminate()
-    await first.wait()
-    second = await start(server, tmp_path)
-    assert b"yes" not in ask(server, "GET kept")
-    second.kill()
-    await second.wait()
 
 
 async def test_password_is_needed_and_hidden(tmp_path: Path) -> None:
@@ -82,7 +71,8 @@ def test_roles_differ_in_durability(tmp_path: Path) -> None:
     bus, state = (new_server(role, port=1, folder=tmp_path).configuration() for role in ("bus", "state"))
     assert "appendfsync always" in bus
     assert "noeviction" in bus
-    assert "appendonly no" in state
+    assert "appendfsync no" in state
+    assert "volatile-lru" in state
 
 
 def test_folder_with_quotes_is_escaped(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ PUBLISHERS = "publishers"
 """The folder below the data folder with a file for each foreign publisher: its password."""
 
 _DURABLE = ("appendonly yes", "appendfsync always", "maxmemory-policy noeviction")
-# What may be lost may also be evicted: caches and chat logs carry a time to live, reply streams are short.
-_VOLATILE = ("appendonly no", "maxmemory 512mb", "maxmemory-policy volatile-lru")
+# What may be lost may also be evicted: caches and chat logs carry a time to live, reply streams are short. All of it is
+# written and never synced: it outlives the server, so that streams go on when that comes back, and not the machine.
+_VOLATILE = ("appendonly yes", "appendfsync no", "maxmemory 512mb", "maxmemory-policy volatile-lru")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ class Server:
     def configuration(self) -> str:
         """Return the configuration file.
 
-        The bus role survives kill -9 with every acknowledged write; the state role keeps nothing.
+        Both roles survive kill -9 with every acknowledged write; the state role does not survive the machine.
         """
         lines = (
             "bind 127.0.0.1",
