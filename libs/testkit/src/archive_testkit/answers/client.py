@@ -64,6 +64,8 @@ class Client:
                             return [event for event in events if event[0]]
                     if reply.status == 404:
                         return None
+                    if reply.status in BUSY:
+                        await _patience(reply)
             except ClientError:
                 pass
             await asyncio.sleep(PAUSE_S)
@@ -122,15 +124,17 @@ async def events_of(reply: ClientResponse) -> AsyncIterator[tuple[int, str]]:
 
 
 async def _refused(reply: ClientResponse, told: Told) -> bool:
-    if reply.status in BUSY and not told.events:
-        told.again += 1
-        await asyncio.sleep(min(2.0, float(reply.headers.get("retry-after", "1"))))
-        return False
     if reply.status in BUSY:
+        told.again += not told.events
+        await _patience(reply)
         return False
     told.end = "refused"
     told.why = f"{reply.status} {_code_of(await reply.text())}".rstrip()
     return True
+
+
+async def _patience(reply: ClientResponse) -> None:
+    await asyncio.sleep(min(2.0, float(reply.headers.get("retry-after", "1"))))
 
 
 def _code_of(text: str) -> str:

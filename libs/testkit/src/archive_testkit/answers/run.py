@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, TCPConnector
 
 from archive_testkit.answers.client import Client, Wish
 from archive_testkit.answers.paced_engine import MODEL, words
-from archive_testkit.answers.strikes import Engines, Strikes
+from archive_testkit.answers.strikes import EVERY_KIND, Engines, Strikes
 from archive_testkit.answers.told import Log, Told, broken
 from archive_testkit.system import ArchiveSystem
 
@@ -24,6 +25,9 @@ SERVED_S = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """``answers`` of ``words`` pieces, ``at_once`` of them, a strike ``every_s`` while they run.
+
+    More are asked for, up to ten times as many, until every kind was struck and an answer was resumed: what a machine
+    does in the time of a given number of answers nobody knows.
 
     ``bundled`` adds three workers of the bundled model, which is then asked every fifth time.
     """
@@ -44,13 +48,14 @@ class Plan:
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """What became of the answers, what was struck (seconds since the first question), what was wrong.
+    """What became of the answers, what was struck (seconds since the first question; ``kinds``), what was wrong.
 
     ``forbidden`` is what a server refused to a service by its access rules: the map then lacks a right.
     """
 
     told: Sequence[Told]
     struck: Sequence[tuple[float, str]]
+    kinds: frozenset[str]
     wrong: Mapping[int, Sequence[str]]
     forbidden: Sequence[str] = ()
     logs_gone: int = 0
@@ -114,29 +119,45 @@ async def _judged(plan: Plan, client: Client, strikes: Strikes, system: ArchiveS
             (plan.folder / f"answer-{each.number}.json").write_text(json.dumps([asdict(each), log], indent=1))
     struck = [(at - began, name) for at, name in strikes.done]
     forbidden = await asyncio.to_thread(system.refusals)
-    return Verdict(told=told, struck=struck, wrong=wrong, forbidden=forbidden, logs_gone=gone, took_s=took_s)
+    return Verdict(
+        told=told,
+        struck=struck,
+        kinds=frozenset(strikes.kinds),
+        wrong=wrong,
+        forbidden=forbidden,
+        logs_gone=gone,
+        took_s=took_s,
+    )
 
 
 async def _asked(plan: Plan, client: Client, strikes: Strikes) -> tuple[list[Told], dict[int, Log]]:
-    places = asyncio.Semaphore(plan.at_once)
-    logs: dict[int, Log] = {}
+    numbers, all_told, logs = count(), list[Told](), dict[int, Log]()
 
-    async def one(number: int) -> Told:
+    def enough(number: int) -> bool:
+        if number < plan.answers:
+            return False
+        seen = strikes.kinds >= EVERY_KIND and any(told.resumed for told in all_told)
+        return seen or number >= plan.answers * 10
+
+    async def one(number: int) -> None:
         model = "auto" if plan.bundled and number % 5 == 0 else MODEL
         wish = Wish(number=number, words=plan.words, model=model, stays=number % 2 == 0, goes_on=number % 4 < 2)
-        async with places:
-            asked = time.monotonic()
-            told = await client.ask(wish)
-            told.asked_at, told.ended_at = asked, time.monotonic()
-            # Now, for the next strike may take the log with it.
-            logs[number] = await client.log(told.stream) if told.stream else None
-            return told
+        asked = time.monotonic()
+        told = await client.ask(wish)
+        told.asked_at, told.ended_at = asked, time.monotonic()
+        # Now, for the next strike may take the log with it.
+        logs[number] = await client.log(told.stream) if told.stream else None
+        all_told.append(told)
+
+    async def some() -> None:
+        while not enough(number := next(numbers)):
+            await one(number)
 
     async with asyncio.TaskGroup() as tasks:
-        striking = tasks.create_task(strikes.run(plan.answers * 10))
-        told = await asyncio.gather(*(one(number) for number in range(plan.answers)))
+        striking = tasks.create_task(strikes.run())
+        await asyncio.gather(*(some() for _ in range(plan.at_once)))
         striking.cancel()
-    return told, logs
+    return sorted(all_told, key=lambda told: told.number), logs
 
 
 async def _served(session: ClientSession, url: str) -> None:

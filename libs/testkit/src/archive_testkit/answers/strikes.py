@@ -15,8 +15,9 @@ from archive_testkit.system import ArchiveSystem
 
 BACK_S = 60.0
 """A killed process is back by then; until then nothing of its kind is struck."""
-KINDS = ("gateway", "engine", "router", "worker", "state", "gateway", "worker", "bus", "engine", "router")
+KINDS = ("gateway", "engine", "router", "worker", "state", "bus", "gateway", "worker", "engine", "router")
 """The turn: what an answer passes through, servers less often, for each takes the whole system for a moment."""
+EVERY_KIND = frozenset(KINDS)
 
 
 class Engines:
@@ -54,7 +55,10 @@ class Engines:
 
 
 class Strikes:
-    """Strikes in turn, replicas of a kind in turn too. ``done`` tells what was struck, and when."""
+    """Strikes in turn, replicas of a kind in turn too.
+
+    ``done`` tells what was struck, and when; ``kinds`` of which kinds one was.
+    """
 
     def __init__(self, system: ArchiveSystem, engines: Engines, *, every_s: float) -> None:
         self._system = system
@@ -70,13 +74,14 @@ class Strikes:
             "bus": cycle(["bus"]),
         }
         self.done: list[tuple[float, str]] = []
+        self.kinds: set[str] = set()
 
-    async def run(self, count: int) -> None:
-        """Strike ``count`` times, or until cancelled."""
-        kinds = cycle(KINDS)
-        for _ in range(count):
+    async def run(self) -> None:
+        """Strike until cancelled."""
+        for kind in cycle(KINDS):
             await asyncio.sleep(self._every_s)
-            await self._strike(next(kinds))
+            await self._strike(kind)
+            self.kinds.add(kind)
 
     async def _strike(self, kind: str) -> None:
         name = next(self._names[kind])
