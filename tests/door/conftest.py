@@ -35,9 +35,9 @@ class Door:
         self.url = ""
         self.http = httpx.AsyncClient()
 
-    async def open(self, *, default: str = "", **settings: Any) -> None:
-        """Start a router and a gateway; ``default`` is the pool that is asked first."""
-        self._engines_file.write_text(f"default: {default}\n" if default else "")
+    async def open(self, *, default: str = "", pools: str = "{}", **settings: Any) -> None:
+        """Start a router and a gateway; ``default`` is the pool that is asked first, ``pools`` may sleep (YAML)."""
+        self._engines_file.write_text(f'default: "{default}"\npools: {pools}\n')
         await self._stack.enter_async_context(self.router())
         self.url, self.http = await self._stack.enter_async_context(self.gateway(**settings))
 
@@ -67,10 +67,15 @@ class Door:
 
     async def engine(self, pool: str, **facts: Any) -> FaultEngine:
         """Run an engine that misbehaves on request, and a worker beside it."""
+        engine = await self.lone_engine()
+        await self.serve(pool, engine.url, **facts)
+        return engine
+
+    async def lone_engine(self) -> FaultEngine:
+        """Run an engine that has no worker."""
         engine = await self._stack.enter_async_context(fault_engine())
         engine.routes["/v1/models"] = {"data": [{"id": "m"}]}
         engine.answers("Hel", "lo")
-        await self.serve(pool, engine.url, **facts)
         return engine
 
     async def ready(self, *pools: str) -> None:
