@@ -17,6 +17,9 @@ __all__ = ["figure", "pytest_addoption", "pytest_itemcollected"]
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
 
+COVERING = ("contracts", "services")
+"""Where the tests lie that `make test` traces."""
+
 pytest.register_assert_rewrite("archive_testkit.conformance")
 
 
@@ -24,6 +27,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Add the fixtures whose imports are measured: this module is loaded before coverage begins."""
     guarantees.pytest_configure(config)
     config.pluginmanager.register(import_module("archive_testkit.peers"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests untraced that contracts and domains do not owe their coverage to.
+
+    A tracer costs half as much again of what a test computes, and coverage is demanded of contracts and domains alone.
+    """
+    for item in items:
+        if not any(item.path.is_relative_to(config.rootpath / folder) for folder in COVERING):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture
