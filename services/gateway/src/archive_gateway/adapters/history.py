@@ -42,7 +42,7 @@ class SampleBook:
         while True:
             await asyncio.sleep(EVERY_S)
             sample = self.now()
-            self._traffic.take()
+            self._traffic.clear()
             self._since = sample.at
             try:
                 await self.keep(sample)

@@ -11,7 +11,7 @@ MOST_HOURS = 24
 
 @dataclass(slots=True)
 class Traffic:
-    """Requests that needed a model, since they were last taken. ``seconds`` is their time in all."""
+    """Requests that needed a model. ``seconds`` is their time in all."""
 
     requests: int = 0
     failed: int = 0
@@ -25,12 +25,10 @@ class Traffic:
         self.seconds += seconds
         self.tokens += tokens
 
-    def take(self) -> "Traffic":
-        """Return what was counted, and begin anew."""
-        taken = Traffic(self.requests, self.failed, self.seconds, self.tokens)
+    def clear(self) -> None:
+        """Begin to count anew."""
         self.requests = self.failed = self.tokens = 0
         self.seconds = 0.0
-        return taken
 
     def add(self, other: "Traffic") -> None:
         """Count what another has counted."""

@@ -7,23 +7,29 @@ from types import TracebackType
 from starlette.types import Receive, Scope
 
 from archive_gateway.domain.errors import TooLarge, TooSlow
-from archive_web import BodyTooSlow, bounded, line_of
+from archive_web import BodyTooSlow, Line, bounded, line_of
 
 
 class ClientLeft(Exception):
     """The client closed the connection before it had its answer."""
 
 
-class while_connected:  # noqa: N801 - a block, as asyncio.timeout is
-    """Run a block that ends with ClientLeft as soon as the client disconnects.
+def while_connected(scope: Scope) -> "Attended":
+    """Return a block that ends with ClientLeft as soon as the client disconnects.
 
     The task at hand is cancelled, as ``asyncio.timeout`` does it. An exception of the block leaves as it is.
     """
+    return Attended(line_of(scope))
 
+
+class Attended:
+    """A block that its client waits for, on the other end of a line."""
+
+    # A class: a generator with its decorator costs several times as much, and each request has one.
     __slots__ = ("_before", "_left", "_line", "_task")
 
-    def __init__(self, scope: Scope) -> None:
-        self._line = line_of(scope)
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._left = False
 
     async def __aenter__(self) -> None:

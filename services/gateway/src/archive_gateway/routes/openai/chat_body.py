@@ -119,14 +119,15 @@ class CompletionHead(Open):
 
     def prompts(self) -> int:
         """Return how many texts are to be continued."""
-        several = isinstance(self.prompt, list) and self.prompt and not isinstance(self.prompt[0], int)
-        return len(self.prompt or "") if several else 1
+        if isinstance(self.prompt, list) and self.prompt and not isinstance(self.prompt[0], int):
+            return len(self.prompt)
+        return 1
 
     def prompt_chars(self) -> int:
         """Return the characters of the prompt, tokens as characters."""
-        if self.prompt is None or isinstance(self.prompt, str):
-            return len(self.prompt or "")
-        return sum(TOKEN_CHARS if isinstance(item, int) else _chars(item) for item in self.prompt)
+        if isinstance(self.prompt, list):
+            return sum(TOKEN_CHARS if isinstance(item, int) else _chars(item) for item in self.prompt)
+        return len(self.prompt or "")
 
 
 def _chars(prompt: str | list[int]) -> int:
