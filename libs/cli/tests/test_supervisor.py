@@ -27,7 +27,7 @@ def make(home: Home, *, grace_s: float = GRACE_S) -> tuple[Supervisor, io.String
 
 
 def service(home: Home, script: Path, name: str, wave: Wave = Wave.SERVICE) -> Process:
-    ready_file = home.ready_files / f"{name}.json"
+    ready_file = home.path / "run" / f"{name}.json"
     command = (sys.executable, str(script))
     env = {"ARCHIVE_READY_FILE": str(ready_file)}
     return Process(name=name, service=name, wave=wave, command=command, env=env, ready_file=ready_file)

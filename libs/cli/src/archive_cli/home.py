@@ -29,11 +29,6 @@ class Home:
         return self.path / "logs"
 
     @property
-    def ready_files(self) -> Path:
-        """Where processes tell their health ports."""
-        return self.path / "run"
-
-    @property
     def engines_file(self) -> Path:
         """Engines added by the person, read by router and supervisor."""
         return self.path / "engines.yaml"

@@ -34,15 +34,6 @@ _OPEN_BRACKET = re.compile(rf"\[[^\[\]\n]{{0,{MAX_MARKER}}}\Z")
 
 
 @dataclass(frozen=True)
-class Marker:
-    """One bracket of an answer and the source numbers it names."""
-
-    start: int
-    end: int
-    numbers: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Claim:
     """A sentence of an answer without its markers, and the sources that it refers to."""
 
@@ -63,13 +54,11 @@ class CitationReport:
     invalid: tuple[int, ...]
 
 
-def find_markers(text: str) -> list[Marker]:
-    """The citation markers of a text: `[Source 1]`, `[1]`, `[Source 1, 2]`, `[Sources 1 and 3]`, `[1-3]`."""
-    return [Marker(match.start(), match.end(), _numbers(match.group("numbers"))) for match in _MARKER.finditer(text)]
-
-
 def find_claims(answer: str) -> list[Claim]:
-    """The sentences of an answer with their sources; a marker after a full stop belongs to the sentence before."""
+    """The sentences of an answer with their sources; a marker after a full stop belongs to the sentence before.
+
+    Markers are `[Source 1]`, `[1]`, `[Source 1, 2]`, `[Sources 1 and 3]`, `[1-3]`.
+    """
     return [_claim(sentence) for sentence, _ in _Splitter().feed(answer, final=True) if sentence.strip()]
 
 

@@ -146,11 +146,6 @@ class Metering:
         """Requests in flight in this process."""
         return self._running.total()
 
-    @property
-    def active_keys(self) -> int:
-        """Keys with a request in flight in this process."""
-        return len(self._running)
-
     def admitted(self, ticket: Ticket, demand: Demand) -> "Admission":
         """Return a block in which a request may run; what it used is booked when it has ended, however that was.
 
