@@ -1,7 +1,9 @@
 """What several tests of the page do by hand."""
 
 import asyncio
+import importlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from archive_bus import BusOptions, connect
@@ -11,6 +13,7 @@ from archive_contracts.conversations import ConversationSaved, RecordAnswer, Rec
 from archive_contracts.streams import CONVERSATION_COMMANDS
 from archive_testkit.system import ArchiveSystem
 
+WAIT_MS = 60_000
 DEEP = ("answer", "source", "letter", "message", "stream", "job", "prose")
 """Pages that show one thing, which has to be there."""
 
@@ -85,3 +88,57 @@ def tabbed(page: Any, target: Any) -> None:
         if target.evaluate("element => element === document.activeElement"):
             return
     raise AssertionError(f"the tabulator does not reach {target}")
+
+
+def ask(page: Any, question: str, mode: str) -> None:
+    """Ask as people do."""
+    page.get_by_label(mode, exact=True).check(force=True)
+    page.get_by_label("Your question").fill(question)
+    page.keyboard.press("Enter")
+
+
+def ended(page: Any) -> Any:
+    """Return what stands under the last answer once it is complete."""
+    return page.locator(".turn").last.get_by_role("button", name="Retry")
+
+
+def ready(page: Any, name: str) -> None:
+    """Wait until a document can be asked about."""
+    page.locator("tr", has_text=name).first.locator(".state.ready").wait_for()
+
+
+def drop(page: Any, files: list[Path]) -> None:
+    """Drag files from the desktop onto the page, as the browser itself would be told."""
+    browser = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 400, "data": data})
+
+
+def holds(page: Any, true: str) -> None:
+    """Wait until an expression holds. Playwright's own wait polls by eval, which the page's policy forbids."""
+    for _ in range(600):
+        if page.evaluate(true):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never: {true}")
+
+
+def flaws(page: Any, part: str = "html") -> list[Any]:
+    """Return what axe finds serious in a part of the page, and whether that scrolls sideways.
+
+    Both schemes at both widths are looked at.
+    """
+    axe: Any = importlib.import_module("axe_playwright_python.sync_playwright").Axe()
+    page.evaluate(axe.axe_script)
+    found = list[Any]()
+    for look in ((scheme, width) for scheme in ("light", "dark") for width in (1440, 390)):
+        page.emulate_media(color_scheme=look[0])
+        page.set_viewport_size({"width": look[1], "height": 844})
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        violations = page.evaluate("part => axe.run(part, {resultTypes: ['violations']})", part)["violations"]
+        serious = [each for each in violations if each["impact"] in {"serious", "critical"}]
+        found += [(look, each["id"], [node["html"][:120] for node in each["nodes"]][:3]) for each in serious]
+        if (wide := page.evaluate("document.documentElement.scrollWidth")) > look[1]:
+            found.append((look, "scrolls sideways", wide))
+    return found

@@ -1,36 +1,34 @@
-"""Every page by the rules of axe, in light and dark."""
+"""Every page by the rules of axe, at both widths, in light and dark; and that none of them scrolls sideways."""
 
-import importlib
 from typing import Any
 
 import pytest
-from browser_hands import DEEP
-
-from archive_testkit.system import ArchiveSystem
+from browser_hands import DEEP, flaws
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", DEEP)
-def test_deep_page_has_no_serious_finding(
-    chromium: Any, system: ArchiveSystem, deep: dict[str, str], name: str, scheme: str
-) -> None:
-    assert serious_findings(chromium, system, deep[name], scheme) == []
+def test_deep_page_has_no_flaw(page: Any, deep: dict[str, str], name: str) -> None:
+    page.goto(deep[name])
+    assert flaws(page) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_has_no_serious_finding(
-    chromium: Any, system: ArchiveSystem, library: str, path: str, scheme: str
-) -> None:
-    assert serious_findings(chromium, system, path, scheme) == []
-
-
-def serious_findings(chromium: Any, system: ArchiveSystem, path: str, scheme: str) -> list[Any]:
-    axe: Any = importlib.import_module("axe_playwright_python.sync_playwright").Axe()
-    url = system.run_info["console_url"]
-    context = chromium.new_context(base_url=url, bypass_csp=True, color_scheme=scheme)
-    page = context.new_page()
+def test_page_has_no_flaw(page: Any, library: str, path: str) -> None:
     page.goto(path)
-    found = axe.run(page).response["violations"]
-    context.close()
-    serious = [item for item in found if item["impact"] in {"serious", "critical"}]
-    return [(item["id"], [node["html"][:120] for node in item["nodes"]][:3]) for item in serious]
+    assert flaws(page) == []
+
+
+@pytest.mark.parametrize("menu", [".options", ".keys", ".title .menu"])
+def test_open_menu_has_no_flaw(page: Any, deep: dict[str, str], menu: str) -> None:
+    page.goto(deep["answer"])
+    page.locator(f"{menu} > summary").click()
+    assert flaws(page, f"{menu}[open]") == []
+
+
+def test_trouble_has_no_flaw(page: Any) -> None:
+    page.goto("/documents?q=nowhere")
+    page.get_by_text("Nothing is called that").wait_for()
+    page.locator("#file").set_input_files([{"name": "hollow.txt", "mimeType": "text/plain", "buffer": b""}])
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#sending .failed", has_text="No content").wait_for()
+    page.evaluate("notice('The console does not answer.', 'See whether it runs.'); lost.hidden = false")
+    assert flaws(page) == []

@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 import pytest
-from browser_hands import kept
+from browser_hands import holds, kept
 
 from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_testkit.system import ArchiveSystem
@@ -12,15 +12,6 @@ from archive_testkit.system import ArchiveSystem
 
 def focused(page: Any) -> str:
     return str(page.evaluate("document.activeElement.id"))
-
-
-def until(page: Any, true: str) -> None:
-    """Wait until an expression holds. Playwright's own wait polls by eval, which the page's policy forbids."""
-    for _ in range(600):
-        if page.evaluate(true):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"never: {true}")
 
 
 @pytest.fixture
@@ -147,11 +138,11 @@ def test_deleted_answer_says_so(page: Any, talk: str) -> None:
 
 def test_earlier_answer_is_opened_where_it_is(page: Any, talk: str) -> None:
     page.goto(f"{talk}#turn-{talk.removeprefix('/chat/')}-0")
-    until(page, "window.scrollY < 200")
+    holds(page, "window.scrollY < 200")
     assert [retry.is_visible() for retry in page.locator(".turn .retry").all()] == [False, False, True]
     page.goto("/documents")
     page.goto(talk)
-    until(page, "window.scrollY > 400")
+    holds(page, "window.scrollY > 400")
 
 
 def test_selected_words_are_not_pulled_away(page: Any, talk: str) -> None:
@@ -172,7 +163,7 @@ def test_refused_stream_is_opened_again(page: Any, library: str) -> None:
     page.route("**/documents/events*", refuse)
     with page.expect_response("**/documents/events*"):
         page.goto("/documents")
-    until(page, "worry")
+    holds(page, "worry")
     page.clock.run_for(7_000)
     page.locator("#lost").wait_for()
     page.unroute("**/documents/events*", refuse)

@@ -1,16 +1,14 @@
 """What people do on the page, in a real Chromium."""
 
-import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-from browser_hands import DEEP, kept, tabbed
+from browser_hands import ask, ended, kept, ready, tabbed
 
 from archive_contracts.agents import Source, Step
 from archive_contracts.base import Problem
 from archive_contracts.conversations import RecordAnswer, RecordQuestion
-from archive_testkit.documents import FACTS, pdf
+from archive_testkit.documents import FACTS
 from archive_testkit.system import ArchiveSystem
 
 FACT = FACTS[0]
@@ -19,21 +17,7 @@ OWN = "window.owned=1"
 EVIL = f"<img src=x onerror={OWN}><script>{OWN}</script><svg onload={OWN}>"
 
 
-def ask(page: Any, question: str, mode: str) -> None:
-    page.get_by_label(mode, exact=True).check(force=True)
-    page.get_by_label("Your question").fill(question)
-    page.keyboard.press("Enter")
-
-
-def ended(page: Any) -> Any:
-    return page.locator(".turn").last.get_by_role("button", name="Retry")
-
-
-def ready(page: Any, name: str) -> None:
-    page.locator("tr", has_text=name).first.locator(".state.ready").wait_for()
-
-
-def test_first_run_ends_in_a_cited_answer(page: Any, library: str) -> None:
+def test_answer_opens_its_source_at_the_page(page: Any, library: str) -> None:
     page.goto("/")
     page.get_by_text("Only the bundled model answers").wait_for()
     ask(page, FACT.question, "Ask documents")
@@ -59,14 +43,6 @@ def test_reload_in_the_middle_loses_nothing(page: Any) -> None:
     page.reload()
     assert page.locator(".answer .prose").inner_text()[:20] == before[:20]
     page.get_by_text("Stopped.").wait_for()
-
-
-def drop(page: Any, files: list[Path]) -> None:
-    """Drag files from the desktop onto the page, as the browser itself would be told."""
-    browser = page.context.new_cdp_session(page)
-    data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 400, "data": data})
 
 
 def test_hidden_tab_holds_no_connection(page: Any) -> None:
@@ -119,21 +95,6 @@ def test_engine_is_connected_by_its_address(page: Any) -> None:
     page.goto("/system/actions")
     page.get_by_text("nothing listens there").wait_for()
     assert page.get_by_text("removed an engine").count() >= 1
-
-
-def test_dropped_files_are_read_and_cancelled(page: Any, tmp_path: Path) -> None:
-    page.goto("/documents")
-    names = [f"drop-{number}.pdf" for number in range(4)] + ["drop-big.pdf"]
-    for number, name in enumerate(names):
-        pages = 400 if "big" in name else number + 1
-        (tmp_path / name).write_bytes(pdf(FACTS[number : number + 1], pages=pages, dense=12 if "big" in name else 1))
-    drop(page, [tmp_path / name for name in names])
-    big = page.locator("tr", has_text="drop-big.pdf")
-    big.get_by_role("button", name="Cancel").click()
-    big.get_by_role("button", name="Cancel").wait_for(state="detached")
-    assert big.locator(".state.ready").count() == 0
-    for name in names[:4]:
-        ready(page, name)
 
 
 def test_deleted_conversation_is_gone(page: Any, system: ArchiveSystem) -> None:
@@ -294,36 +255,3 @@ def test_times_are_in_the_readers_zone(chromium: Any, system: ArchiveSystem) -> 
         shown.append(page.locator(".turn time").first.inner_text())
         context.close()
     assert [(words[:11], words[-5:]) for words in shown] == [("15 Nov 2023", "12:13"), ("14 Nov 2023", "11:13")]
-
-
-@pytest.mark.parametrize("width", [390, 1440])
-def test_nothing_scrolls_sideways(page: Any, library: str, width: int, path: str) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
-    page.goto(path)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("name", DEEP)
-def test_deep_page_does_not_scroll_sideways(page: Any, deep: dict[str, str], width: int, name: str) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
-    page.goto(deep[name])
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_page_works_without_javascript(chromium: Any, system: ArchiveSystem, library: str) -> None:
-    context = chromium.new_context(base_url=system.run_info["console_url"], java_script_enabled=False)
-    page = context.new_page()
-    page.goto("/documents")
-    page.get_by_text(library).first.wait_for()
-    page.goto("/")
-    page.get_by_label("Your question").fill(FACTS[1].question)
-    page.get_by_role("button", name="Ask", exact=True).click()
-    page.get_by_text(FACTS[1].question).last.wait_for()
-    for _ in range(60):
-        if page.get_by_role("button", name="Retry").count():
-            break
-        page.wait_for_timeout(500)
-        page.reload()
-    assert re.search(r"Lindqvist", page.locator(".answer").inner_text())
-    context.close()

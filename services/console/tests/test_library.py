@@ -1,5 +1,6 @@
 """Documents: uploads, jobs, pages, with a memory in memory's place."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -79,6 +80,25 @@ async def test_empty_file_holds_no_other_up(console: Any, ingested: list[IngestD
     assert (reply.status_code, "hollow.txt" in reply.text) == (400, True)
     assert "The other 2 of 3 were added." in reply.text
     await until(lambda: sorted(found.filename for found in ingested) == ["full.txt", "more.txt"])
+
+
+async def test_file_cancelled_on_its_way_is_no_failure(
+    console: Any, monkeypatch: pytest.MonkeyPatch, until: Any
+) -> None:
+    told: list[str] = []
+
+    def tell(event: str, **_: Any) -> None:
+        told.append(event)
+
+    monkeypatch.setattr("archive_console.routes.entry.log", SimpleNamespace(info=tell, warning=tell, error=tell))
+    host, _, port = console.url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    form = b"content-type: multipart/form-data; boundary=x\r\ncontent-length: 100000\r\n\r\n--x\r\n"
+    writer.write(b"POST /documents HTTP/1.1\r\nhost: localhost\r\n" + form)
+    await writer.drain()
+    writer.close()
+    await until(lambda: told)
+    assert told == ["left while sending"]
 
 
 async def test_documents_are_asked_once_there_are_any(console: Any, memory: Any) -> None:

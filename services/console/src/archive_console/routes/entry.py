@@ -5,7 +5,7 @@ import time
 from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -62,6 +62,9 @@ class Entry:
                 gone = Away("The page's service ended before it had an answer.", next_step="Load the page again.")
                 await self._refuse(gone, scope, receive, reply)
             raise
+        except ClientDisconnect:
+            # A file that is cancelled, or a tab that is closed while it sends: nobody is left to be told.
+            log.info("left while sending", path=scope["path"])
         except Exception as error:  # the edge of the process: whatever it is, the person gets a page
             if not reply.started:
                 await self._refuse(error, scope, receive, reply)

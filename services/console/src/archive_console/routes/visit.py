@@ -120,6 +120,7 @@ class Visit:
             "form_token": self._token,
             "session": self.session,
             "locked": self.desk.door.locks.locked,
+            "max_upload": self.desk.max_upload,
             "now": time.time(),
         }
 

@@ -1,6 +1,6 @@
 "use strict";
 // The page works without this. What it adds here: answers that grow, lists that stay up to date, times in the reader's
-// zone. What people do with it, keys and files, is in hands.js.
+// zone. What people do with it is in hands.js, and files on their way in sending.js.
 
 const open = new Map();
 
@@ -200,11 +200,16 @@ function ready(root) {
   all("[data-stream]").forEach((element) => follow(element));
   all(".copy").forEach((button) => { button.hidden = false; });
   all(".prose pre").forEach(copiable);
-  // What is wider than its place is pushed by keys, once they reach it.
-  all(".prose pre, .prose .scroll").forEach((wide) => { if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0; });
+  all(".prose pre, .prose .scroll").forEach(reachable);
   localTimes(root);
   if (window.htmx && root !== document) window.htmx.process(root);
 }
+
+// What is wider than its place is pushed by keys, once they reach it; also when the window gets narrow later.
+function reachable(part) {
+  if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+}
+window.addEventListener("resize", () => document.querySelectorAll(".prose pre, .prose .scroll").forEach(reachable));
 
 // Code that has come whole gets its language and a button of its own.
 function copiable(code) {

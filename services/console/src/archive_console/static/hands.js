@@ -1,5 +1,5 @@
 "use strict";
-// What people do on the page: keys, files that are dropped anywhere, addresses that are pasted, drafts, copies.
+// What people do on the page: keys, addresses that are pasted, drafts, copies. Files are in sending.js.
 
 const upload = document.body.dataset.upload;
 const notices = document.getElementById("notice");
@@ -195,28 +195,3 @@ document.addEventListener("paste", (event) => {
   form.append(" ", no);
   notices.replaceChildren(form);
 });
-
-let dragged = 0;
-const zone = document.querySelector(".dropzone");
-const carriesFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
-if (upload) {
-  document.addEventListener("dragenter", (event) => { if (carriesFiles(event)) { dragged += 1; zone.hidden = false; } });
-  document.addEventListener("dragleave", (event) => { if (carriesFiles(event) && --dragged <= 0) { dragged = 0; zone.hidden = true; } });
-  document.addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
-  document.addEventListener("drop", async (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    dragged = 0;
-    zone.hidden = true;
-    const files = [...event.dataTransfer.files];
-    const form = new FormData();
-    form.append("form", document.body.dataset.form);
-    for (const file of files) form.append("file", file);
-    const words = files.length === 1 ? `Sending ${files[0].name}` : `Sending ${files.length} files`;
-    notices.replaceChildren(Object.assign(document.createElement("p"), { className: "offer waiting", textContent: words }));
-    const reply = await fetch(upload, { method: "POST", body: form, headers: { "HX-Request": "true" } }).catch(() => null);
-    if (reply && reply.ok) window.location.assign("/documents");
-    else if (reply) notices.replaceChildren(fragments(await reply.text()));
-    else notice("The files could not be sent.", "See whether the console runs, then drop them again.");
-  });
-}
