@@ -40,7 +40,8 @@ async def test_images_arrive_untouched(door: Any) -> None:
 
 async def test_session_keeps_its_worker(door: Any) -> None:
     for number in range(3):
-        await door.engine("pool", name=f"worker-{number}")
+        # Places enough: where a worker may have none left, a session goes to another.
+        await door.engine("pool", name=f"worker-{number}", slots=256)
     await door.open()
     await door.ready("pool")
 
