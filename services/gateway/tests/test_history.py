@@ -1,11 +1,15 @@
 """The figures of the past, as Archive-AI's page reads them."""
 
+import json
+import time
+from dataclasses import asdict
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from archive_bus import BusUnavailable
-from archive_gateway.adapters.history import SampleBook
+from archive_gateway.adapters.history import KEY, SampleBook
 from archive_gateway.domain.history import EVERY_S, Sample, Summary, Traffic, joined, summed_up
 
 FIELDS = {
@@ -101,6 +105,19 @@ async def test_figures_of_all_are_for_operators(start: Any) -> None:
 @pytest.mark.parametrize("query", ["latency=-1", "latency=nan", "latency=inf", "", "latency=1&success=perhaps"])
 async def test_odd_record_is_refused(gateway: Any, query: str) -> None:
     assert (await gateway.http.post(f"/metrics/record?{query}")).status_code == 400
+
+
+async def test_other_releases_break_no_history(redis_url: str) -> None:
+    book = SampleBook(redis_url, figures=None, engines=None, traffic=Traffic())  # pyright: ignore[reportArgumentType]
+    kept = sample(time.time())
+    known = asdict(kept)
+    client: Any = Redis.from_url(redis_url)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
+    async with client:
+        await book.keep(kept)
+        await client.zadd(KEY, {json.dumps({"at": kept.at}): kept.at, json.dumps(known | {"later": 1}): kept.at})
+        found = await book.read(1)
+    await book.close()
+    assert found == [kept, kept]
 
 
 async def test_history_without_server_is_said() -> None:

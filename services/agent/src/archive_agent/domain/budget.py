@@ -4,7 +4,7 @@ import math
 
 from archive_agent.domain.research import PromptBudget
 
-CHARS_A_TOKEN = 3.2
+FEWEST_CHARS_A_TOKEN = 3.2
 """Below what English takes in any current vocabulary (4 to 4.5), so that prompts fit engines whose own is unknown."""
 SMALL_CONTEXT = 8192
 SMALL_EVIDENCE = 450
@@ -17,7 +17,7 @@ ANSWER_SHARE = 0.25
 def estimated_tokens(text: str) -> int:
     """Return about how many tokens a text takes, rather too many; characters beyond Latin count whole."""
     wide = sum(1 for character in text if ord(character) > 0x2E7F)
-    return math.ceil((len(text) - wide) / CHARS_A_TOKEN) + wide
+    return math.ceil((len(text) - wide) / FEWEST_CHARS_A_TOKEN) + wide
 
 
 def research_budget(context: int) -> PromptBudget:

@@ -8,8 +8,9 @@ import secrets
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import asdict, replace
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
+from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 KEY = "gateway:{metrics}:history"
 PATIENCE_S = 1.0
 HOUR_S = 3600.0
+_SAMPLES = TypeAdapter(Sample)
 
 
 class SampleBook:
@@ -89,13 +91,15 @@ class SampleBook:
 
 
 def _samples(members: Sequence[bytes]) -> list[Sample]:
-    return [_sample(json.loads(member)) for member in members]
+    return [sample for member in members if (sample := _sample(member))]
 
 
-def _sample(fields: dict[str, Any]) -> Sample:
-    traffic = Traffic(**fields.pop("traffic"))
-    del fields["process"]
-    return Sample(**fields, traffic=traffic)
+def _sample(member: bytes) -> Sample | None:
+    """Return a sample, None for what a gateway of another release wrote that had other figures."""
+    try:
+        return _SAMPLES.validate_json(member)
+    except ValidationError:
+        return None
 
 
 async def _soon(asked: Awaitable[T]) -> T:
