@@ -16,6 +16,9 @@ from archive_engine.domain.errors import ModelMissing
 
 FloatArray = npt.NDArray[np.float32]
 
+# In one worker the two models are built once.
+pytestmark = pytest.mark.xdist_group("minilm")
+
 SENTENCES = [
     "The cat sat on the mat.",
     "How do I renew my passport?",
