@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from archive_bus import Bus, BusOptions, Delivery, RequestFailed, connect
+from archive_bus import Bus, BusOptions, Delivery, Operator, Origin, RequestFailed, connect
 from archive_contracts.base import Problem
-from archive_contracts.chat import Capability, ChatCompleted, ChatRequested
+from archive_contracts.chat import Capability, ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import (
     Embedded,
     EmbedRequested,
@@ -159,6 +159,34 @@ async def test_routes_by_model_and_by_pool(router: App, engines: Engines, gatewa
         assert (await gateway.chat("small")).model == "tiny"
         assert (await gateway.chat("auto")).pool in {"small", "big"}
     assert [(job.pool, job.model) for job in engines.jobs[:2]] == [("big", "tall"), ("small", "tiny")]
+
+
+async def test_request_that_is_being_answered_is_not_sent_twice(router: App, engines: Engines, redis_url: str) -> None:
+    origin = Origin(log="the-answer")
+    asked = ChatRequested(body="{}", model="m", stream=True)
+    async with bus_of("gateway", redis_url) as bus, bus_of("router", redis_url) as first:
+        holding = asyncio.Event()
+
+        async def hold(delivery: Delivery[ChatRequested]) -> None:
+            holding.set()
+            await asyncio.sleep(600)
+
+        held = first.subscribe(CHAT_REQUESTS, {ChatRequested: hold})
+        async with bus.open(asked, to=CHAT_REQUESTS, origin=origin, timeout=60), asyncio.timeout(60):
+            await holding.wait()
+            await bus.reply(ChatDelta(body="{}"), origin=origin, seq=1, last=False)
+            await held.close()
+            await engines.announce("small", "m")
+            async with router.lifespan(), Operator(redis_url, redis_url) as operator:
+                while not await settled(operator):
+                    await asyncio.sleep(0.05)
+    assert engines.jobs == []
+
+
+async def settled(operator: Operator) -> bool:
+    """Whether no router has a request before it, or in hand."""
+    reports = [report for report in await operator.streams() if report.stream == CHAT_REQUESTS.name]
+    return not any(group.pending or group.lag for report in reports for group in report.groups)
 
 
 async def test_request_passes_through_unchanged(router: App, engines: Engines, gateway: Gateway) -> None:

@@ -124,6 +124,9 @@ class Routing:
 
     async def chat(self, delivery: Delivery[ChatRequested]) -> None:
         """Route a chat, a completion or a reranking."""
+        if delivery.told:
+            # A router that died behind sending the job leaves the request twice, and would now choose another lane.
+            return
         request = delivery.message
         demand = Demand(
             model=request.model,
