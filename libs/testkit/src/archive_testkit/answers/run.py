@@ -152,11 +152,13 @@ async def _asked(plan: Plan, client: Client, strikes: Strikes) -> tuple[list[Tol
     async def some() -> None:
         while not enough(number := next(numbers)):
             await one(number)
+        strikes.end()
 
     async with asyncio.TaskGroup() as tasks:
-        striking = tasks.create_task(strikes.run())
-        await asyncio.gather(*(some() for _ in range(plan.at_once)))
-        striking.cancel()
+        for _ in range(plan.at_once):
+            tasks.create_task(some())
+        await asyncio.sleep(plan.every_s)
+        tasks.create_task(strikes.run())
     return sorted(all_told, key=lambda told: told.number), logs
 
 

@@ -75,13 +75,20 @@ class Strikes:
         }
         self.done: list[tuple[float, str]] = []
         self.kinds: set[str] = set()
+        self._ended = False
 
     async def run(self) -> None:
-        """Strike until cancelled."""
-        for kind in cycle(KINDS):
-            await asyncio.sleep(self._every_s)
+        """Strike until told to end."""
+        kinds = cycle(KINDS)
+        while not self._ended:
+            kind = next(kinds)
             await self._strike(kind)
             self.kinds.add(kind)
+            await asyncio.sleep(self._every_s)
+
+    def end(self) -> None:
+        """Strike no more: what was struck comes back."""
+        self._ended = True
 
     async def _strike(self, kind: str) -> None:
         name = next(self._names[kind])
