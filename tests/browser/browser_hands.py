@@ -8,7 +8,7 @@ from typing import Any
 
 from archive_bus import BusOptions, connect
 from archive_contracts.agents import Source, Step
-from archive_contracts.base import Message
+from archive_contracts.base import Message, Problem
 from archive_contracts.conversations import ConversationSaved, RecordAnswer, RecordQuestion
 from archive_contracts.streams import CONVERSATION_COMMANDS
 from archive_testkit.system import ArchiveSystem
@@ -43,7 +43,7 @@ def total(prices: list[float], *, tax: float = 0.19) -> float:
 
 
 def talk() -> list[Message]:
-    """Return a conversation with all that an answer can show: prose, code, tables, steps, a long name."""
+    """Return a conversation with all that an answer can show: prose, code, tables, steps, a long name, a failure."""
     asked = RecordQuestion(
         conversation_id="prose", turn_id="prose", mode="agent", text="How do I add up prices with tax?", asked_at=1.7e9
     )
@@ -64,7 +64,14 @@ def talk() -> list[Message]:
         sources=(Source(number=1, type="library", text="t", filename=LONG_NAME, document_id="gone", cited=True),),
         ended_at=1.7e9 + 8,
     )
-    return [asked, said]
+    again = RecordQuestion(
+        conversation_id="prose", turn_id="failed", mode="chat", text="And in Norway?", asked_at=1.7e9 + 20
+    )
+    problem = Problem(code="no_engine", message="No engine answers.", next_step="Start one, then retry.")
+    failed = RecordAnswer(
+        conversation_id="prose", turn_id="failed", status="failed", text="", error=problem, ended_at=1.7e9 + 30
+    )
+    return [asked, said, again, failed]
 
 
 def kept(system: ArchiveSystem, *changes: Message) -> None:

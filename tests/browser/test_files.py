@@ -36,6 +36,9 @@ def test_file_is_cancelled_and_one_fails_alone(page: Any, tmp_path: Path) -> Non
     page.get_by_role("heading", name="A file was not sent").wait_for()
     assert page.locator("#sending li").count() == 1
     assert "No content: 'hollow.txt'" in page.locator("#sending .failed").inner_text()
+    with page.expect_response("**/documents"):
+        page.get_by_role("button", name="Send hollow.txt again").click()
+    page.locator("#sending .failed", has_text="No content").wait_for()
     page.get_by_role("link", name="Show the documents").click()
     for name in names[2:]:
         ready(page, name)
