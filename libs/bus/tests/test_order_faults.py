@@ -152,6 +152,34 @@ async def test_deleted_partition_goes_on(redis_url: str, caplog: pytest.LogCaptu
 
 
 @pytest.mark.guarantee("G10", "G12")
+async def test_lost_successors_wait_for_no_lease(redis_url: str) -> None:
+    stream, count = replace(STREAM, lease=timedelta(seconds=3)), 30
+    seen: list[str] = []
+    hold = asyncio.Event()
+
+    async def handle(delivery: Delivery[ChatCompleted]) -> None:
+        seen.append(delivery.message.text)
+        await hold.wait()
+
+    async with bus_of("memory", redis_url) as memory, client_of(redis_url) as client:
+        memory.subscribe(stream, {ChatCompleted: handle})
+        for number in range(count):
+            await memory.publish(turn("one", number), to=stream)
+        await eventually(lambda: seen == ["0"])
+        key = stream.physical(stream.partition_of(turn("one", 0)))
+        async with asyncio.timeout(30):
+            # Until a renewal finds no group, and with it all leases lost.
+            while not memory.counters().get((stream.name, "lost_lease")):
+                await client.xgroup_destroy(key, "memory")
+                await asyncio.sleep(0.005)
+        hold.set()
+        # A lease for each of them would take half as long again.
+        await eventually(lambda: set(seen) == {str(number) for number in range(count)})
+    first = list(dict.fromkeys(seen))
+    assert first == [str(number) for number in range(count)]
+
+
+@pytest.mark.guarantee("G10", "G12")
 async def test_dropped_group_returns_with_its_service(redis_url: str) -> None:
     seen: list[str] = []
 

@@ -161,6 +161,7 @@ async def test_thawed_worker_starts_nothing_stale(redis_url: str) -> None:
 @pytest.mark.guarantee("G3")
 async def test_late_word_of_a_start_begins_nothing(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream, runs, counting = replace(QUICK, lease=timedelta(seconds=1)), list[int](), Settling.started
+    frozen: list[int] = []
 
     async def handle(delivery: Delivery[ChatRequested]) -> None:
         runs.append(delivery.attempt)
@@ -169,7 +170,8 @@ async def test_late_word_of_a_start_begins_nothing(redis_url: str, monkeypatch: 
 
     async def freezing(self: Settling, lane: Lane, begun: Runs, *, alone: bool = False) -> Sequence[Starts]:
         counts = await counting(self, lane, begun, alone=alone)
-        if counts[0].begun == 2:
+        if counts[0].begun == 2 and not frozen:
+            frozen.append(1)
             # Frozen before it reads that its second run has been counted; meanwhile another consumer takes it over.
             async with client_of(redis_url) as client:
                 await client.xclaim(lane.key, lane.group, "another", 0, list(begun))
@@ -181,7 +183,8 @@ async def test_late_word_of_a_start_begins_nothing(redis_url: str, monkeypatch: 
         router.subscribe(stream, {ChatRequested: handle})
         await router.publish(CHAT, to=stream)
         await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1, within=60)
-    assert runs == [1, 3]
+    # What never began is not charged to the message.
+    assert runs == [1, 2]
 
 
 @pytest.mark.guarantee("G4")

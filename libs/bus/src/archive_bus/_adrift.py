@@ -14,7 +14,7 @@ class Adrift:
     """Entries that a consumer still owns by the server's books; handed back once it can be told, they run at once."""
 
     def __init__(self, lane: Lane, transport: Transport) -> None:
-        self._lane = lane
+        self.lane = lane
         self._transport = transport
         self._held: list[Held] = []
 
@@ -25,11 +25,12 @@ class Adrift:
 
     def add(self, held: Held) -> None:
         """Hand an entry back later, and take its run back, or charge the failure that it ended with."""
-        self._held.append(held)
+        if held not in self._held:
+            self._held.append(held)
 
     def forsake(self) -> None:
         """Leave the entries to whoever has them by now, also by this consumer's own name; tell what became of runs."""
-        self._lane = replace(self._lane, consumer=NAMELESS)
+        self.lane = replace(self.lane, consumer=NAMELESS)
 
     async def hand_back(self, in_hand: Container[str] = ()) -> int:
         """Hand back those whose handler is over, which are no longer ``in_hand``; return how many.
@@ -41,7 +42,7 @@ class Adrift:
         for failed in (True, False):
             # One run an entry: another of the same is told next time.
             if back := {held.entry.id: held for held in over if held.spent is failed}:
-                await self._transport.release(self._lane, runs_of(back.values()), failed=failed)
+                await self._transport.release(self.lane, runs_of(back.values()), failed=failed)
                 # At once: this process may claim them in the next moment.
                 self._held = [held for held in self._held if held not in back.values()]
                 told += len(back)

@@ -44,6 +44,8 @@ from archive_contracts.streams import CONTROL, Stream
 A = TypeVar("A", bound=Message)
 
 LOOK_S = 5.0
+LEAVE_S = 2.0
+"""How long the server is told of what ended last."""
 
 
 class Bus(Asking, Listening):
@@ -94,6 +96,7 @@ class Bus(Asking, Listening):
             self._tasks.create_task(self._callers.watch()),
             self._tasks.create_task(self._timekeeper.run()),
             self._tasks.create_task(self._trimmer.run()),
+            self._tasks.create_task(self._subscriptions.keep_telling()),
         ]
         if self.service in CONTROL.followers:
             self._background.append(self._tasks.create_task(self._cancels.obey()))
@@ -114,8 +117,11 @@ class Bus(Asking, Listening):
         try:
             await self._tasks.__aexit__(None, None, None)
         finally:
-            with contextlib.suppress(BusError):  # a server that never let us in, or is away, has nothing of ours
-                await self._replies.close()
+            # A server that never let us in, or is away, has nothing of ours.
+            with contextlib.suppress(BusError, TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await self._subscriptions.tell()
+                    await self._replies.close()
             await self._transport.stop()
 
     # -- work --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """What a process holds of a lane: reads, leases, claims, and the hand-back at its end."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -17,6 +16,7 @@ from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Work
 from archive_bus._held import Held
 from archive_bus._leases import RENEW_SHARE, WATCH_SHARE, Leases
+from archive_bus._leaving import Leaving
 from archive_bus._metrics import Sample
 from archive_bus._settlers import Settlers
 from archive_bus._transport import Entry, Lane, Prefetch, Runs, Starts, Transport
@@ -25,8 +25,6 @@ from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 log = logging.getLogger(__name__)
 REAP_S = 30.0
 LOOK_S = 5.0
-ACKED_S = 5.0
-"""How long a drain waits to hear that what it acknowledged is."""
 ACK_LINGER_S = 0.01
 """How long an acknowledgement waits for others while there are places: one exchange and one fsync for all of them."""
 
@@ -47,6 +45,14 @@ class Consumer:
         self._held: dict[str, Held] = {}
         self._adrift = Adrift(lane, transport)
         self._leases = Leases(lane, transport, self._held, self._adrift)
+        self._leaving = Leaving(
+            lane,
+            transport,
+            held=self._held,
+            adrift=self._adrift,
+            settlers=self._settlers,
+            counts=self.counts,
+        )
         self._turn = asyncio.Lock()
         self.backlog: Backlog | None = None
         self._draining = False
@@ -114,40 +120,12 @@ class Consumer:
         if self._pump:
             self._pump.cancel()
             await asyncio.wait([self._pump])
-        waiting = [held for held in self._held.values() if not held.begun]
-        for held in waiting:
-            held.settled = True
-        await self._hand_back({held.entry.id: "" for held in waiting})
-        await self._sweep()
-        running = [held.task for held in self._held.values() if held.begun and held.task]
-        if running:
-            await asyncio.wait(running, timeout=grace_s)
-        unfinished = [held for held in self._held.values() if held.begun and not held.acking]
-        for held in unfinished:
-            held.lost = True
-            if held.task:
-                held.task.cancel()
-            held.settled = True
-            self._adrift.add(held)
-        try:
-            self.counts["handed_back"] += await self._adrift.hand_back()
-        except BusUnavailable:
-            log.warning("cannot hand %d messages back to %s yet", len(self._adrift.ids), self.lane.key)
-        await self._sweep()
-        with contextlib.suppress(BusUnavailable, TimeoutError):
-            async with asyncio.timeout(ACKED_S):
-                await self._settlers.ack.idle()
-                await self._adrift.hand_back()
-            await self._transport.reap(self.lane, leaving=True)
+        await self._leaving.leave(grace_s)
 
-    async def _sweep(self) -> None:
-        """Hand back what the server gave to a read that was already cancelled."""
-        try:
-            unbegun = await self._transport.unbegun(self.lane)
-        except BusUnavailable:
-            return
-        strays = [entry_id for entry_id in unbegun if entry_id not in self._held]
-        await self._hand_back(dict.fromkeys(strays, ""))
+    @property
+    def untold(self) -> Sequence[Adrift]:
+        """What the server is still to be told of once this is over."""
+        return [self._adrift] if self._adrift.ids else []
 
     async def _hand_back(self, runs: Runs) -> None:
         if not runs:
@@ -183,7 +161,14 @@ class Consumer:
     def lost(self, held: Held) -> None:
         """Take note of a lost lease."""
         self.counts["lost_lease"] += 1
-        log.warning("%s: lost the lease of %s; its handler is cancelled", self.lane.key, held.entry.id)
+        log.warning("%s: lost the lease of %s", self.lane.key, held.entry.id)
+        if not held.begun:
+            # When it comes again, it comes as something new.
+            self._forget(held)
+
+    def _forget(self, held: Held) -> None:
+        if self._held.get(held.entry.id) is held:
+            del self._held[held.entry.id]
 
     def refused(self) -> None:
         """Take note of an output that came too late."""
@@ -236,7 +221,7 @@ class Consumer:
     async def _let_go(self, waiting: Sequence[Held]) -> None:
         """Give others what finds no place here: what waits behind the first of them would wait for longer."""
         for held in waiting:
-            self._held.pop(held.entry.id, None)
+            self._forget(held)
         await self._hand_back({held.entry.id: "" for held in waiting if not (self._draining or held.lost)})
 
     async def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> None:
@@ -253,15 +238,22 @@ class Consumer:
         except asyncio.CancelledError:
             if not held.lost:
                 raise
+            self._spare(held)
         except LeaseLost:
             held.task = None  # it has ended by itself, and may go on with another message
             held.lose()
+            self._spare(held)
         except BusUnavailable as error:
             await self._postpone(held, error)
         finally:
             held.task = None
             if not held.acking:
                 self.left(held)
+
+    def _spare(self, held: Held) -> None:
+        """Have a run taken back whose handler never began."""
+        if not held.ran:
+            self._adrift.add(held)
 
     def starts(self, held: Held) -> None:
         """Have a run noted, sooner or later."""
@@ -284,7 +276,7 @@ class Consumer:
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let another one in."""
         held.begun = False
-        self._held.pop(held.entry.id, None)
+        self._forget(held)
         self._gate.leave()
 
     def unfinished(self, held: Held, error: Exception) -> None:

@@ -157,9 +157,7 @@ class Handling:
             self.counts["lost_lease"] += 1
 
     async def _execute(self, held: Held, envelope: Envelope, message: Message) -> None:
-        starting = held.starting = self._settlers.start.put(held)
-        # Only a message that was delivered before can have a history worth waiting for.
-        starts = await asyncio.shield(starting) if held.entry.redelivered else Starts(begun=1, failed=0)
+        starts = await self._started(held)
         if starts.begun < 0:
             raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
@@ -184,6 +182,14 @@ class Handling:
             await self._attempt(held, envelope, message, starts.begun)
             # Until that is known, what ended the process would look like its doing.
             await self._settlers.ack.idle()
+
+    async def _started(self, held: Held) -> Starts:
+        """Have a run noted; only a message that was delivered before can have a history worth waiting for."""
+        if not held.entry.redelivered:
+            held.begins()
+            return Starts(begun=1, failed=0)
+        held.starting = self._settlers.start.put(held)
+        return await asyncio.shield(held.starting)
 
     async def _is_first(self, held: Held, envelope: Envelope, window: timedelta) -> bool:
         """Whether no other entry of the message has had its effect, or may be having it; else settle this one."""
@@ -211,6 +217,7 @@ class Handling:
         began = time.monotonic()
         run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
         outcome = CUT_OFF
+        held.ran = True
         try:
             await Apart(self._work.run(envelope, message, run), held.waits)
         except Reject as verdict:
@@ -236,6 +243,8 @@ class Handling:
             log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
             await self._again(held, envelope, message, run, error)
         else:
+            if held.settled:
+                raise LeaseLost("the handler went on beyond the end of its subscription")
             outcome = DONE
             await self._acknowledge(held, self._done)
         finally:

@@ -52,8 +52,8 @@ class Held:
     ``begun``: its handler runs; ``starting``: the server is, or was, told so; ``settled``: its settlement is on its
     way, and renewing it would undo that; ``acking``: nothing but the answer to its acknowledgement is still to come;
     ``over``: it is settled for good; ``lost``: another consumer has it, or may have it at any time. ``attempt`` is 0
-    until it runs; ``spent``: its run has failed; ``once`` is the message id under which its effect is noted in the
-    group's inbox.
+    until it is known which run this is; ``ran``: its handler was called; ``spent``: its run has failed; ``once`` is the
+    message id under which its effect is noted in the group's inbox.
     """
 
     # Of the class until they change: one is made for each message, and most of it never does.
@@ -63,6 +63,7 @@ class Held:
     begun = False
     settled = False
     acking = False
+    ran = False
     spent = False
     once = ""
     over = False

@@ -17,6 +17,8 @@ from archive_bus._transport import Lane, Prefetch, Transport
 
 log = logging.getLogger(__name__)
 
+LET_GO_S = 2.0
+"""How long the server is asked to give a partition to others: else they have it when its lease ends."""
 Build = Callable[[Lane, Owner], OrderedConsumer]
 
 
@@ -62,6 +64,7 @@ class Partitions:
         self._owned: dict[int, _Owned] = {}
         self._former: list[Sample] = []
         self._forsaken: list[Adrift] = []
+        self._entering: Lane | None = None
         self._draining = False
         self._beating: asyncio.Task[None] | None = None
 
@@ -93,10 +96,18 @@ class Partitions:
             await asyncio.gather(*(self._left(partition, owned, grace_s) for partition, owned in self._all()))
             keeping.cancel()
         try:
-            await self._tell()
-            await self._transport.owners.present(self.lane, life_s=0.0)
-        except BusUnavailable:
+            async with asyncio.timeout(LET_GO_S):
+                if self._entering:
+                    await self._transport.owners.own(self._entering, lease_s=0.0)
+                await self._tell()
+                await self._transport.owners.present(self.lane, life_s=0.0)
+        except (BusUnavailable, TimeoutError):
             log.warning("%s: cannot take leave; others take over after the lease", self.lane.key)
+
+    @property
+    def untold(self) -> Sequence[Adrift]:
+        """What the server is still to be told of once this is over."""
+        return self._forsaken
 
     def _all(self) -> list[tuple[int, _Owned]]:
         return list(self._owned.items())
@@ -163,8 +174,12 @@ class Partitions:
 
     async def _enter(self, partition: int) -> None:
         lane, since = replace(self.lane, partition=str(partition)), clock()
+        self._entering = lane  # until it is in the books: a drain that comes in between lets go of it
         owner = await self._transport.owners.own(lane, lease_s=self._lease_s)
-        if owner is None or self._draining:
+        if self._draining:
+            return
+        self._entering = None
+        if owner is None:
             return  # its owner has not let go yet
         consumer = self._build(lane, owner)
         consumer.owned_until = since + self._lease_s
@@ -175,8 +190,9 @@ class Partitions:
         await owned.consumer.drain(grace_s)
         owned.let_go = True
         try:
-            await self._transport.owners.own(owned.consumer.lane, lease_s=0.0)
-        except BusUnavailable:
+            async with asyncio.timeout(LET_GO_S):
+                await self._transport.owners.own(owned.consumer.lane, lease_s=0.0)
+        except (BusUnavailable, TimeoutError):
             log.warning("%s: cannot be let go; its next owner waits for the lease", owned.consumer.lane.key)
         self._forget(partition, owned)
 

@@ -1,15 +1,19 @@
 """What a process handles: its subscriptions, their ends, and what became of their messages."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
+from archive_bus._adrift import Adrift
 from archive_bus._consumer import Consumer
+from archive_bus._errors import BusUnavailable
 from archive_bus._metrics import Sample, merged
 from archive_bus._partitions import Partitions
 from archive_bus._transport import Lane, Prefetch
 
 STALE_LOOP_S = 30.0
+TELL_S = 1.0
 
 
 class Subscription:
@@ -34,6 +38,7 @@ class Subscriptions:
         self._serving: dict[Consumer | Partitions, asyncio.Task[None]] = {}
         self._ending: dict[Consumer | Partitions, asyncio.Task[None]] = {}
         self._former: list[Sample] = []
+        self._untold: list[Adrift] = []
 
     def run_in(self, tasks: asyncio.TaskGroup) -> None:
         """Let the task group own the tasks; before the first subscription."""
@@ -74,6 +79,24 @@ class Subscriptions:
             self._ending.pop(consumer, None)
             self._left(consumer.lane)
             self._former = merged([*self._former, *(sample.ended() for sample in consumer.samples)])
+            self._untold.extend(consumer.untold)
+
+    async def keep_telling(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            with contextlib.suppress(BusUnavailable):
+                await self.tell()
+
+    async def tell(self) -> None:
+        """Tell the server what it could not be told while subscriptions ended. Raises BusUnavailable."""
+        for adrift in tuple(self._untold):
+            if any(adrift.lane == consumer.lane for consumer in self._serving):
+                # What this process owns there belongs to another subscription by now.
+                adrift.forsake()
+            await adrift.hand_back()
+            if not adrift.ids:
+                self._untold.remove(adrift)
 
     @property
     def _consumers(self) -> tuple[Consumer | Partitions, ...]:

@@ -1,0 +1,141 @@
+"""Drains that meet an outage, a server that is silent, and handlers that clean up."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from bus_peers import CHAT, COMPLETED, bus_of, client_of, eventually
+
+from archive_bus import Delivery
+from archive_contracts.chat import ChatCompleted, ChatRequested
+from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
+from archive_testkit.servers import RedisServer
+
+LASTING = replace(CHAT_REQUESTS, lease=timedelta(minutes=5))
+"""What nobody hands back comes to nobody while a test waits."""
+RUNS = f"{LASTING.physical()}:router:runs"
+
+
+async def hang(_: Delivery[ChatRequested]) -> None:
+    await asyncio.Event().wait()
+
+
+async def owners(url: str) -> list[bytes]:
+    async with client_of(url) as client:
+        pending = await client.xpending_range(LASTING.physical(), "router", "-", "+", 100)
+    return [entry["consumer"] for entry in pending]
+
+
+@pytest.mark.guarantee("G4")
+async def test_drain_in_an_outage_strands_nothing(redis_server: RedisServer) -> None:
+    async with bus_of("gateway", redis_server.url) as gateway:
+        async with asyncio.TaskGroup() as tasks, bus_of("router", redis_server.url, grace_s=3.0) as router:
+            router.subscribe(LASTING, {ChatRequested: hang}, concurrency=2, prefetch=10)
+            for _ in range(10):
+                await gateway.publish(CHAT, to=LASTING)
+            async with client_of(redis_server.url) as client, asyncio.timeout(30):
+                while await client.hlen(RUNS) < 2:
+                    await asyncio.sleep(0.02)
+            await asyncio.to_thread(redis_server.kill)
+            # Once its end has begun: it gives up what waits first, then what runs.
+            asyncio.get_running_loop().call_later(1.0, tasks.create_task, asyncio.to_thread(redis_server.start))
+        assert await owners(redis_server.url) == [b"-"] * 10
+        async with client_of(redis_server.url) as client:
+            assert await client.hgetall(RUNS) == {}
+
+
+async def test_end_of_a_subscription_is_told_after_an_outage(redis_server: RedisServer) -> None:
+    began = asyncio.Event()
+
+    async def handle(_: Delivery[ChatRequested]) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async with (
+        bus_of("gateway", redis_server.url) as gateway,
+        bus_of("router", redis_server.url, grace_s=0.1) as router,
+    ):
+        subscription = router.subscribe(LASTING, {ChatRequested: handle})
+        await gateway.publish(CHAT, to=LASTING)
+        async with asyncio.timeout(30):
+            await began.wait()
+        await asyncio.to_thread(redis_server.kill)
+        await subscription.close()
+        await asyncio.to_thread(redis_server.start)
+        async with asyncio.timeout(30):
+            while await owners(redis_server.url) != [b"-"]:
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.guarantee("G3", "G4")
+async def test_cut_handler_cleans_up_alone(redis_url: str) -> None:
+    said: list[str] = []
+
+    async def first(_: Delivery[ChatRequested]) -> None:
+        said.append("begins")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.2)
+            said.append("has cleaned up")
+
+    async def second(_: Delivery[ChatRequested]) -> None:
+        said.append("begins again")
+
+    async with bus_of("gateway", redis_url) as gateway, bus_of("router", redis_url) as other:
+        async with bus_of("router", redis_url, grace_s=0.1) as router:
+            router.subscribe(LASTING, {ChatRequested: first})
+            await gateway.publish(CHAT, to=LASTING)
+            await eventually(lambda: bool(said))
+            other.subscribe(LASTING, {ChatRequested: second})
+        await eventually(lambda: len(said) == 3)
+    assert said == ["begins", "has cleaned up", "begins again"]
+
+
+@pytest.mark.guarantee("G3", "G4")
+async def test_handler_that_outlasts_its_end_is_not_doubled(redis_url: str) -> None:
+    said: list[str] = []
+
+    async def first(_: Delivery[ChatRequested]) -> None:
+        said.append("begins")
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.1)
+        said.append("is over")
+
+    async def second(_: Delivery[ChatRequested]) -> None:
+        said.append("begins again")
+
+    async with bus_of("gateway", redis_url) as gateway, bus_of("router", redis_url) as other:
+        async with bus_of("router", redis_url, grace_s=0.1) as router:
+            router.subscribe(LASTING, {ChatRequested: first})
+            await gateway.publish(CHAT, to=LASTING)
+            await eventually(lambda: bool(said))
+            other.subscribe(LASTING, {ChatRequested: second})
+        await eventually(lambda: len(said) == 3)
+    assert said == ["begins", "is over", "begins again"]
+
+
+async def test_silent_server_holds_up_no_end(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = replace(CHAT_EVENTS, partitions=4, key="session", lease=timedelta(minutes=5))
+    running: list[int] = []
+
+    async def handle(_: Delivery[ChatCompleted]) -> None:
+        running.append(1)
+        await asyncio.Event().wait()
+
+    for bound in ("_leaving.TELL_S", "_partitions.LET_GO_S", "_bus.LEAVE_S"):
+        monkeypatch.setattr(f"archive_bus.{bound}", 0.5)
+    async with asyncio.timeout(None) as limit, bus_of("memory", redis_server.url, grace_s=0.5) as memory:
+        memory.subscribe(events, {ChatCompleted: handle})
+        for number in range(8):
+            await memory.publish(COMPLETED.model_copy(update={"session": str(number)}), to=events)
+        await eventually(lambda: bool(running))
+        redis_server.pause()
+        # Each of its steps would wait for five seconds by itself.
+        limit.reschedule(asyncio.get_running_loop().time() + 20.0)
+    redis_server.resume()
