@@ -96,7 +96,13 @@ _TEXTS = {
 
 def stamp(at: datetime | None = None) -> str:
     """Return a CloudEvents ``time``: RFC 3339 in UTC with milliseconds."""
-    seconds, milliseconds = divmod(int((time() if at is None else at.timestamp()) * 1000), 1000)
+    return _stamp(int((time() if at is None else at.timestamp()) * 1000))
+
+
+@lru_cache(maxsize=2)
+def _stamp(now: int) -> str:
+    """Return a millisecond as text; what one turn of the loop publishes is of the same."""
+    seconds, milliseconds = divmod(now, 1000)
     return f"{_second(seconds)}.{milliseconds:03}Z"
 
 

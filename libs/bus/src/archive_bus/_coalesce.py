@@ -13,7 +13,7 @@ class Coalescer(Generic[T, R]):
     """Collects the items of a loop turn and hands them to ``flush`` together.
 
     ``flush`` returns one result for each item, in order; its exception is told for each item of the batch. Items may
-    wait for others as long as ``linger`` says when one comes, in seconds; 0 ends the wait of all.
+    wait for others as long as ``linger`` says when the first comes, in seconds.
     """
 
     def __init__(
@@ -34,11 +34,12 @@ class Coalescer(Generic[T, R]):
     def tell(self, item: T, then: Callable[[T, R | Exception], None]) -> None:
         """Queue an item; ``then`` is called with it and its result, or what kept it from having one."""
         self._waiting[item] = then
-        wait_s = self._linger() if self._linger and not self._soon else 0.0
-        if not wait_s:
-            self.hurry()
-        elif self._later is None:
+        if self._later or self._soon:
+            return
+        if wait_s := self._linger() if self._linger else 0.0:
             self._later = self._loop.call_later(wait_s, self.hurry)
+        else:
+            self.hurry()
 
     def hurry(self) -> None:
         """Let what waits go in this loop turn."""

@@ -53,7 +53,6 @@ class Received(Generic[M_co]):
     message: M_co
 
 
-@dataclass(slots=True, kw_only=True)
 class Run:
     """How a message reaches a handler this time: which attempt it is, and the lease on it.
 
@@ -61,12 +60,15 @@ class Run:
     of the partition's owner.
     """
 
-    attempt: int
-    redelivered: bool
-    lease: Lease
-    traceparent: str = ""
-    told: int = 0
-    fence: int = 0
+    __slots__ = ("attempt", "fence", "lease", "redelivered", "told", "traceparent")
+
+    def __init__(self, attempt: int, *, redelivered: bool, lease: Lease) -> None:
+        self.attempt = attempt
+        self.redelivered = redelivered
+        self.lease = lease
+        self.traceparent = ""
+        self.told = 0
+        self.fence = 0
 
 
 class Delivery(Generic[M]):

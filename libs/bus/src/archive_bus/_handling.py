@@ -129,6 +129,8 @@ class Handling:
 
     async def _acknowledge(self, held: Held, told: Callable[[Held, Acked | Exception], None]) -> None:
         """Acknowledge an entry; its inbox key goes with it at once, others travel together and are not waited for."""
+        if held.settled:
+            raise LeaseLost("the handler went on beyond the end of its subscription")
         held.settled = True
         if held.once and self._work.inbox:
             inboxes = self._transport.inboxes
@@ -162,7 +164,7 @@ class Handling:
             raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
             held.attempt = self._lane.stream.attempts
-            run = Run(attempt=starts.begun, redelivered=held.entry.redelivered, lease=held)
+            run = Run(starts.begun, redelivered=held.entry.redelivered, lease=held)
             await self._mourn(envelope, message, run, FATAL)
             await self._bury(held, "attempts_exhausted", _why(starts), envelope)
             return
@@ -215,7 +217,7 @@ class Handling:
             await self._expire(held, envelope)  # it had to wait for others to leave, or for its run to be noted
             return
         began = time.monotonic()
-        run = Run(attempt=attempt, redelivered=held.entry.redelivered, lease=held)
+        run = Run(attempt, redelivered=held.entry.redelivered, lease=held)
         outcome = CUT_OFF
         held.ran = True
         try:
@@ -243,8 +245,6 @@ class Handling:
             log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
             await self._again(held, envelope, message, run, error)
         else:
-            if held.settled:
-                raise LeaseLost("the handler went on beyond the end of its subscription")
             outcome = DONE
             await self._acknowledge(held, self._done)
         finally:

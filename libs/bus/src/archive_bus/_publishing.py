@@ -11,6 +11,8 @@ from archive_bus._timekeeper import due_of
 from archive_contracts.base import Message
 from archive_contracts.streams import Stream
 
+UNKNOWN = Origin()
+
 
 class Publishing:
     """What a bus puts on streams."""
@@ -44,7 +46,7 @@ class Publishing:
             message,
             to=to,
             partition=partition,
-            origin=origin or Origin(),
+            origin=origin or UNKNOWN,
             message_id=id,
             timeout=timeout,
             lease=lease,
@@ -75,7 +77,7 @@ class Publishing:
             message,
             to=to,
             entity=entity,
-            origin=origin or Origin(),
+            origin=origin or UNKNOWN,
             message_id=id,
             expected=expected,
             timeout=timeout,

@@ -67,7 +67,8 @@ class Trimmer:
     def _watch(self, stream: Stream, partition: str, until: float) -> None:
         place = (stream.name, partition)
         if known := self._watched.get(place):
-            until = max(until, known[1])
+            if known[1] >= until:
+                return
         else:
             self._timekeeper.watch(stream, partition)
         self._watched[place] = (stream, until)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from redis.exceptions import OutOfMemoryError, ResponseError
@@ -125,4 +124,8 @@ async def settled(reply: "asyncio.Future[Any]", *, gone: Any) -> Any:
 
 def flat_fields(envelope: Envelope) -> list[Argument]:
     """Return the fields of an entry as arguments of XADD."""
-    return list(chain.from_iterable(envelope.to_fields().items()))
+    flat: list[Argument] = []
+    for field in vars(envelope).items():
+        if field[1]:
+            flat += field
+    return flat
