@@ -13,6 +13,7 @@ def test_deep_page_has_no_flaw(page: Any, deep: dict[str, str], name: str) -> No
 
 
 def test_page_has_no_flaw(page: Any, library: str, path: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
     page.goto(path)
     assert flaws(page) == []
 

@@ -96,27 +96,57 @@ async def test_cut_handler_cleans_up_alone(redis_url: str) -> None:
     assert said == ["begins", "has cleaned up", "begins again"]
 
 
+async def outlast(said: list[str]) -> None:
+    """Go on for a while whatever is cancelled."""
+    said.append("begins")
+    until = time.monotonic() + 3.0
+    while time.monotonic() < until:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.1)
+    said.append("is over")
+
+
 @pytest.mark.guarantee("G3", "G4")
-async def test_handler_that_outlasts_its_end_is_not_doubled(redis_url: str) -> None:
+@pytest.mark.parametrize("lives_on", [False, True])
+async def test_handler_that_outlasts_its_end_is_not_doubled(redis_url: str, lives_on: bool) -> None:
     said: list[str] = []
 
     async def first(_: Delivery[ChatRequested]) -> None:
-        said.append("begins")
-        until = time.monotonic() + 3.0
-        while time.monotonic() < until:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.1)
-        said.append("is over")
+        await outlast(said)
 
     async def second(_: Delivery[ChatRequested]) -> None:
         said.append("begins again")
 
     async with bus_of("gateway", redis_url) as gateway, bus_of("router", redis_url) as other:
         async with bus_of("router", redis_url, grace_s=0.1) as router:
-            router.subscribe(LASTING, {ChatRequested: first})
+            subscription = router.subscribe(LASTING, {ChatRequested: first})
             await gateway.publish(CHAT, to=LASTING)
             await eventually(lambda: bool(said))
             other.subscribe(LASTING, {ChatRequested: second})
+            if lives_on:
+                await subscription.close()
+                await eventually(lambda: len(said) == 3)
+        await eventually(lambda: len(said) == 3)
+    assert said == ["begins", "is over", "begins again"]
+
+
+@pytest.mark.guarantee("G3", "G12")
+async def test_partition_of_a_handler_that_goes_on_is_kept(redis_url: str) -> None:
+    events = replace(CHAT_EVENTS, partitions=1, key="session", lease=timedelta(minutes=5))
+    said: list[str] = []
+
+    async def first(_: Delivery[ChatCompleted]) -> None:
+        await outlast(said)
+
+    async def second(_: Delivery[ChatCompleted]) -> None:
+        said.append("begins again")
+
+    async with bus_of("memory", redis_url) as other:
+        async with bus_of("memory", redis_url, grace_s=0.1) as memory:
+            memory.subscribe(events, {ChatCompleted: first})
+            await memory.publish(COMPLETED, to=events)
+            await eventually(lambda: bool(said))
+            other.subscribe(events, {ChatCompleted: second})
         await eventually(lambda: len(said) == 3)
     assert said == ["begins", "is over", "begins again"]
 
@@ -139,4 +169,3 @@ async def test_silent_server_holds_up_no_end(redis_server: RedisServer, monkeypa
         redis_server.pause()
         # Each of its steps would wait for five seconds by itself.
         limit.reschedule(asyncio.get_running_loop().time() + 20.0)
-    redis_server.resume()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -226,8 +226,8 @@ async def test_own_claim_after_an_outage_loses_nothing(redis_url: str, monkeypat
             claimed.set()
         return rows
 
-    async def handing_back(self: Adrift, in_hand: Container[str] = ()) -> int:
-        return await hand_back(self, in_hand) if claimed.is_set() else 0
+    async def handing_back(self: Adrift) -> int:
+        return await hand_back(self) if claimed.is_set() else 0
 
     async def handle(delivery: Delivery[ChatRequested]) -> None:
         attempts.append(delivery.attempt)

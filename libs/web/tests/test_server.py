@@ -126,6 +126,27 @@ async def test_blank_lines_before_a_request_are_none(monkeypatch: pytest.MonkeyP
         writer.close()
 
 
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without a look at the body."""
+    await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_rest_of_a_refused_body_is_no_head() -> None:
+    body = b"x" * 200_000
+    serving = HttpServer(refuse, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
+    async with serving.serving(), asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 200000\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+            for start in range(0, len(body), 50_000):
+                writer.write(body[start : start + 50_000])
+                await writer.drain()
+                await asyncio.sleep(0.02)  # each piece arrives by itself
+        writer.close()
+
+
 async def test_leaving_server_sends_clients_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server, "LINGER_S", 60.0)
     serving = server()

@@ -261,12 +261,21 @@ def test_deserted_pool_is_told_once() -> None:
     assert lanes.deserted(120.0 + ABANDONED_S) == []
 
 
+def test_who_was_gone_before_an_outage_stays_gone() -> None:
+    lanes = Lanes()
+    lanes.hear(worker("dead"), now=0.0)
+    lanes.hear(worker("alive"), now=70.0)
+    assert lanes.living(70.0) == {"alive"}
+    lanes.deaf_until(100.0, since=71.0)
+    assert lanes.living(100.0) == {"alive"}
+
+
 def test_pool_lost_in_an_outage_is_told() -> None:
     lanes = Lanes()
     lanes.hear(worker("a"), now=0.0)
     lanes.hear(worker("b", pool="large"), now=0.0)
     for second in range(2, 100, 2):
-        lanes.deaf_until(float(second))
+        lanes.deaf_until(float(second), since=second - 2.0)
         lanes.forget(float(second))
     # Who was not heard in the outage may come back; who stays silent after it is gone.
     assert lanes.deserted(99.0) == []

@@ -67,6 +67,8 @@ class Answers:
             return read
         for entry in await self._transport.read(key, server=ANSWERS.server, after=f"0-{after}", count=WHOLE_LOG):
             read.append(await self._read(entry, log_id, after + len(read)))
+        if after + len(read) < reached.seq:
+            raise NoSuchLog(f"what followed place {after + len(read)} of the answer {log_id!r} is kept no longer")
         return read
 
     async def follow(self, log_id: str, *, tenant: str, after: int) -> AsyncIterator[Answered | None]:

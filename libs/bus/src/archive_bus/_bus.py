@@ -118,10 +118,10 @@ class Bus(Asking, Listening):
             await self._tasks.__aexit__(None, None, None)
         finally:
             # A server that never let us in, or is away, has nothing of ours.
-            with contextlib.suppress(BusError, TimeoutError):
-                async with asyncio.timeout(LEAVE_S):
-                    await self._subscriptions.tell()
-                    await self._replies.close()
+            for last in (self._subscriptions.tell, self._replies.close):
+                with contextlib.suppress(BusError, TimeoutError):
+                    async with asyncio.timeout(LEAVE_S):
+                        await last()
             await self._transport.stop()
 
     # -- work --------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class Consumer:
             self._tasks = tasks
             self._pump = tasks.create_task(self._read(prefetch))
             tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._claim))
-            tasks.create_task(self._every(min(1.0, self._lease_s / 5), partial(self._adrift.hand_back, self._held)))
+            tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._adrift.hand_back))
             tasks.create_task(self._every(self._lease_s * RENEW_SHARE, self._leases.renew_all))
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._leases.expire))
             if trimmed_by_consumer(self.lane.stream):
@@ -229,7 +229,7 @@ class Consumer:
             self.left(held)
             return
         if self._draining:
-            self._gate.leave()  # it stays in hand: the drain hands it back
+            self._gate.leave()  # the drain hands it back
             return
         held.begun = True
         held.task = task

@@ -60,6 +60,8 @@ class Leaving:
                 await self._give_back()
                 await self._transport.reap(self._lane, leaving=True)
         except (BusUnavailable, TimeoutError):
+            for held in self._held.values():
+                self._adrift.add(held)  # also what nobody knows to be acknowledged: if it is, nothing comes of this
             log.warning("%s: the end of %d runs cannot be told yet", self._lane.key, len(self._adrift.ids))
 
     async def _wait(self, timeout_s: float) -> None:
@@ -79,8 +81,9 @@ class Leaving:
 
     async def _give_back(self) -> None:
         """Hand back what is adrift, and what the server gave to a read that was already cancelled."""
-        self._counts["handed_back"] += await self._adrift.hand_back(self._held)
-        strays = set(await self._transport.unbegun(self._lane)) - self._held.keys() - self._adrift.ids
+        self._counts["handed_back"] += await self._adrift.hand_back()
+        known = self._held.keys() | self._adrift.ids
+        strays = set(await self._transport.unbegun(self._lane)) - known - self._held.keys() - self._adrift.ids
         if strays:
             await self._transport.release(self._lane, dict.fromkeys(strays, ""))
             self._counts["handed_back"] += len(strays)

@@ -99,8 +99,8 @@ class Partitions:
             async with asyncio.timeout(LET_GO_S):
                 if self._entering:
                     await self._transport.owners.own(self._entering, lease_s=0.0)
-                await self._tell()
                 await self._transport.owners.present(self.lane, life_s=0.0)
+                await self._tell()
         except (BusUnavailable, TimeoutError):
             log.warning("%s: cannot take leave; others take over after the lease", self.lane.key)
 
@@ -188,10 +188,14 @@ class Partitions:
 
     async def _leave(self, partition: int, owned: _Owned, grace_s: float) -> None:
         await owned.consumer.drain(grace_s)
+        # Its handlers end with it; until they have, nobody else may begin what comes after them.
+        owned.task.cancel()
+        await asyncio.wait([owned.task], timeout=self._lease_s)
         owned.let_go = True
         try:
-            async with asyncio.timeout(LET_GO_S):
-                await self._transport.owners.own(owned.consumer.lane, lease_s=0.0)
+            if owned.task.done() and self._owned.get(partition) is owned:
+                async with asyncio.timeout(LET_GO_S):
+                    await self._transport.owners.own(owned.consumer.lane, lease_s=0.0)
         except (BusUnavailable, TimeoutError):
             log.warning("%s: cannot be let go; its next owner waits for the lease", owned.consumer.lane.key)
         self._forget(partition, owned)

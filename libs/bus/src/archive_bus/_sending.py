@@ -91,7 +91,7 @@ class Sender:
 
     async def _patiently(self, add: Callable[[], Awaitable[T]], patience_s: float, lease: Lease | None) -> T:
         """Add something as soon as there is room for it, while the lease is ours. Raises Busy when none comes free."""
-        waits_until = 0.0
+        waits_until = clock() + min(patience_s, self._options.limits.patience_s)
         while True:
             if lease:
                 await lease.confirm()
@@ -103,7 +103,6 @@ class Sender:
                     await lease.confirm(renew=True)
                 await asyncio.sleep(ROOM_PAUSE_S)  # the server's clock was set, if it goes on like this
             except Busy:
-                waits_until = waits_until or clock() + min(patience_s, self._options.limits.patience_s)
                 if clock() >= waits_until:
                     raise
                 await asyncio.sleep(ROOM_PAUSE_S)

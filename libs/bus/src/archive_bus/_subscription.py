@@ -46,6 +46,10 @@ class Subscriptions:
 
     def begin(self, consumer: Consumer | Partitions, *, prefetch: Prefetch) -> Subscription:
         """Serve until closed or drained."""
+        for adrift in self._untold:
+            if adrift.lane == consumer.lane:
+                # What this process owns there is another subscription's from now on.
+                adrift.forsake()
         self._serving[consumer] = self._tasks.create_task(consumer.serve(prefetch=prefetch))
 
         async def end() -> None:
@@ -79,22 +83,23 @@ class Subscriptions:
             self._ending.pop(consumer, None)
             self._left(consumer.lane)
             self._former = merged([*self._former, *(sample.ended() for sample in consumer.samples)])
-            self._untold.extend(consumer.untold)
+            again = any(other.lane == consumer.lane for other in self._serving)
+            for adrift in consumer.untold:
+                if again:
+                    adrift.forsake()
+                self._untold.append(adrift)
 
     async def keep_telling(self) -> None:
         """Tell until cancelled."""
         while True:
             await asyncio.sleep(TELL_S)
-            with contextlib.suppress(BusUnavailable):
-                await self.tell()
+            await self.tell()
 
     async def tell(self) -> None:
-        """Tell the server what it could not be told while subscriptions ended. Raises BusUnavailable."""
+        """Tell the server what it could not be told while subscriptions ended, as far as it can be told."""
         for adrift in tuple(self._untold):
-            if any(adrift.lane == consumer.lane for consumer in self._serving):
-                # What this process owns there belongs to another subscription by now.
-                adrift.forsake()
-            await adrift.hand_back()
+            with contextlib.suppress(BusUnavailable):
+                await adrift.hand_back()
             if not adrift.ids:
                 self._untold.remove(adrift)
 

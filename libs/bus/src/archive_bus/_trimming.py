@@ -67,8 +67,9 @@ class Trimmer:
     def _watch(self, stream: Stream, partition: str, until: float) -> None:
         place = (stream.name, partition)
         if known := self._watched.get(place):
-            if known[1] >= until:
+            if known[0] is stream and known[1] >= until:
                 return
+            until = max(until, known[1])
         else:
             self._timekeeper.watch(stream, partition)
         self._watched[place] = (stream, until)

@@ -115,7 +115,8 @@ class RedisServer:
         self._signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it, and its data when the folder was its own."""
+        """End it, also a frozen one, and its data when the folder was its own."""
+        self.resume()
         self._signal(signal.SIGTERM)
         if self._own:
             self._own.cleanup()

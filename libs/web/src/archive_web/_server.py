@@ -51,7 +51,9 @@ class _Protocol(HttpToolsProtocol):
     _line: Line
 
     def data_received(self, data: bytes) -> None:
-        head, idle, cycle = self._head, self.timeout_keep_alive_task is not None, self.cycle
+        head, cycle = self._head, self.cycle
+        # Also while the rest of a body comes whose answer was given early uvicorn waits for the next request.
+        idle = self.timeout_keep_alive_task is not None and not (cycle and cycle.more_body)
         super().data_received(data)
         if self._head is None and (self._heading or (idle and self.cycle is cycle)):
             # Not for each: most heads come in one piece. Blank lines before one begin no request, but end the watch

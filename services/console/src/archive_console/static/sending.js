@@ -27,6 +27,7 @@ function shown(file) {
 }
 
 function send(files) {
+  corner.querySelector(".over")?.remove();
   for (const file of files) {
     const item = shown(file);
     item.stop = button("Cancel", `Do not send ${file.name}`, () => cancel(item));
@@ -93,7 +94,11 @@ function start(item) {
     bar.value = event.total ? event.loaded / event.total : 0;
     said.textContent = `${Math.floor(100 * bar.value)} %`;
   });
-  request.upload.addEventListener("load", () => { bar.removeAttribute("value"); said.textContent = "Keeping it"; });
+  request.upload.addEventListener("load", () => {
+    bar.removeAttribute("value");
+    said.textContent = "Keeping it";
+    item.stop.hidden = true; // from here on it is a document's job that can be cancelled
+  });
   request.addEventListener("load", () => {
     going.delete(item);
     if (request.status < 400) { arrived += 1; leave(item); next(); return; }
@@ -129,7 +134,7 @@ function fail(item, why) {
   item.row.className = "failed";
   item.bar.remove();
   item.said.replaceChildren(why);
-  item.stop.replaceWith(button("Try again", `Send ${item.file.name} again`, () => { item.row.remove(); corner.querySelector(".over")?.remove(); send([item.file]); }));
+  item.stop.replaceWith(button("Try again", `Send ${item.file.name} again`, () => { item.row.remove(); send([item.file]); }));
   next();
 }
 

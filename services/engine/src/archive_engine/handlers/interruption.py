@@ -47,14 +47,21 @@ async def taken_up(
     where; else by a problem that says what was used, where a log tells that. A worker that died behind handing its job
     on leaves it twice: what the other has begun is left to it.
     """
-    resumption = delivery.message.resumption
-    before = resumption.told if resumption else 0
     if await delivery.interrupted():
         return await _after_interruption(delivery, kept, engine=engine)
-    if delivery.told > before:
+    if is_answered(delivery):
         return LeftTo.ANOTHER
-    delivery.go_on_behind(before)
+    delivery.go_on_behind(_told_before(delivery.message))
     return None
+
+
+def is_answered(delivery: Delivery[GenerateRequested]) -> bool:
+    """Whether the caller has more of the answer than came before this job."""
+    return delivery.told > _told_before(delivery.message)
+
+
+def _told_before(job: GenerateRequested) -> int:
+    return job.resumption.told if job.resumption else 0
 
 
 async def _after_interruption(delivery: Delivery[GenerateRequested], kept: Kept, *, engine: str) -> PassOn | GiveUp:

@@ -16,6 +16,7 @@ from archive_contracts.streams import ENGINE_EVENTS, ENGINE_JOBS
 from archive_engine.domain.guard import Guard
 from archive_engine.domain.health import Health
 from archive_engine.domain.ports import Condition, Probe
+from archive_engine.handlers.interruption import is_answered
 from archive_engine.handlers.watching import Close, Lanes, Watch, directed_lane
 
 SLOTS = 4
@@ -189,7 +190,7 @@ def _with_slot(gate: Gate, handler: Handler[GenerateRequested]) -> Handler[Gener
             async with asyncio.timeout(max(0.0, patience)):
                 await gate.enter()
         except TimeoutError:
-            if not (delivery.told or await delivery.interrupted()):
+            if not (is_answered(delivery) or await delivery.interrupted()):
                 spilled = job.model_copy(update={"worker": "", "directed_until": 0})
                 lane = ENGINE_JOBS.lane(job.pool, job.request.priority)
                 await delivery.publish(spilled, to=ENGINE_JOBS, partition=lane, reply=True)

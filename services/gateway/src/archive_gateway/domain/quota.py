@@ -102,7 +102,10 @@ class LocalQuota:
 
     def learn(self, wanted: Reservation, grant: Grant, *, now: float) -> None:
         """Take over what all gateways have left a key: alone this one goes on from there, not from a full minute."""
-        state, limits = self._state(wanted, now), wanted.limits
+        limits = wanted.limits
+        if not (limits.requests_per_minute or limits.tokens_per_minute):
+            return
+        state = self._state(wanted, now)
         state.requests.level = _level(limits.requests_per_minute, grant.requests_reset_s)
         state.tokens.level = _level(limits.tokens_per_minute, grant.tokens_reset_s)
 

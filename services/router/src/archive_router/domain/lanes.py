@@ -140,8 +140,12 @@ class Lanes:
         """Return the names of the workers that are alive."""
         return frozenset(name for name, (worker, seen) in self._workers.items() if now <= self._silent_at(worker, seen))
 
-    def deaf_until(self, now: float) -> None:
-        """Take in that nobody could be heard: from here on silence has to last anew before it says anything."""
+    def deaf_until(self, now: float, *, since: float) -> None:
+        """Take in that nobody could be heard ``since`` then: of who lived then, silence has to last anew."""
+        for name, (worker, seen) in list(self._workers.items()):
+            if since > self._silent_at(worker, seen):
+                del self._workers[name]
+                del self._sent_to[name]
         self._unheard = now
         self._fresh_until = NEVER
 

@@ -203,7 +203,7 @@ class Routing:
     def _take_in_deafness(self, now: float) -> None:
         if now - self._heard_at > DEAF_S:
             self._desertion.deaf_until(now)
-            self.lanes.deaf_until(now)
+            self.lanes.deaf_until(now, since=self._heard_at)
 
     def _budget_s(self, deadline: int) -> float | None:
         return deadline / 1000 - self._clocks.wall() if deadline else None

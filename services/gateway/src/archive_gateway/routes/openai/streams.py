@@ -182,7 +182,10 @@ class ResumedAnswer:
                     spoke = time.monotonic()
                     await wire.ping()
                 await self._tell(wire, answered)
-        except (BusError, GatewayError) as error:
+        except (BusUnavailable, GatewayError) as error:
+            # The answer goes on: somebody may come back for it.
+            await self._fail(wire, error.problem())
+        except BusError as error:
             self._ended = True
             await self._fail(wire, error.problem())
 
