@@ -25,6 +25,8 @@ from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 log = logging.getLogger(__name__)
 REAP_S = 30.0
 LOOK_S = 5.0
+CLAIM_S = 0.75
+"""How often a consumer looks for what others gave back: with its jitter within a second."""
 ACK_LINGER_S = 0.01
 """How long an acknowledgement waits for others while there are places: one exchange and one fsync for all of them."""
 
@@ -102,7 +104,7 @@ class Consumer:
             self._crew.run_in(tasks)
             self._tasks = tasks
             self._pump = tasks.create_task(self._read(prefetch))
-            tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._claim))
+            tasks.create_task(self._every(min(CLAIM_S, self._lease_s / 5), self._claim))
             tasks.create_task(self._every(min(1.0, self._lease_s / 5), self._adrift.hand_back))
             tasks.create_task(self._every(self._lease_s * RENEW_SHARE, self._leases.renew_all))
             tasks.create_task(self._every(self._lease_s * WATCH_SHARE, self._leases.expire))
