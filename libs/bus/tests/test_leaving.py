@@ -5,11 +5,12 @@ import contextlib
 import time
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from bus_peers import CHAT, COMPLETED, bus_of, client_of, eventually
 
-from archive_bus import Delivery
+from archive_bus import Delivery, Handler
 from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
 from archive_testkit.servers import RedisServer
@@ -71,6 +72,29 @@ async def test_end_of_a_subscription_is_told_after_an_outage(redis_server: Redis
                 await asyncio.sleep(0.05)
 
 
+def again(said: list[str]) -> Handler[Any]:
+    """A handler of the one who takes over."""
+
+    async def handle(_: Delivery[Any]) -> None:
+        said.append("begins again")
+
+    return handle
+
+
+def outlasting(said: list[str]) -> Handler[Any]:
+    """A handler that goes on for a while whatever is cancelled."""
+
+    async def handle(_: Delivery[Any]) -> None:
+        said.append("begins")
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.1)
+        said.append("is over")
+
+    return handle
+
+
 @pytest.mark.guarantee("G3", "G4")
 async def test_cut_handler_cleans_up_alone(redis_url: str) -> None:
     said: list[str] = []
@@ -83,27 +107,14 @@ async def test_cut_handler_cleans_up_alone(redis_url: str) -> None:
             await asyncio.sleep(0.2)
             said.append("has cleaned up")
 
-    async def second(_: Delivery[ChatRequested]) -> None:
-        said.append("begins again")
-
     async with bus_of("gateway", redis_url) as gateway, bus_of("router", redis_url) as other:
         async with bus_of("router", redis_url, grace_s=0.1) as router:
             router.subscribe(LASTING, {ChatRequested: first})
             await gateway.publish(CHAT, to=LASTING)
             await eventually(lambda: bool(said))
-            other.subscribe(LASTING, {ChatRequested: second})
+            other.subscribe(LASTING, {ChatRequested: again(said)})
         await eventually(lambda: len(said) == 3)
     assert said == ["begins", "has cleaned up", "begins again"]
-
-
-async def outlast(said: list[str]) -> None:
-    """Go on for a while whatever is cancelled."""
-    said.append("begins")
-    until = time.monotonic() + 3.0
-    while time.monotonic() < until:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0.1)
-    said.append("is over")
 
 
 @pytest.mark.guarantee("G3", "G4")
@@ -111,18 +122,12 @@ async def outlast(said: list[str]) -> None:
 async def test_handler_that_outlasts_its_end_is_not_doubled(redis_url: str, lives_on: bool) -> None:
     said: list[str] = []
 
-    async def first(_: Delivery[ChatRequested]) -> None:
-        await outlast(said)
-
-    async def second(_: Delivery[ChatRequested]) -> None:
-        said.append("begins again")
-
     async with bus_of("gateway", redis_url) as gateway, bus_of("router", redis_url) as other:
         async with bus_of("router", redis_url, grace_s=0.1) as router:
-            subscription = router.subscribe(LASTING, {ChatRequested: first})
+            subscription = router.subscribe(LASTING, {ChatRequested: outlasting(said)})
             await gateway.publish(CHAT, to=LASTING)
             await eventually(lambda: bool(said))
-            other.subscribe(LASTING, {ChatRequested: second})
+            other.subscribe(LASTING, {ChatRequested: again(said)})
             if lives_on:
                 await subscription.close()
                 await eventually(lambda: len(said) == 3)
@@ -135,18 +140,12 @@ async def test_partition_of_a_handler_that_goes_on_is_kept(redis_url: str) -> No
     events = replace(CHAT_EVENTS, partitions=1, key="session", lease=timedelta(minutes=5))
     said: list[str] = []
 
-    async def first(_: Delivery[ChatCompleted]) -> None:
-        await outlast(said)
-
-    async def second(_: Delivery[ChatCompleted]) -> None:
-        said.append("begins again")
-
     async with bus_of("memory", redis_url) as other:
         async with bus_of("memory", redis_url, grace_s=0.1) as memory:
-            memory.subscribe(events, {ChatCompleted: first})
+            memory.subscribe(events, {ChatCompleted: outlasting(said)})
             await memory.publish(COMPLETED, to=events)
             await eventually(lambda: bool(said))
-            other.subscribe(events, {ChatCompleted: second})
+            other.subscribe(events, {ChatCompleted: again(said)})
         await eventually(lambda: len(said) == 3)
     assert said == ["begins", "is over", "begins again"]
 
@@ -169,3 +168,4 @@ async def test_silent_server_holds_up_no_end(redis_server: RedisServer, monkeypa
         redis_server.pause()
         # Each of its steps would wait for five seconds by itself.
         limit.reschedule(asyncio.get_running_loop().time() + 20.0)
+    assert not limit.expired()
