@@ -314,20 +314,25 @@ class Failing:
 
     @pytest.mark.guarantee("G13")
     async def test_late_after_its_wait_never_starts(self, backend: Backend) -> None:
-        stream, ran, release = quick(CHAT_REQUESTS), list[str](), asyncio.Event()
+        stream, ran, release = quick(CHAT_REQUESTS, lease_s=60), list[str](), asyncio.Event()
+        lane = lane_of(stream, "router", "victim")
 
         async def handle(delivery: Delivery[ChatRequested]) -> None:
             ran.append(delivery.message.model)
             await release.wait()
 
-        async with backend.bus("gateway") as gateway, backend.bus("router") as router:
+        async with backend.bus("gateway") as gateway, backend.bus("router") as router, bare(backend) as victim:
             due = Origin(deadline=int(time.time() * 1000) + 2500)
             await gateway.publish(CHAT.model_copy(update={"model": "suspect"}), to=stream, origin=due)
-            await die_of(backend, stream, "router", entries=1, times=2)
+            (suspect,) = await take(victim, lane, 1)
+            for number in range(2):
+                await victim.started(lane, {suspect.id: f"run{number}"}, alone=True)
             await gateway.publish(CHAT, to=stream)
-            # The suspect has to wait until it is alone, and it is not before its time is over.
             router.subscribe(stream, {ChatRequested: handle})
-            await eventually(lambda: bool(ran))
+            await eventually(lambda: ran == ["m"])
+            # Only now can anybody have the suspect; it has to wait until it is alone, and is not before its time is over.
+            await victim.release(lane, {suspect.id: ""})
+            await eventually(lambda: router.counters().get((stream.name, "redelivered")) == 1)
             await asyncio.sleep(max(0.0, due.deadline / 1000 - time.time()) + 0.1)
             release.set()
             await eventually(lambda: router.counters().get((stream.name, "expired")) == 1)
