@@ -43,6 +43,14 @@ async def eventually(true: Callable[[], bool], within: float = 60.0) -> None:
             await asyncio.sleep(0.01)
 
 
+async def ready(bus: Bus) -> None:
+    """Wait until nothing is wrong with the servers: on a crowded machine the first look comes too late for itself."""
+    async with asyncio.timeout(60):
+        while wrong := await bus.check():
+            assert "does not answer" in wrong
+            await asyncio.sleep(0.05)
+
+
 async def heard(worker: Process, word: str) -> list[str]:
     """Wait for a word of a worker; return what it said before."""
     assert worker.stdout

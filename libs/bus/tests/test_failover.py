@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import CHAT, bus_of, eventually
+from bus_peers import CHAT, bus_of, eventually, ready
 
 from archive_bus import Bus, BusUnavailable, Delivery
 from archive_contracts.chat import ChatRequested
@@ -52,7 +52,7 @@ async def test_failover_loses_nothing_accepted(binary: str, figure: Figure) -> N
             bus_of("router", servers.url, patience_s=60) as router,
         ):
             router.subscribe(STREAM, {ChatRequested: handle})
-            assert await gateway.check() is None
+            await ready(gateway)
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(4):
                     tasks.create_task(publish(gateway))

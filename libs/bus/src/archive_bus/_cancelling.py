@@ -4,6 +4,7 @@ A process that follows the broadcast knows most marks without asking: it has hea
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from archive_bus._lines import place_of
 from archive_bus._transport import Entry, Transport
 from archive_contracts.control import CancelRequested
 from archive_contracts.streams import CONTROL, Server
+
+log = logging.getLogger(__name__)
 
 TOMBSTONE_LIFE = timedelta(seconds=LIFE_S)
 CURRENT_S = 3.0
@@ -66,14 +69,18 @@ class Cancels:
     async def obey(self) -> None:
         """Cancel what the control stream names, and remember it, until cancelled; outlives outages."""
         key = CONTROL.physical()
-        after = f"{int((time.time() - LIFE_S) * 1000)}-0"
+        after, told = f"{int((time.time() - LIFE_S) * 1000)}-0", ""
         while True:
             try:
                 after = await self._catch_up(key, after)
                 async for batch in self._tail(key, after):
+                    told = ""
                     after = await self._obey(batch) or after
                     self._heard.current(for_s=CURRENT_S)
-            except BusUnavailable:
+            except BusUnavailable as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("%s: %s; trying again", key, told)
                 await asyncio.sleep(PAUSE_S)
 
     async def _catch_up(self, key: str, after: str) -> str:

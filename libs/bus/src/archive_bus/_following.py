@@ -41,9 +41,11 @@ class Follower:
 
     async def from_id(self, key: str, server: Server, after: str) -> AsyncIterator[Received[Message] | None]:
         """Yield messages after an entry's id; None about once a second when none come. Outlives outages."""
+        told = ""
         while True:
             try:
                 async for batch in self._transport.tail(key, server=server, after=after):
+                    told = ""
                     if not batch:
                         yield None
                     for entry in batch:
@@ -51,7 +53,10 @@ class Follower:
                         after = entry.id
                         if received:
                             yield received
-            except BusUnavailable:
+            except BusUnavailable as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("%s: %s; trying again", key, told)  # each time would be five a second
                 yield None
                 await asyncio.sleep(PAUSE_S)
 

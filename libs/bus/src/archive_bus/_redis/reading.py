@@ -1,16 +1,16 @@
 """Reading without a group, reply streams and marks."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from archive_bus._errors import BusUnavailable
+from archive_bus._errors import BusUnavailable, PayloadError
 from archive_bus._link import AWAY, entries_of, only_stream, replies_of
-from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written
+from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written, accepted
 from archive_bus._transport import Entry
-from archive_bus._writer import within
 from archive_contracts.streams import REPLIES, Server
 
 REPLY_LIFE_MS = 30_000
@@ -26,11 +26,9 @@ class Reading:
 
     async def read(self, key: str, *, server: Server, after: str, count: int = 500) -> Sequence[Entry]:
         """Read entries after an id, at once."""
-        try:
-            async with self._connections.readers[server].one() as link:
+        async with self._connections.readers[server].one() as link:
+            with _answered(key):
                 rows = await link.call("XRANGE", key, f"({after}", "+", "COUNT", count)
-        except AWAY as error:
-            raise BusUnavailable(f"the server is away: {error}") from error
         return [Entry(entry_id, fields) for entry_id, fields in entries_of(rows)]
 
     async def tail(self, key: str, *, server: Server, after: str) -> AsyncIterator[Sequence[Entry]]:
@@ -47,39 +45,35 @@ class Reading:
         async with self._connections.readers[server].one() as link:
             while True:
                 place = ("STREAMS", key, after)
-                try:
+                with _answered(key):
                     reply = await link.call("XREAD", "COUNT", 500, "BLOCK", TAIL_BLOCK_MS, *place, wait_s=TAIL_BLOCK_S)
-                except AWAY as error:
-                    raise BusUnavailable(f"the server is away: {error}") from error
                 rows = only_stream(reply)
                 after = rows[-1][0].decode() if rows else after
                 yield rows
 
     async def open_replies(self, process: str, *, read_to: str) -> bool:
         """Create or renew this process's reply stream and drop what was read."""
-        key, created = REPLIES.physical(process), True
+        key, created, replier = REPLIES.physical(process), True, self._connections.replier
         try:
-            await self._connections.replier.call(
-                "XGROUP", "CREATE", key, "owner", "$", "MKSTREAM", timeout=SETTLE_TIMEOUT_S
-            )
+            await replier.call("XGROUP", "CREATE", key, "owner", "$", "MKSTREAM", timeout=SETTLE_TIMEOUT_S)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 # Memory full, a replica promoted elsewhere: it passes, and the process must outlive it.
                 raise BusUnavailable(f"the server refuses a reply stream: {error}") from error
             created = False
-        await self._connections.replier.call("XTRIM", key, "MINID", read_to, timeout=SETTLE_TIMEOUT_S)
-        await self._connections.replier.call("PEXPIRE", key, REPLY_LIFE_MS, timeout=SETTLE_TIMEOUT_S)
+        await accepted(replier.send("XTRIM", key, "MINID", read_to), SETTLE_TIMEOUT_S)
+        await accepted(replier.send("PEXPIRE", key, REPLY_LIFE_MS), SETTLE_TIMEOUT_S)
         return created
 
     async def close_replies(self, process: str) -> None:
         """Delete this process's reply stream."""
-        await self._connections.replier.call("UNLINK", REPLIES.physical(process), timeout=1.0)
+        await accepted(self._connections.replier.send("UNLINK", REPLIES.physical(process)), 1.0)
 
     async def listening(self, processes: Sequence[str]) -> Sequence[bool]:
         """Return which processes still have a reply stream."""
         replier = self._connections.replier
         asked = [replier.send("EXISTS", REPLIES.physical(process)) for process in processes]
-        return [bool(await within(reply, SETTLE_TIMEOUT_S)) for reply in asked]
+        return [bool(await accepted(reply, SETTLE_TIMEOUT_S)) for reply in asked]
 
     def mark(self, name: str, *, server: Server, lifetime: timedelta) -> Awaitable[bool]:
         """Set a mark."""
@@ -88,7 +82,20 @@ class Reading:
 
     async def marked(self, name: str, *, server: Server) -> bool:
         """Whether a mark is set."""
-        return bool(await self._connections.writer_of(server).call("EXISTS", _mark(name), timeout=SETTLE_TIMEOUT_S))
+        return bool(await accepted(self._connections.writer_of(server).send("EXISTS", _mark(name)), SETTLE_TIMEOUT_S))
+
+
+@contextmanager
+def _answered(key: str) -> Generator[None, None, None]:
+    """Have what a server says in place of entries as an error of the bus: it is away, or refuses this key."""
+    try:
+        yield
+    except AWAY as error:
+        raise BusUnavailable(f"the server is away: {error}") from error
+    except ResponseError as error:
+        raise BusUnavailable(f"the server refuses to read {key}: {error}") from error
+    except UnicodeEncodeError as error:
+        raise PayloadError(f"the name of what is to be read is no Unicode text: {error}") from error
 
 
 def _mark(name: str) -> str:

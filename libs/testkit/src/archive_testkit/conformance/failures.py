@@ -330,7 +330,7 @@ class Failing:
             await gateway.publish(CHAT, to=stream)
             router.subscribe(stream, {ChatRequested: handle})
             await eventually(lambda: ran == ["m"])
-            # Only now can anybody have the suspect; it has to wait until it is alone, and is not before its time is over.
+            # Only now can anybody have the suspect; it waits until it is alone, and is not before its time is over.
             await victim.release(lane, {suspect.id: ""})
             await eventually(lambda: router.counters().get((stream.name, "redelivered")) == 1)
             await asyncio.sleep(max(0.0, due.deadline / 1000 - time.time()) + 0.1)
