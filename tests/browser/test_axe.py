@@ -25,6 +25,14 @@ def test_open_menu_has_no_flaw(page: Any, deep: dict[str, str], menu: str) -> No
     assert flaws(page, f"{menu}[open]") == []
 
 
+def test_question_before_a_deletion_has_no_flaw(page: Any, deep: dict[str, str]) -> None:
+    page.goto(deep["answer"])
+    # As a browser without script sends it: nobody is asked on the way.
+    page.locator("form[action$='/delete']").evaluate("form => form.submit()")
+    page.get_by_role("heading", name="Delete the conversation").wait_for()
+    assert flaws(page) == []
+
+
 def test_trouble_has_no_flaw(page: Any) -> None:
     page.goto("/documents?q=nowhere")
     page.get_by_text("Nothing is called that").wait_for()

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+import redis
 from browser_hands import WAIT_MS
 
 from archive_testkit.documents import FACTS
@@ -54,6 +55,11 @@ def test_file_is_added_and_deleted_without_script(plain: Any) -> None:
     row = plain.locator("tr", has_text="scriptless.txt")
     until(plain, row.locator(".state.ready"))
     row.get_by_role("button", name="Delete").click()
+    plain.get_by_role("heading", name="Delete scriptless.txt?").wait_for()
+    plain.get_by_role("link", name="Cancel").click()
+    until(plain, row.locator(".state.ready"))
+    row.get_by_role("button", name="Delete").click()
+    plain.get_by_role("button", name="Delete").click()
     plain.get_by_role("heading", name="Documents").wait_for()
     until(plain, plain.locator("#live"))
     assert row.count() == 0
@@ -67,5 +73,23 @@ def test_answer_is_stopped_and_deleted_without_script(plain: Any) -> None:
     address = plain.url.partition("#")[0]
     plain.get_by_text("More", exact=True).click()
     plain.get_by_role("button", name="Delete").click()
+    plain.get_by_role("heading", name="Delete the conversation").wait_for()
+    assert plain.request.get(address).status == 200
+    plain.get_by_role("button", name="Delete").click()
     plain.get_by_text("What would you like to know?").wait_for()
     assert plain.goto(address).status == 404
+
+
+def test_letters_are_dropped_once_that_is_meant_without_script(plain: Any, system: ArchiveSystem) -> None:
+    with redis.Redis.from_url(str(system.run_info["bus_url"])) as server:  # pyright: ignore[reportUnknownMemberType]
+        for _ in range(2):
+            server.xadd("{documents.commands:0}", {"type": "document.ingest.v1", "data": "no json, scriptless"})
+    plain.goto("/system/dead?q=documents.commands&group=librarian")
+    drop = plain.get_by_role("button", name="Drop 2 letters")
+    until(plain, drop)
+    plain.locator("#all-reason").fill("of a scriptless test")
+    drop.click()
+    plain.get_by_role("heading", name="Drop 2 dead letters?").wait_for()
+    plain.get_by_role("button", name="Drop").click()
+    plain.get_by_text("No dead letters match").wait_for()
+    assert ("q=documents.commands" in plain.url, "group=librarian" in plain.url) == (True, True)

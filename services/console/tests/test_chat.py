@@ -252,19 +252,28 @@ async def test_memory_keeps_what_it_may(console: Any, router: Router, peer: Any)
         await streamed(console, turn)
     assert [request.store for _, request in router.seen] == [False, True]
     async with peer("memory", MEMORY_COMMANDS, {ForgetSession: forget}):
-        assert (await console.post(f"{path}/delete")).headers["location"] == "/"
+        assert (await console.post(f"{path}/delete", sure="yes")).headers["location"] == "/"
     assert forgotten == [path.removeprefix("/chat/")]
 
 
 async def test_deleted_conversation_leaves_nothing(console: Any, router: Router) -> None:
     async with asked(console, "quokkaberry?") as (path, turn):
         await streamed(console, turn)
-    assert (await console.post(f"{path}/delete")).status_code == 303
+    assert (await console.post(f"{path}/delete", sure="yes")).status_code == 303
     for gone in (path, f"/turns/{turn}/events", f"{path}/export.md"):
         assert (await console.http.get(gone)).status_code == 404
     found = await console.page("/?q=quokkaberry")
     assert "Nothing found." in found
     assert b"quokkaberry" not in console.bytes()
+
+
+async def test_conversation_is_deleted_once_that_is_meant(console: Any, router: Router) -> None:
+    async with asked(console, "A <b>heron</b>?") as (path, turn):
+        await streamed(console, turn)
+    page = (await console.post(f"{path}/delete")).text
+    assert "Delete the conversation “A &lt;b&gt;heron&lt;/b&gt;?” for good?" in page
+    assert ('name="sure" value="yes"' in page, f'action="{path}/delete"' in page) == (True, True)
+    assert (await console.http.get(path)).status_code == 200
 
 
 async def test_halves_of_characters_break_nothing(console: Any, peer: Any) -> None:
@@ -303,7 +312,7 @@ async def test_answer_deleted_elsewhere_ends(console: Any, router: Router) -> No
         async for line in reply.aiter_lines():
             told += line
             if "Hello" in line:
-                assert (await console.post(f"{path}/delete")).status_code == 303
+                assert (await console.post(f"{path}/delete", sure="yes")).status_code == 303
     assert ("was deleted, or asked anew, on another page" in told, 'data-stream="' in told) == (True, False)
 
 

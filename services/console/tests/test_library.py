@@ -315,7 +315,9 @@ async def test_document_is_deleted_and_read_again(
         return [found.blob for found in ingested] == [str(ref)]
 
     await until(queued)
-    await console.post("/documents/d/delete")
+    assert "Delete a.pdf?" in (await console.post("/documents/d/delete")).text
+    assert memory.deleted == []
+    await console.post("/documents/d/delete", sure="yes")
     assert memory.deleted == ["d"]
     assert (await console.http.get("/documents/nothing")).status_code == 404
 

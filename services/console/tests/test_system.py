@@ -108,7 +108,7 @@ async def test_dead_letter_is_replayed(console: Any, dead: list[str], peer: Any,
 
     reply = await console.post("/system/dead/replay", letter=dead[0], reason="fixed")
     assert (reply.status_code, await letters(redis_url)) == (303, dead[1:])
-    await console.post("/system/dead/replay", reason="all of them")
+    await console.post("/system/dead/replay", reason="all of them", sure="yes")
     assert await letters(redis_url) == []
     async with peer("router", CHAT_REQUESTS, {ChatRequested: take}):
 
@@ -134,7 +134,11 @@ async def test_all_that_match_are_dropped(console: Any, dead: list[str], redis_u
     for query, fields in (("q=nonsense", {}), ("group=memory", {}), ("q=lane", {"until": older}), ("", {"until": "x"})):
         assert (await console.post(f"/system/dead/drop?{query}", reason="none", **fields)).status_code == 400
     assert await letters(redis_url) == dead
-    reply = await console.post("/system/dead/drop?q=no%20lane", reason="all of them", until=until)
+    fields = {"reason": "all of them", "until": until}
+    question = (await console.post("/system/dead/drop?q=no%20lane", **fields)).text
+    assert ("Drop 2 dead letters?" in question, f'name="until" value="{until}"' in question) == (True, True)
+    assert await letters(redis_url) == dead
+    reply = await console.post("/system/dead/drop?q=no%20lane", **fields, sure="yes")
     assert (reply.status_code, reply.headers["location"]) == (303, "/system/dead?q=no%20lane")
     assert await letters(redis_url) == []
     actions = await console.page("/system/actions")
@@ -152,8 +156,8 @@ async def test_letters_already_gone_are_not_noted(
         return both
 
     monkeypatch.setattr(Operator, "dead_letters", seen_before)
-    assert (await console.post("/system/dead/drop", reason="late")).status_code == 303
-    assert (await console.post("/system/dead/replay", reason="too late")).status_code == 400
+    assert (await console.post("/system/dead/drop", reason="late", sure="yes")).status_code == 303
+    assert (await console.post("/system/dead/replay", reason="too late", sure="yes")).status_code == 400
     actions = await console.page("/system/actions")
     assert (both[0].id in actions, both[1].id in actions, "too late" in actions) == (False, True, False)
 

@@ -15,6 +15,7 @@ from archive_console.domain.conversations import Conversation, Turn, as_json, as
 from archive_console.domain.engines import PROFILES, only_bundled, preferred_model
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.routes.asking import choices, library, picked_before, picked_now
+from archive_console.routes.confirming import agreed, confirmation
 from archive_console.routes.events import event, streamed
 from archive_console.routes.visit import SOUGHT, Visit, text
 from archive_contracts.conversations import DeleteConversation, Mode, RenameConversation
@@ -258,8 +259,11 @@ async def rename(visit: Visit) -> Response:
 
 async def delete(visit: Visit) -> Response:
     """Remove a conversation, and what memory kept of it."""
-    await visit.form()
+    form = await visit.form()
     conversation = await _found(visit)
+    if not agreed(form):
+        question = f"Delete the conversation “{conversation.title}” for good?"
+        return confirmation(visit, form, question, word="Delete", back=f"/chat/{conversation.id}")
     for turn in conversation.turns:
         if turn.status == "running":
             await visit.desk.answers.stop(visit.tenant, turn.id)

@@ -12,6 +12,7 @@ from archive_bus import BusError
 from archive_console.domain.errors import BadForm, NotThere
 from archive_console.domain.marking import joined
 from archive_console.routes.asking import FIRST_S, PATIENCE_S, document, documents, passages
+from archive_console.routes.confirming import agreed, confirmation
 from archive_console.routes.downloads import arriving, known_job
 from archive_console.routes.events import streamed, watched
 from archive_console.routes.jobs import end
@@ -155,7 +156,10 @@ async def reprocess(visit: Visit) -> Response:
 
 async def delete(visit: Visit) -> Response:
     """Remove a document with its chunks and vectors."""
-    await visit.form()
+    form = await visit.form()
+    if not agreed(form):
+        info = await document(visit)
+        return confirmation(visit, form, f"Delete {info.filename}?", word="Delete", back="/documents")
     gone = DeleteDocument(document_id=visit.request.path_params["document"])
     await visit.desk.bus.request(gone, DocumentDeleted, to=MEMORY_COMMANDS, origin=visit.origin, timeout=10.0)
     return visit.to("/documents")

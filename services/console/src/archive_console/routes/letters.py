@@ -10,6 +10,7 @@ from archive_bus import DeadLetter
 from archive_console.domain.errors import BadForm
 from archive_console.domain.readable import readable
 from archive_console.routes.acting import note, reason_of
+from archive_console.routes.confirming import agreed, confirmation
 from archive_console.routes.visit import Visit, text
 
 LETTERS = 1000
@@ -50,15 +51,15 @@ async def show_letter(visit: Visit) -> Response:
 
 async def replay(visit: Visit) -> Response:
     """Give one dead letter, or all that match, another try."""
-    return await _settle(visit, "replayed dead letters", visit.desk.operator.replay_all)
+    return await _settle(visit, "replayed dead letters", visit.desk.operator.replay_all, word="Replay")
 
 
 async def drop(visit: Visit) -> Response:
     """Give dead letters up for good; the reason is kept."""
-    return await _settle(visit, "dropped dead letters", visit.desk.operator.drop_all)
+    return await _settle(visit, "dropped dead letters", visit.desk.operator.drop_all, word="Drop")
 
 
-async def _settle(visit: Visit, what: str, settle: Settle) -> Response:
+async def _settle(visit: Visit, what: str, settle: Settle, *, word: str) -> Response:
     """Settle the chosen letters, the oldest first, and note those that were still there.
 
     A few at once: when the bus goes away in the middle, what was done before is noted.
@@ -66,6 +67,9 @@ async def _settle(visit: Visit, what: str, settle: Settle) -> Response:
     form = await visit.form()
     reason = reason_of(form)
     letters = list(reversed(await _chosen(visit, form)))
+    if not text(form, "letter") and not agreed(form):
+        question = f"{word} {len(letters)} dead {'letters' if letters[1:] else 'letter'}?"
+        return confirmation(visit, form, question, word=word, back=_remaining(visit))
     settled = 0
     for start in range(0, len(letters), AT_ONCE):
         done = await settle(letters[start : start + AT_ONCE])

@@ -73,7 +73,10 @@ const sent = new WeakSet();
 document.addEventListener("submit", (event) => {
   const form = event.target;
   const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
-  if (question && !window.confirm(question)) event.preventDefault();
+  if (!question) return;
+  if (!window.confirm(question)) { event.preventDefault(); return; }
+  // Else the server asks, by a page.
+  if (!form.elements.sure) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "sure", value: "yes" }));
 }, true);
 document.addEventListener("submit", (event) => {
   const form = event.target;
