@@ -70,3 +70,36 @@ def test_file_beyond_the_limit_stays_here(page: Any) -> None:
     page.locator("#sending .failed", has_text="larger than the limit of 210 MB").wait_for()
     page.get_by_role("button", name="Close the files that were not sent").click()
     page.locator("#sending").wait_for(state="hidden")
+
+
+def test_dropped_folder_gives_its_files(page: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    deep = folder.joinpath(*"abcdefgh")
+    deep.mkdir(parents=True)
+    (folder / ".git").mkdir()
+    for path in (folder / "upper.txt", folder / "a" / "inner.md", folder / ".git" / "hidden.txt", deep / "lowest.txt"):
+        path.write_text(f"The {path.name} of the folder is read.")
+    (folder / "photo.png").write_bytes(b"\x89PNG")
+    page.goto("/")
+    drop(page, [folder])
+    page.locator("#sending .failed", has_text="1 × file without words").wait_for()
+    assert "1 × folder deeper than 8 levels" in page.locator("#sending .failed").inner_text()
+    page.get_by_role("heading", name="2 files were not sent").wait_for()
+    page.get_by_role("link", name="Show the documents").click()
+    for name in ("upper.txt", "inner.md"):
+        ready(page, name)
+    names = page.locator("tbody th").all_inner_texts()
+    assert [name for name in names if name in {"hidden.txt", "lowest.txt", "photo.png", "papers"}] == []
+
+
+def test_folder_of_too_many_files_sends_none(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    (tmp_path / "none").mkdir()
+    for number in range(201):
+        (tmp_path / "many" / f"many-{number}.txt").write_text(f"Number {number}.")
+    page.goto("/documents")
+    drop(page, [tmp_path / "many"])
+    page.get_by_text("This is more than 200 files: nothing was sent.").wait_for()
+    drop(page, [tmp_path / "none"])
+    page.get_by_text("The folder is empty.").wait_for()
+    assert page.locator("tr", has_text="many-").count() == 0

@@ -1,6 +1,7 @@
 "use strict";
 // Files on their way to the library: dropped anywhere or chosen in the form, each sent by itself, so that each has its
-// progress, can be cancelled, and fails alone. Without this the form sends them all at once.
+// progress, can be cancelled, and fails alone. Without this the form sends them all at once. What folders hold is found
+// in folders.js.
 
 const corner = document.getElementById("sending");
 const most = Number(document.body.dataset.most);
@@ -47,7 +48,7 @@ function next() {
     document.getElementById("sending-what").textContent = left === 1 ? "Sending a file" : `Sending ${left} files`;
     return;
   }
-  const failed = corner.querySelectorAll(".failed").length;
+  const failed = [...corner.querySelectorAll(".failed")].reduce((sum, row) => sum + Number(row.dataset.files ?? 1), 0);
   if (failed) rest(failed);
   else if (arrived) seen();
   else corner.hidden = true;
@@ -138,6 +139,14 @@ function fail(item, why) {
   next();
 }
 
+// Of a folder: it stays in sight like what failed, though nothing is to be tried again.
+function leftOut(words, number) {
+  const row = Object.assign(document.createElement("li"), { className: "failed", textContent: `Left out of the folder: ${words}.` });
+  row.dataset.files = number;
+  corner.querySelector("ul").append(row);
+  next();
+}
+
 // A page that is left takes with it what it has not sent yet.
 window.addEventListener("beforeunload", (event) => { if (going.size) event.preventDefault(); });
 
@@ -159,6 +168,8 @@ if (upload) {
     event.preventDefault();
     dragged = 0;
     zone.hidden = true;
-    if (event.dataTransfer.files.length) send([...event.dataTransfer.files]);
+    const entries = entriesOf(event.dataTransfer);
+    if (entries.some((entry) => entry.isDirectory)) sendFolders(entries);
+    else if (event.dataTransfer.files.length) send([...event.dataTransfer.files]);
   });
 }
