@@ -86,6 +86,20 @@ def test_missing_rule_is_named(prepared: RedisServer, capsys: pytest.CaptureFixt
     assert "archive bootstrap --passwords" in todo
 
 
+@pytest.mark.parametrize(
+    ("user", "lost", "told"),
+    [("keda", "-info", "INFO"), ("keda", "clearselectors", "XLEN"), ("exporter", "clearselectors", "XLEN")],
+)
+def test_blind_watcher_is_named(
+    prepared: RedisServer, capsys: pytest.CaptureFixture[str], user: str, lost: str, told: str
+) -> None:
+    with client(prepared) as admin:
+        admin.execute_command("ACL", "SETUSER", user, lost)
+    what, todo = examined(capsys)["bus access"]
+    assert f"{user} may not: {told}" in what
+    assert "archive bootstrap --passwords" in todo
+
+
 def test_open_port_is_named(prepared: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     with client(prepared) as admin:
         admin.execute_command("ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")

@@ -17,10 +17,12 @@ from enum import StrEnum
 from archive_contracts.streams import CONTROL, REPLIES, SERVICES, STREAMS, Kind, Server, Stream, dead_letters
 
 OPERATOR, KEDA, EXPORTER = "operator", "keda", "exporter"
+WATCHERS = (KEDA, EXPORTER)
+"""Who reads numbers and nothing else: what scales the workers, and what tells Prometheus."""
 SENTINEL, REPLICA = "sentinel", "replica"
 EXTERNAL = "external"
 _PUBLISHER = "ingress-"
-USERS = (*SERVICES, OPERATOR, KEDA, EXPORTER, SENTINEL, REPLICA)
+USERS = (*SERVICES, OPERATOR, *WATCHERS, SENTINEL, REPLICA)
 """Every user of an installation beside its administrator and foreign publishers."""
 ADMINISTRATOR = "administrator"
 """Who changes users, and so can give itself any right: an operator's, for passwords and doors, never a process's."""

@@ -71,6 +71,28 @@ async def test_wrong_rules_are_found(closed: RedisServer) -> None:
     assert (users["gateway"].missing, users["gateway"].beyond, users["gateway"].enabled) == ((), (), True)
 
 
+@pytest.mark.parametrize("flavour", list(access.Flavour))
+async def test_those_who_watch_have_the_rights_of_the_map(tmp_path: Path, flavour: access.Flavour) -> None:
+    """Each role alone as well as both: a state server gives them less."""
+    binary = shutil.which("redis-server") if flavour is access.Flavour.REDIS_7_0 else server_binary()
+    if binary is None:
+        pytest.skip("redis-server is not on the path")
+    for number, roles in enumerate(({Server.BUS}, {Server.STATE}, set(Server))):
+        users = (*access.WATCHERS, "operator")
+        lines = [access.line(user, access.selectors(user, roles), flavour, passwords=["secret"]) for user in users]
+        file = tmp_path / f"users-{number}.acl"
+        file.write_text("\n".join(["user default off", *lines]) + "\n")
+        server = RedisServer(tmp_path / str(number), binary=binary, options=["--aclfile", str(file)]).start()
+        try:
+            found = (await survey_users(as_operator(server), access.WATCHERS, roles)).users
+        finally:
+            server.stop()
+        assert [(user.user, user.enabled, user.missing, user.beyond) for user in found] == [
+            ("keda", True, (), ()),
+            ("exporter", True, (), ()),
+        ]
+
+
 async def test_open_server_has_no_users(redis_url: str) -> None:
     found = await survey_users(redis_url, SERVICES, set(Server))
     assert (found.told, found.users) == (True, ())

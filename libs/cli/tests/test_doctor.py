@@ -91,11 +91,14 @@ def test_full_state_server_must_evict() -> None:
         (UserSurvey("router", known=True, enabled=False), Level.FAILURE),
         (UserSurvey("router", known=True, enabled=True, missing=("XADD x",)), Level.FAILURE),
         (UserSurvey("router", known=True, enabled=True, beyond=("FLUSHALL",)), Level.WARNING),
+        (UserSurvey("keda", known=False), Level.WARNING),
+        (UserSurvey("exporter", known=True, enabled=False), Level.WARNING),
+        (UserSurvey("keda", known=True, enabled=True, missing=("XLEN x",)), Level.FAILURE),
     ],
 )
 def test_user_fault_is_named(user: UserSurvey, level: Level) -> None:
     (finding,) = bad(servers.judge_access("bus", AccessSurvey(users=(user,))))
-    assert (finding.level, "router" in finding.what, bool(finding.next_step)) == (level, True, True)
+    assert (finding.level, user.user in finding.what, bool(finding.next_step)) == (level, True, True)
 
 
 def test_silence_about_users_is_no_fault() -> None:

@@ -14,7 +14,7 @@ from archive_bus._errors import BusUnavailable, WrongPassword
 from archive_bus._link import AWAY
 from archive_bus._options import Durability
 from archive_bus._writer import OLDEST
-from archive_contracts.access import BESIDE_INPUT, BESIDE_OUTPUT, DROPPED, EXTERNAL
+from archive_contracts.access import BESIDE_INPUT, BESIDE_OUTPUT, DROPPED, EXPORTER, EXTERNAL, WATCHERS
 from archive_contracts.streams import CONTROL, STREAMS, Kind, Server, Stream, dead_letters
 
 UNKNOWN = "unknown"
@@ -116,7 +116,10 @@ async def survey_processes(url: str) -> dict[str, int]:
 
 
 async def survey_users(url: str, users: Collection[str], roles: Collection[Server]) -> AccessSurvey:
-    """Compare what the access rules of a server let services do with what the map gives them. Raises as ``survey``."""
+    """Compare what the access rules of a server let users do with what the map gives them. Raises as ``survey``.
+
+    Users are services, and those who watch.
+    """
     with _reported():
         async with address_of(url, Durability.MEMORY).client() as client:
             try:
@@ -148,17 +151,30 @@ async def _survey_user(client: Any, user: str, roles: Collection[Server], known:
     return UserSurvey(user, known=True, enabled="on" in _flags(found), missing=tuple(missing), beyond=tuple(beyond))
 
 
-def probes(service: str, roles: Collection[Server]) -> Iterator[tuple[Sequence[str], bool]]:
-    """Yield (command, whether the map gives it to the service) for each stream of some roles, and what nobody may."""
+def probes(user: str, roles: Collection[Server]) -> Iterator[tuple[Sequence[str], bool]]:
+    """Yield (command, whether the map gives it to the user) for each stream of some roles, and what nobody may."""
     for stream in STREAMS.values():
         if stream.server in roles and stream.kind is not Kind.REPLIES:
             key = stream.physical(_PART.get(stream.kind, "0"))
-            yield ("XREADGROUP", "GROUP", service, "c", "STREAMS", key, ">"), service in stream.consumers
-            yield ("XACK", key, service, "1-1"), service in stream.consumers
-            yield ("XADD", key, "*", "a", "1"), service in stream.producers
-            yield ("XRANGE", key, "-", "+"), _reads(service, stream)
-            yield from ((command, True) for command in _beside(service, stream, key))
+            yield ("XREADGROUP", "GROUP", user, "c", "STREAMS", key, ">"), user in stream.consumers
+            yield ("XACK", key, user, "1-1"), user in stream.consumers
+            yield ("XADD", key, "*", "a", "1"), user in stream.producers
+            yield ("XRANGE", key, "-", "+"), _reads(user, stream)
+            yield from ((command, True) for command in _beside(user, stream, key))
+            yield from ((command, True) for command in _counting(user, stream, key))
+    if user in WATCHERS:
+        # KEDA that is refused one of these counts all that a stream holds, and asks for every worker that it may.
+        yield ("INFO",), True
     yield ("FLUSHALL",), False
+
+
+def _counting(user: str, stream: Stream, key: str) -> Iterator[Sequence[str]]:
+    """Yield what those who watch ask about a stream: KEDA what waits, the exporter also what was given up."""
+    for group in stream.consumers if user in WATCHERS else ():
+        yield from (("XLEN", key), ("XPENDING", key, group), ("XINFO", "GROUPS", key))
+        if user == EXPORTER:
+            yield from (("TYPE", key), ("XINFO", "STREAM", key), ("XINFO", "CONSUMERS", key, group))
+            yield "XLEN", dead_letters(key, group)
 
 
 def _beside(service: str, stream: Stream, key: str) -> Iterator[Sequence[str]]:

@@ -16,6 +16,7 @@ from archive_cli.engine_list import BUNDLED_POOL
 from archive_cli.errors import CliError, UsageError
 from archive_cli.home import Home
 from archive_cli.runinfo import RunInfo
+from archive_contracts.access import WATCHERS
 from archive_contracts.streams import SERVICES, Server
 
 MODEL = "model"
@@ -73,17 +74,21 @@ async def _look_at_servers(site: Site) -> list[Finding]:
         return [skipped("bus server", "no address is known", "set ARCHIVE_BUS_URL, or start with `archive up`")]
     found: list[Finding] = []
     shared = site.bus_url == site.state_url
+    # Nothing watches the servers of `archive up`.
+    users = SERVICES if site.run else (*SERVICES, *WATCHERS)
     for role, url in (("bus", site.bus_url), ("state", site.state_url)):
         roles = set(Server) if shared else {Server(role)}
-        found += await _asked(lambda url=url, role=role, roles=roles: _look_at_server(role, url, roles), role=role)
+        found += await _asked(
+            lambda url=url, role=role, roles=roles: _look_at_server(role, url, roles, users), role=role
+        )
         if shared:
             break
     return found + await _asked(lambda: _look_at_streams(site), role="bus", quiet=True)
 
 
-async def _look_at_server(role: str, url: str, roles: Collection[Server]) -> Iterable[Finding]:
+async def _look_at_server(role: str, url: str, roles: Collection[Server], users: Collection[str]) -> Iterable[Finding]:
     found = list(servers.judge_server(role, await survey(url)))
-    return [*found, *servers.judge_access(role, await survey_users(url, SERVICES, roles))]
+    return [*found, *servers.judge_access(role, await survey_users(url, users, roles))]
 
 
 async def _look_at_streams(site: Site) -> Iterable[Finding]:

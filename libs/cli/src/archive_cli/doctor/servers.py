@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from archive_bus import AccessSurvey, BusError, ServerSurvey, UserSurvey
 from archive_cli.doctor.finding import Finding, failure, ok, skipped, warning
+from archive_contracts.access import WATCHERS
 
 FULL, NEARLY_FULL = 0.85, 0.7
 SKEW_S, MUCH_SKEW_S = 0.5, 5.0
@@ -121,10 +122,12 @@ def judge_access(role: str, found: AccessSurvey) -> Iterator[Finding]:
 def _judge_users(check: str, users: tuple[UserSurvey, ...]) -> Iterator[Finding]:
     renew = "write the rules anew: `archive acl` or `archive bootstrap --passwords DIR`"
     for user in users:
+        # The system works without those who only watch.
+        absent = warning if user.user in WATCHERS else failure
         if not user.known:
-            yield failure(check, f"there is no user {user.user}", renew)
+            yield absent(check, f"there is no user {user.user}", renew)
         elif not user.enabled:
-            yield failure(check, f"the user {user.user} is off: it has no password", renew)
+            yield absent(check, f"the user {user.user} is off: it has no password", renew)
         elif user.missing:
             yield failure(check, f"{user.user} may not: {'; '.join(user.missing[:_SHOWN])}", renew)
         elif user.beyond:
