@@ -98,6 +98,23 @@ async def test_reader_tells_an_outage_from_the_end(redis_server: RedisServer, mo
             await gateway.log(KEPT.log)
 
 
+@pytest.mark.parametrize("lost", ["0-1", "0-2", "1-3"])
+async def test_part_of_a_log_is_never_the_whole(redis_url: str, lost: str) -> None:
+    async with (
+        bus_of("gateway", redis_url) as gateway,
+        client_of(redis_url) as client,
+        gateway.open(CHAT, to=CHAT_REQUESTS, origin=KEPT),
+    ):
+        for number in (1, 2):
+            await gateway.reply(ChatDelta(body=str(number)), origin=KEPT, seq=number, last=False)
+        await gateway.reply(COMPLETED, origin=KEPT, seq=3)
+        assert [each.seq for each in await gateway.log(KEPT.log)] == [1, 2, 3]
+        (key,) = [key async for key in client.scan_iter("{answers:*}")]
+        assert await client.xdel(key, lost) == 1
+        with pytest.raises(NoSuchLog):
+            await gateway.log(KEPT.log)
+
+
 async def test_ended_log_lives_for_ten_minutes(redis_url: str) -> None:
     async with (
         bus_of("gateway", redis_url) as gateway,
