@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
@@ -18,6 +19,7 @@ from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS
 from archive_testkit.servers import RedisServer
 
+T = TypeVar("T")
 UNLIMITED = Limits()
 CHAT = ChatRequested(body="{}", model="m")
 STATS = LibraryStats(documents=1, chunks=2, vectors=3, memories=4)
@@ -38,9 +40,18 @@ def client_of(url: str) -> Any:
 
 
 async def eventually(true: Callable[[], bool], within: float = 60.0) -> None:
-    async with asyncio.timeout(within):
-        while not true():
-            await asyncio.sleep(0.01)
+    until = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < until, f"not within {within:g} s"
+        await asyncio.sleep(0.01)
+
+
+async def becomes(ask: Callable[[], Awaitable[T]], wanted: T, within: float = 60.0) -> None:
+    """Wait until what is asked for is what is wanted."""
+    until = time.monotonic() + within
+    while (found := await ask()) != wanted and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    assert found == wanted
 
 
 async def ready(bus: Bus) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from bus_peers import CHAT, COMPLETED, bus_of, client_of, eventually
+from bus_peers import CHAT, COMPLETED, becomes, bus_of, client_of, eventually
 
 from archive_bus import Delivery, Handler, Lane
 from archive_bus._owners import Owner
@@ -70,9 +70,7 @@ async def test_end_of_a_subscription_is_told_after_an_outage(redis_server: Redis
         await asyncio.to_thread(redis_server.kill)
         await subscription.close()
         await asyncio.to_thread(redis_server.start)
-        async with asyncio.timeout(30):
-            while await owners(redis_server.url) != [b"-"]:
-                await asyncio.sleep(0.05)
+        await becomes(lambda: owners(redis_server.url), [b"-"])
 
 
 def again(said: list[str]) -> Handler[Any]:
@@ -180,17 +178,14 @@ async def test_silent_state_server_holds_up_no_end(
     monkeypatch.setattr("archive_bus._bus.LEAVE_S", 0.5)
     async with client_of(state_server.url) as client:
         async with bus_of("gateway", redis_url, state=state_server.url) as gateway:
-            async with asyncio.timeout(30):
-                while not await client.exists(REPLIES.physical(gateway.process)):
-                    await asyncio.sleep(0.02)
+            reply_stream = REPLIES.physical(gateway.process)
+            await becomes(lambda: client.exists(reply_stream), 1)
             state_server.pause()
             asked = time.monotonic()
         assert time.monotonic() - asked < 15.0
         state_server.resume()
-        async with asyncio.timeout(10):  # by itself it would end after half a minute
-            while await client.exists(REPLIES.physical(gateway.process)):
-                await asyncio.sleep(0.02)
-        assert await client.keys("{replies:*") == []
+        # By itself it would end after half a minute.
+        await becomes(lambda: client.exists(reply_stream), 0, within=10.0)
 
 
 @pytest.mark.guarantee("G4")
@@ -216,9 +211,7 @@ async def test_acknowledgement_into_an_outage_is_handed_back(
         await subscription.close()
         assert await owners(redis_server.url) == [far.process.encode()]
         proxy.heal()
-        async with asyncio.timeout(30):
-            while await owners(redis_server.url) != [b"-"]:
-                await asyncio.sleep(0.05)
+        await becomes(lambda: owners(redis_server.url), [b"-"])
         near.subscribe(LASTING, {ChatRequested: handle})
         await eventually(lambda: near.counters().get((LASTING.name, "done")) == 1)
     assert attempts == [1, 1]

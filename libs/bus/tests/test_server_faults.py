@@ -130,6 +130,7 @@ async def test_demoted_master_ends_nobody(redis_server: RedisServer) -> None:
             await client.execute_command("REPLICAOF", "NO", "ONE")
         await gateway.publish(CHAT, to=KEPT)
         await eventually(lambda: len(seen) == 2)
+    assert seen == ["m", "m"]
 
 
 async def test_outage_is_told_from_silence(redis_server: RedisServer) -> None:

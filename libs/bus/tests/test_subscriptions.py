@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import client_of
+from bus_peers import client_of, eventually
 
 from archive_bus import Bus, BusOptions, Delivery, Entry, Fair, Gate, Lane, Retry, connect
 from archive_bus._redis import RedisTransport
@@ -231,6 +231,5 @@ async def test_waiting_for_a_place_is_no_standstill(bus: Bus, monkeypatch: pytes
     async with asyncio.timeout(30):
         await began.wait()
         await asyncio.sleep(4.0)
-        while bus.live():
-            await asyncio.sleep(0.1)
+    await eventually(lambda: bus.live() is None, within=30.0)
     held.set()

@@ -127,6 +127,7 @@ async def test_idle_processes_are_counted(binary: str, until: Until) -> None:
 
             await until(both)
             await until(alone)
+            assert (await survey_processes(server.url)).keys() == {"memory"}
     finally:
         server.stop()
 

@@ -36,7 +36,8 @@ class Delivering:
 
         async with backend.bus("router") as router:
             router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
-            await eventually(lambda: seen == ["m"])
+            await eventually(lambda: bool(seen))
+        assert seen == ["m"]
 
     @pytest.mark.guarantee("G6")
     async def test_same_id_publishes_once(self, backend: Backend) -> None:
@@ -70,7 +71,8 @@ class Delivering:
                 message = INGEST.model_copy(update={"document_id": str(number)})
                 await librarian.publish(message, to=DOCUMENT_COMMANDS)
             everything = sorted(str(number) for number in range(20))
-            await eventually(lambda: sorted(seen["librarian"]) == sorted(seen["memory"]) == everything)
+            await eventually(lambda: len(seen["librarian"]) >= 20 <= len(seen["memory"]))
+        assert sorted(seen["librarian"]) == sorted(seen["memory"]) == everything
 
     @pytest.mark.guarantee("G1")
     async def test_later_group_sees_earlier_publish(self, backend: Backend) -> None:
@@ -83,7 +85,8 @@ class Delivering:
         async with backend.bus("gateway") as gateway, backend.bus("memory") as memory:
             await gateway.publish(INGEST, to=early)
             memory.subscribe(DOCUMENT_COMMANDS, {IngestDocument: handle})
-            await eventually(lambda: seen == ["d"])
+            await eventually(lambda: bool(seen))
+        assert seen == ["d"]
 
     async def test_foreign_types_are_passed_over(self, backend: Backend) -> None:
         seen: list[str] = []
@@ -159,7 +162,8 @@ class Delivering:
             (entry,) = await take(gone, lane, 1)
             await gone.started(lane, {entry.id: "run"})
             router.subscribe(stream, {ChatRequested: handle})
-            await eventually(lambda: attempts == [2])
+            await eventually(lambda: bool(attempts))
+        assert attempts == [2]
 
     @pytest.mark.guarantee("G2")
     async def test_claim_reaches_behind_busy_entries(self, backend: Backend) -> None:
@@ -424,6 +428,7 @@ class Delivering:
             async with asyncio.timeout(60):
                 while len(seen) < 3 or await backend.entries(ENGINE_JOBS.physical("small")):  # noqa: ASYNC110 - no event
                     await asyncio.sleep(0.02)
+        assert len(set(seen)) == len(seen) == 3
 
     @pytest.mark.guarantee("G5")
     async def test_outage_in_handler_is_no_attempt(self, backend: Backend) -> None:

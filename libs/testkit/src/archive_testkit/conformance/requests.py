@@ -197,7 +197,8 @@ class Requesting:
             target = await gateway.publish(CHAT, to=CHAT_REQUESTS)
             await began.wait()
             await gateway.cancel(target)
-            await eventually(lambda: outcome == [True])
+            await eventually(lambda: bool(outcome))
+        assert outcome == [True]
 
     async def test_cancelled_before_start_is_known(self, backend: Backend) -> None:
         needs(backend, Feature.BROADCASTS)
@@ -211,4 +212,5 @@ class Requesting:
                 await gateway.publish(CHAT, to=CHAT_REQUESTS, id=name)
             await gateway.cancel("stop")
             router.subscribe(CHAT_REQUESTS, {ChatRequested: handle})
-            await eventually(lambda: known == {"stop": True, "go": False})
+            await eventually(lambda: len(known) == 2)
+        assert known == {"stop": True, "go": False}
