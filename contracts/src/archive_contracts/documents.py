@@ -36,6 +36,10 @@ class Chunk(Model):
         tuple[tuple[int, int], ...],
         Field(description="(offset in text, page) where each page's part begins."),
     ] = ()
+    headings: Annotated[
+        tuple[tuple[int, int], ...],
+        Field(description="(start, end) of each heading in text; what follows one is a sentence of its own."),
+    ] = ()
 
 
 class IngestDocument(Message):

@@ -46,6 +46,42 @@ def test_best_source_first_with_page() -> None:
     assert user.content.endswith(f"End of sources.\n\nQuestion: {QUESTION}")
 
 
+LEASE = "1. The flat\nIt has two rooms\n2. Notice\nOf the tenant\nThe tenant has to give three months. More follows."
+LEASE_LINES = {line: (LEASE.index(line), LEASE.index(line) + len(line)) for line in LEASE.split("\n")}
+
+
+def lease(*headings: str) -> Candidate:
+    return Candidate(
+        type="library",
+        text=LEASE,
+        similarity=0.6,
+        headings=tuple(LEASE_LINES[line] for line in headings),
+        marks=((0, 1), (LEASE.index("The tenant"), 2)),
+    )
+
+
+def test_quoted_sentence_begins_after_its_headings() -> None:
+    (sentences,) = candidate_sentences([lease("1. The flat", "2. Notice", "Of the tenant")])
+    assert [(sentence.quoted, sentence.page) for sentence in sentences] == [
+        ("It has two rooms", 1),
+        ("The tenant has to give three months.", 2),
+        ("More follows.", 2),
+    ]
+    assert sentences[1].text == "2. Notice Of the tenant The tenant has to give three months."
+
+
+def test_heading_says_what_its_sentence_is_about() -> None:
+    candidates = [lease("1. The flat", "2. Notice", "Of the tenant")]
+    prompt = build_prompt("How long is the notice?", candidates, budget=BUDGET, count_tokens=count_tokens)
+    assert (prompt.sources[0].sentence, prompt.sources[0].page) == ("The tenant has to give three months.", 2)
+    assert "2. Notice Of the tenant The tenant has" in prompt.messages[1].content
+
+
+def test_heading_without_text_is_quoted_itself() -> None:
+    title = Candidate(type="library", text="The P-204 pump\nIts manual", similarity=0.6, headings=((0, 14), (15, 25)))
+    assert [sentence.quoted for sentence in candidate_sentences([title])[0]] == ["The P-204 pump Its manual"]
+
+
 def test_candidate_without_a_sentence_is_left_out() -> None:
     blank = Candidate(type="library", text=" \n ", similarity=0.9)
     assert [ranked.candidate for ranked in rank(QUESTION, [blank, PUMP])] == [PUMP]

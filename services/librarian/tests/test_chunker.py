@@ -122,6 +122,15 @@ def test_marks_tell_the_page() -> None:
     assert (piece.page_start, piece.page_end) == (1, 3)
 
 
+def test_headings_are_known_in_each_piece() -> None:
+    body = "Some words stand below the heading here. " * 3
+    blocks = [Block(f"Part {number}", heading_level=1) if number % 2 else Block(body) for number in range(9)]
+    pieces = cut(document(*blocks), ChunkOptions(max_tokens=40, overlap_tokens=16))
+    named = [[piece.text[start:end] for start, end in piece.headings] for piece in pieces]
+    assert len(pieces) > 3
+    assert named == [[line for line in piece.text.split("\n") if line.startswith("Part")] for piece in pieces]
+
+
 def test_heading_stays_with_its_text() -> None:
     blocks = [Block("Filler sentence number one two three. " * 4), Block("Chapter Two", heading_level=1)]
     blocks.append(Block("Its text follows the heading at once. " * 4))

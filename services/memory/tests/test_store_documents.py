@@ -77,6 +77,18 @@ async def test_new_recipe_replaces_old_chunks(store: Store) -> None:
     assert await found(store, "old") == []
 
 
+async def test_passages_learn_their_headings_when_read_again(store: Store) -> None:
+    """Those that an older release stored have none, and the recipe is the same."""
+    old = batch("Notice\nThree months.")
+    read = old.model_copy(
+        update={"job_id": "job-2", "chunks": (old.chunks[0].model_copy(update={"headings": ((0, 6),)}),)}
+    )
+    for number, sent in enumerate((old, read)):
+        await store.add_batch("default", f"m{number}", sent, vectors("notice"))
+        (hit,) = await store.search_chunks("default", "months", query("notice"), top_k=9)
+        assert hit.chunk.headings == sent.chunks[0].headings
+
+
 async def test_superseding_document_removes_old(store: Store) -> None:
     await store.add_batch("default", "m1", batch("version one"), vectors("one"))
     await store.add_batch(

@@ -20,6 +20,7 @@ def from_chunk(hit: ChunkHit) -> Candidate:
         similarity=hit.similarity,
         filename=hit.filename,
         marks=hit.chunk.marks or ((0, hit.chunk.page_start),),
+        headings=hit.chunk.headings,
         document_id=hit.document_id,
         chunk_id=hit.chunk.id,
         section=hit.chunk.section,

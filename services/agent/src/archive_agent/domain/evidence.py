@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from archive_agent.domain.sentences import split_sentences
+from archive_agent.domain.sentences import Span, split_sentences
 from archive_agent.domain.words import content_units, coverage, inverse_frequencies
 
 # The cosine takes the topic for the answer, coverage misses every paraphrase. On 161 gold passages of HotpotQA the
@@ -25,7 +25,7 @@ class Candidate:
     """A passage that retrieval found, best first in its list.
 
     `similarity` is the cosine of the question and the passage's best window. `marks` are the (offset, page) pairs at
-    which pages begin in `text`, in order.
+    which pages begin in `text`, `headings` the (start, end) of its headings, both in order.
     """
 
     type: Literal["library", "memory"]
@@ -33,6 +33,7 @@ class Candidate:
     similarity: float
     filename: str = ""
     marks: tuple[tuple[int, int], ...] = ()
+    headings: tuple[tuple[int, int], ...] = ()
     document_id: str = ""
     chunk_id: str = ""
     section: tuple[str, ...] = ()
@@ -41,12 +42,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a candidate, where it stands, and the page it begins on."""
+    """A sentence of a candidate, and the page it begins on.
+
+    `text` has the headings right above it, which say what it is about; `quoted` is the sentence alone.
+    """
 
     candidate: int
     index: int
     text: str
-    start: int
+    quoted: str
     page: int | None
 
     @property
@@ -81,14 +85,33 @@ def candidate_sentences(candidates: Sequence[Candidate]) -> list[list[Sentence]]
             Sentence(
                 number,
                 index,
+                " ".join(candidate.text[above : span.end].split()),
                 " ".join(candidate.text[span.start : span.end].split()),
-                span.start,
                 page_at(candidate.marks, span.start),
             )
-            for index, span in enumerate(split_sentences(candidate.text))
+            for index, (above, span) in enumerate(_under_headings(candidate))
         ]
         for number, candidate in enumerate(candidates)
     ]
+
+
+def _under_headings(candidate: Candidate) -> list[tuple[int, Span]]:
+    """The sentences of a candidate, each with where the headings right above it begin.
+
+    A heading ends what stands before it, and is a sentence itself only where none follows.
+    """
+    found: list[tuple[int, Span]] = []
+    above: int | None = None
+    ends = [*(start for start, _ in candidate.headings), len(candidate.text)]
+    for (start, end), following in zip([(0, 0), *candidate.headings], ends, strict=True):
+        above = start if above is None else above
+        body = [Span(end + span.start, end + span.end) for span in split_sentences(candidate.text[end:following])]
+        if body:
+            found += [(above, body[0]), *((span.start, span) for span in body[1:])]
+            above = None
+    if above is not None and (rest := split_sentences(candidate.text[above:])):
+        found.append((above, Span(above + rest[0].start, above + rest[-1].end)))
+    return found
 
 
 def rank(

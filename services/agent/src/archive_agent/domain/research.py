@@ -174,4 +174,4 @@ class _Excerpts:
             if position and indexes[position - 1] != index - 1:
                 parts.append("…")
             parts.append(self._texts[number, index])
-        return Source(number + 1, ranked.candidate, best.text, best.page, " ".join(parts), ranked.score)
+        return Source(number + 1, ranked.candidate, best.quoted, best.page, " ".join(parts), ranked.score)

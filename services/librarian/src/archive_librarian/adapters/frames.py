@@ -52,6 +52,11 @@ def pack_pieces(pieces: Iterable[Piece]) -> list[Any]:
 
 def unpack_pieces(rows: list[Any]) -> list[Piece]:
     return [
-        Piece(*fields[:7], section=tuple(fields[7]), marks=tuple((offset, page) for offset, page in fields[8]))
+        Piece(
+            *fields[:7],
+            section=tuple(fields[7]),
+            marks=tuple((offset, page) for offset, page in fields[8]),
+            headings=tuple((start, end) for start, end in fields[9]),
+        )
         for fields in rows
     ]

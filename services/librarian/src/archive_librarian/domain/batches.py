@@ -66,4 +66,5 @@ def _chunk(document: str, recipe: str, piece: Piece) -> Chunk:
         char_end=piece.char_end,
         section=piece.section,
         marks=piece.marks,
+        headings=piece.headings,
     )

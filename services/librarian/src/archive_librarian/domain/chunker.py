@@ -50,6 +50,7 @@ class Piece:
 
     Pages count from 1. `section` holds the headings above the chunk's first new sentence, outermost first.
     `marks` says on which page each part of `text` starts: (offset in `text`, page), the first at offset 0.
+    `headings` are (start, end) of the headings in `text`.
     """
 
     index: int
@@ -61,6 +62,7 @@ class Piece:
     char_end: int
     section: tuple[str, ...]
     marks: tuple[tuple[int, int], ...]
+    headings: tuple[tuple[int, int], ...]
 
 
 @dataclass(slots=True)
@@ -201,7 +203,7 @@ class _Packer:
     def _cut_atoms(self) -> list[_Atom]:
         atoms: list[_Atom] = []
         text, limit, longest = self._text, self._limit, self._limit * _LONGEST_COUNTED
-        headings = self._document.headings
+        headings = {start for start, _ in self._document.headings}
         before = 0
         for start, end in sentence_spans(text):
             if end - start > longest:
@@ -260,4 +262,5 @@ class _Packer:
             char_end=end,
             section=self._document.section_at(self._atoms[first].start),
             marks=marks,
+            headings=self._document.headings_in(start, end),
         )

@@ -6,7 +6,7 @@ Chunks, citations and page marks are offsets into this text.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -26,14 +26,13 @@ _SHORT = 0.6
 class Flow:
     """The text of a document, with the offset at which each page, section and heading starts.
 
-    `pages` is [(offset, page)] and `sections` [(offset, path)], both sorted; `headings` are the offsets
-    at which a heading line begins.
+    `pages` is [(offset, page)], `sections` [(offset, path)] and `headings` [(start, end)], all sorted.
     """
 
     text: str
     pages: tuple[tuple[int, int], ...]
     sections: tuple[tuple[int, tuple[str, ...]], ...]
-    headings: frozenset[int]
+    headings: tuple[tuple[int, int], ...]
 
     def page_at(self, offset: int) -> int:
         """The page (from 1) on which the character at `offset` stands."""
@@ -48,6 +47,12 @@ class Flow:
             inside += 1
         return tuple(found)
 
+    def headings_in(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        """(start, end), from `start`, of each heading or part of one before `end`."""
+        first = bisect_right(self.headings, start, key=itemgetter(1))
+        after = bisect_left(self.headings, end, key=itemgetter(0))
+        return tuple((max(left, start) - start, min(right, end) - start) for left, right in self.headings[first:after])
+
     def section_at(self, offset: int) -> tuple[str, ...]:
         """The headings above the character at `offset`, outermost first."""
         after = bisect_right(self.sections, offset, key=itemgetter(0))
@@ -59,7 +64,7 @@ def flow(blocks: Sequence[SectionedBlock]) -> Flow:
     parts: list[str] = []
     pages: list[tuple[int, int]] = []
     sections: list[tuple[int, tuple[str, ...]]] = []
-    headings: set[int] = set()
+    headings: list[tuple[int, int]] = []
     length = 0
     previous: Block | None = None
     widths = _page_widths([item.block for item in blocks])
@@ -76,11 +81,11 @@ def flow(blocks: Sequence[SectionedBlock]) -> Flow:
         if not sections or sections[-1][1] != item.section:
             sections.append((length, item.section))
         if block.heading_level is not None:
-            headings.add(length)
+            headings.append((length, length + len(text)))
         parts.append(text)
         length += len(text)
         previous = block
-    return Flow(text="".join(parts), pages=tuple(pages), sections=tuple(sections), headings=frozenset(headings))
+    return Flow(text="".join(parts), pages=tuple(pages), sections=tuple(sections), headings=tuple(headings))
 
 
 def _clean(block: Block) -> str:

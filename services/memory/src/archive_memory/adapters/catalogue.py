@@ -20,7 +20,7 @@ _INFO: Final = """
 """
 PASSAGE: Final = """
     chunks.chunk_id, chunks.position, chunks.text, chunks.tokens, chunks.page_start, chunks.page_end,
-    chunks.char_start, chunks.char_end, chunks.section, chunks.marks
+    chunks.char_start, chunks.char_end, chunks.section, chunks.marks, chunks.headings
 """
 """The columns of a passage, of a table ``chunks``."""
 _ON_PAGES: Final = """
@@ -103,7 +103,7 @@ def stats(connection: sqlite3.Connection, tenant: int) -> LibraryStats:
 
 def passage_of(row: tuple[object, ...]) -> Chunk:
     """Return a passage from columns in the order of PASSAGE."""
-    identity, position, text, tokens, page_start, page_end, char_start, char_end, section, marks = row
+    identity, position, text, tokens, page_start, page_end, char_start, char_end, section, marks, headings = row
     found = {
         "id": identity,
         "index": position,
@@ -115,6 +115,7 @@ def passage_of(row: tuple[object, ...]) -> Chunk:
         "char_end": char_end,
         "section": json.loads(str(section)),
         "marks": json.loads(str(marks)),
+        "headings": json.loads(str(headings)),
     }
     return Chunk.model_validate(found)
 

@@ -38,9 +38,10 @@ _UPSERT: Final = """
 """
 _STAGE: Final = """
     INSERT INTO chunks (tenant, document, chunk_id, recipe, job_id, searchable, unsegmented, position, tokens,
-                        page_start, page_end, char_start, char_end, section, marks, text)
-    VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (tenant, document, chunk_id) DO UPDATE SET job_id = excluded.job_id
+                        page_start, page_end, char_start, char_end, section, marks, headings,
+                        text)
+    VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (tenant, document, chunk_id) DO UPDATE SET job_id = excluded.job_id, headings = excluded.headings
     RETURNING id, searchable
 """
 _OF_DOCUMENT: Final = "SELECT id, recipe, searchable, section, text FROM chunks WHERE tenant = ? AND document = ?"
@@ -181,7 +182,7 @@ def _stage(change: Change, batch: DocumentChunked, chunk: Chunk, windows: Matrix
     row = (
         *(change.tenant, batch.document_id, chunk.id, batch.recipe, batch.job_id, is_unsegmented(body)),
         *(chunk.index, chunk.tokens, chunk.page_start, chunk.page_end, chunk.char_start, chunk.char_end),
-        *(json.dumps(chunk.section), json.dumps(chunk.marks), chunk.text),
+        *(json.dumps(chunk.section), json.dumps(chunk.marks), json.dumps(chunk.headings), chunk.text),
     )
     identity, searchable = connection.execute(_STAGE, row).fetchone()
     change.hide("chunk", [identity])

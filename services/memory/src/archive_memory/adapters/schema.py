@@ -88,7 +88,9 @@ CREATE TABLE loose_blobs (blob TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID
 CREATE INDEX documents_of_blob ON documents (blob);
 """
 
-MIGRATIONS: Final[Sequence[str]] = (_FIRST, _SECOND)
+_THIRD: Final = "ALTER TABLE chunks ADD COLUMN headings TEXT NOT NULL DEFAULT '[]';"
+
+MIGRATIONS: Final[Sequence[str]] = (_FIRST, _SECOND, _THIRD)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
