@@ -116,7 +116,7 @@ class _Responder:
             return _plain(HTTPStatus.NOT_FOUND)
         try:
             return (await route()).encode(with_body=with_body)
-        except Exception:
+        except Exception:  # an edge: who asks gets an answer, and the next request is served
             _logger.exception("health request failed", extra={"path": path})
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 

@@ -123,7 +123,7 @@ class _Process:
                 if not self._stop.is_set():
                     self._clean = False
                     log.error("the service ended without being asked to")
-            except Exception as error:
+            except Exception as error:  # an edge: a service may fail in any way, and the others are to drain
                 if not limit.expired():
                     self._clean = False
                     log.exception("the service failed")

@@ -172,7 +172,7 @@ def _serve(args: argparse.Namespace, choice: "Choice", home: "Home") -> int:
     system = System(home=home, choice=choice, report=report, env=os.environ, find=not args.no_find)
     try:
         asyncio.run(system.run(timeout_s=args.wait))
-    except BaseExceptionGroup as group:
+    except BaseExceptionGroup as group:  # what runs beside each other ends in groups, also when one was interrupted
         cause = first_cause(group)
         if isinstance(cause, CliError):
             raise cause from None

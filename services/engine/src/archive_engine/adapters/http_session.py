@@ -79,7 +79,7 @@ async def _headed(answer: Answer) -> Answer:
     """Return an answer when its head is there; who leaves early hangs up."""
     try:
         await answer.head
-    except BaseException:
+    except BaseException:  # also when cancelled
         answer.close()
         raise
     return answer

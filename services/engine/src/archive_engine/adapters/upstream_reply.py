@@ -94,7 +94,7 @@ class UpstreamReply:
                 raise await _status_error(response, limit_s=self._timeouts.idle_s)
             self._silence = Silence(response)
             self._only = self._read(response)
-        except BaseException:
+        except BaseException:  # also when cancelled: nobody has it yet who would hang up
             response.close()
             raise
         return self

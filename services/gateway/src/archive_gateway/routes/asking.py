@@ -157,7 +157,7 @@ class Opening:
             raise _away(outage)
         try:
             call = await self._call.__aenter__()
-        except BaseException:
+        except BaseException:  # also when cancelled
             # The server may have taken a request whose publishing failed, and somebody may work on it.
             self._cancel(self._id)
             raise

@@ -164,7 +164,7 @@ class Metering:
         try:
             if caller.limited:
                 reservation = await self._reserve(ticket, demand, meter)
-        except BaseException:
+        except BaseException:  # also when cancelled: there is no bill that would give the place back
             self._leave(caller.key)
             raise
         return Bill(caller, meter, reservation, ticket.began)

@@ -60,7 +60,7 @@ class WorkerProcess:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(position,),
             )
-        except BaseException:
+        except BaseException:  # also when cancelled: nobody has it yet who would close it
             os.close(position)
             raise
         return cls(process, position, limits)

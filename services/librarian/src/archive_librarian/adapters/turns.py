@@ -59,7 +59,7 @@ class Turns:
         heapq.heappush(self._waiting, entry)
         try:
             await granted.wait()
-        except BaseException:
+        except BaseException:  # a cancellation: who has left must not be given a turn, nor keep one
             if granted.is_set():
                 self._release()
             else:

@@ -183,7 +183,7 @@ class Extractor:
                 except StaleWorker:
                     await self._discard(worker)
                     continue
-                except BaseException as error:
+                except BaseException as error:  # also when cancelled: in the middle of a job it serves nobody else
                     page = worker.page
                     await self._settle(worker, error)
                     if isinstance(error, (ResourceLimit, WorkerCrashed)) and page:

@@ -248,7 +248,7 @@ class Store:
                     connection.close()
                 self._writer.start()
             self._readers.start()
-        except BaseException:
+        except BaseException:  # whatever kept it from starting, the next one may take the folder
             self._owner.release()
             raise
 
