@@ -19,8 +19,10 @@ def test_every_user_has_a_line_and_none_may_log_in(server: Server) -> None:
 
 def test_each_server_names_only_its_own_streams() -> None:
     bus, state = lines(Server.BUS)["router"], lines(Server.STATE)["router"]
-    assert ("{chat.requests:" in bus, "{replies:" in bus) == (True, False)
-    assert ("{chat.requests:" in state, "{replies:" in state) == (False, True)
+    assert "{chat.requests:" in bus
+    assert "{replies:" not in bus
+    assert "{chat.requests:" not in state
+    assert "{replies:" in state
 
 
 def test_consumer_may_not_add_to_what_it_reads() -> None:
@@ -31,12 +33,14 @@ def test_consumer_may_not_add_to_what_it_reads() -> None:
 def test_passwords_are_written_as_digests() -> None:
     text = line("router", selectors("router"), Flavour.VALKEY_9, passwords=["one", "two"])
     assert text.startswith("user router reset on #")
-    assert (text.count(" #"), "one" in text.split()) == (2, False)
+    assert text.count(" #") == 2
+    assert "one" not in text.split()
 
 
 def test_older_servers_are_spared_newer_commands() -> None:
     newer, older = (acl_file({Server.BUS}, flavour) for flavour in (Flavour.VALKEY_9, Flavour.REDIS_7_0))
-    assert ("waitaof" in newer, "waitaof" in older) == (True, False)
+    assert "waitaof" in newer
+    assert "waitaof" not in older
 
 
 def test_unknown_user_is_refused() -> None:

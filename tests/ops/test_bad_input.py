@@ -104,14 +104,16 @@ def test_open_port_is_named(prepared: RedisServer, capsys: pytest.CaptureFixture
     with client(prepared) as admin:
         admin.execute_command("ACL", "SETUSER", "default", "on", "nopass", "~*", "&*", "+@all")
     what, todo = examined(capsys)["bus access"]
-    assert ("needs no password" in what, "default off" in todo) == (True, True)
+    assert "needs no password" in what
+    assert "default off" in todo
 
 
 def test_evicting_server_is_named(prepared: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     with client(prepared) as admin:
         admin.config_set("maxmemory-policy", "allkeys-lru")
     what, todo = examined(capsys)["bus settings"]
-    assert ("allkeys-lru" in what, "noeviction" in todo) == (True, True)
+    assert "allkeys-lru" in what
+    assert "noeviction" in todo
 
 
 def test_unreachable_store_is_named(

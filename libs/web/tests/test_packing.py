@@ -58,7 +58,8 @@ async def test_page_is_sent_packed() -> None:
 @pytest.mark.parametrize("encoding", ["identity", "br", "gzip;q=0", "gzip; q=0.0, br"])
 async def test_who_takes_no_gzip_gets_none(encoding: str) -> None:
     reply = await get("/", accept_encoding=encoding)
-    assert ("content-encoding" in reply.headers, reply.text) == (False, PAGE)
+    assert reply.text == PAGE
+    assert "content-encoding" not in reply.headers
     assert "Accept-Encoding" in reply.headers["vary"]
 
 
@@ -71,7 +72,8 @@ async def test_request_of_foreign_page_is_never_packed(site: str, packed: bool) 
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/html", "application/octet-stream"])
 async def test_stream_passes_as_it_comes(kind: str) -> None:
     reply = await get(f"/streamed?kind={kind}")
-    assert ("content-encoding" in reply.headers, reply.text) == (False, PAGE * 50)
+    assert reply.text == PAGE * 50
+    assert "content-encoding" not in reply.headers
 
 
 @pytest.mark.parametrize("path", ["/small", "/?kind=image/png", "/?kind=application/octet-stream"])

@@ -152,7 +152,8 @@ async def test_retry_and_edit_replace_the_answer(console: Any, router: Router) -
     second = retried.headers["location"].partition("#turn-")[2]
     await streamed(console, second)
     page = (await console.http.get(path)).text
-    assert ("Another answer" in page, "Hello" in page) == (True, False)
+    assert "Another answer" in page
+    assert "Hello" not in page
     assert "First?" in await console.page(f"{path}?edit={second}")
     edited = await console.post(f"{path}/turns", text="Edited?", mode="chat", supersedes=second)
     await streamed(console, edited.headers["location"].partition("#turn-")[2])
@@ -272,7 +273,8 @@ async def test_conversation_is_deleted_once_that_is_meant(console: Any, router: 
         await streamed(console, turn)
     page = (await console.post(f"{path}/delete")).text
     assert "Delete the conversation “A &lt;b&gt;heron&lt;/b&gt;?” for good?" in page
-    assert ('name="sure" value="yes"' in page, f'action="{path}/delete"' in page) == (True, True)
+    assert 'name="sure" value="yes"' in page
+    assert f'action="{path}/delete"' in page
     assert (await console.http.get(path)).status_code == 200
 
 
@@ -293,7 +295,9 @@ async def test_halves_of_characters_break_nothing(console: Any, peer: Any) -> No
 
 async def test_script_is_told_that_a_question_is_gone(console: Any) -> None:
     gone = await console.http.get("/turns/nothing/events", headers={"hx-request": "true"})
-    assert (gone.status_code, 'id="turn-nothing"' in gone.text, "was deleted" in gone.text) == (404, True, True)
+    assert gone.status_code == 404
+    assert 'id="turn-nothing"' in gone.text
+    assert "was deleted" in gone.text
 
 
 async def test_profile_is_chosen_and_stays(console: Any, router: Router) -> None:
@@ -313,7 +317,8 @@ async def test_answer_deleted_elsewhere_ends(console: Any, router: Router) -> No
             told += line
             if "Hello" in line:
                 assert (await console.post(f"{path}/delete", sure="yes")).status_code == 303
-    assert ("was deleted, or asked anew, on another page" in told, 'data-stream="' in told) == (True, False)
+    assert "was deleted, or asked anew, on another page" in told
+    assert 'data-stream="' not in told
 
 
 async def test_conversation_is_named_found_exported(console: Any, router: Router) -> None:
@@ -367,4 +372,6 @@ async def test_list_of_conversations_is_paged(start: Any, tmp_path: Path) -> Non
         first, second = [await console.page(f"/?q=word&from={start}") for start in (0, 50)]
     assert first.count('<li><a href="/chat/c') == 50
     assert second.count('<li><a href="/chat/c') == 11
-    assert ("from=50" in first, "from=0" in second, "from=100" in second) == (True, True, False)
+    assert "from=50" in first
+    assert "from=0" in second
+    assert "from=100" not in second

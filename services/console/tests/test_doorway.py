@@ -73,7 +73,8 @@ async def test_foreign_page_is_refused(console: Any, headers: dict[str, str]) ->
 
 async def test_foreign_name_sees_nothing(console: Any) -> None:
     reply = await console.http.get("/", headers={"host": "rebound.example"})
-    assert (reply.status_code, "Archive-AI" in reply.text) == (403, True)
+    assert reply.status_code == 403
+    assert "Archive-AI" in reply.text
     assert (await console.http.get("/livez", headers={"host": "pod-7.example"})).status_code == 200
 
 
@@ -83,7 +84,8 @@ async def test_key_opens_and_logout_closes(start: Any) -> None:
         assert (away.status_code, away.headers["location"]) == (303, "/login?next=%2Fdocuments%3Fq%3Da%2520b")
         assert 'name="next" value="/documents?q=a%20b"' in (await console.http.get(away.headers["location"])).text
         wrong = await console.post("/login", key="wrong")
-        assert (wrong.status_code, "This key is wrong" in wrong.text) == (401, True)
+        assert wrong.status_code == 401
+        assert "This key is wrong" in wrong.text
         entered = await console.post("/login", key=f" {KEY} ", next="/documents?q=a%20b")
         assert (entered.status_code, entered.headers["location"]) == (303, "/documents?q=a%20b")
         cookie = entered.headers["set-cookie"].lower()
@@ -108,13 +110,16 @@ async def test_cookie_of_tls_stays_on_tls(start: Any) -> None:
 async def test_ended_session_leads_to_login(start: Any) -> None:
     async with start(api_key=SecretStr(KEY)) as console:
         part = await console.http.post("/chat", headers={"hx-request": "true"})
-        assert (part.status_code, 'href="/login"' in part.text) == (401, True)
+        assert part.status_code == 401
+        assert 'href="/login"' in part.text
         from_page = {"referer": f"{console.url}/chat/abc?edit=1"}
         for headers in (from_page, from_page | {"hx-request": "true"}):
             refused = await console.http.post("/chat/abc/turns", headers=headers)
-            assert (refused.status_code, 'href="/login?next=%2Fchat%2Fabc%3Fedit%3D1"' in refused.text) == (401, True)
+            assert refused.status_code == 401
+            assert 'href="/login?next=%2Fchat%2Fabc%3Fedit%3D1"' in refused.text
         lured = await console.http.post("/chat", headers={"referer": "http://[::1"})
-        assert (lured.status_code, 'href="/login"' in lured.text) == (401, True)
+        assert lured.status_code == 401
+        assert 'href="/login"' in lured.text
 
 
 async def test_forged_cookie_stays_outside(start: Any) -> None:
@@ -182,7 +187,9 @@ def spoil(folder: Path) -> None:
 async def test_unforeseen_failure_gives_nothing_away(console: Any) -> None:
     spoil(console.folder)
     reply = await console.http.get("/")
-    assert (reply.status_code, "internal_error" in reply.text, "sqlite" in reply.text) == (500, True, False)
+    assert reply.status_code == 500
+    assert "internal_error" in reply.text
+    assert "sqlite" not in reply.text
 
 
 async def test_many_pages_at_once_are_served(console: Any) -> None:
@@ -243,7 +250,8 @@ async def test_shelf_is_of_one_tenant(console: Any, bus_as: Any, peer: Any, unti
             await until(lambda tenant=own: entered(tenant))
             await console.shelf("/")
             shown = (await console.http.get(f"/?document={other}")).text
-            assert (f"{own}-secret.pdf" in shown, f"{other}-secret.pdf" in shown) == (True, False)
+            assert f"{own}-secret.pdf" in shown
+            assert f"{other}-secret.pdf" not in shown
 
 
 async def test_void_key_ends_open_streams(

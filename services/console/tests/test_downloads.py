@@ -45,7 +45,9 @@ async def test_address_becomes_a_job(
     await until(lambda: fetched)
     assert (fetched[0].url, reply.headers["location"]) == (URL, "/documents")
     page = await console.page("/documents")
-    assert ("https://example.org/&lt;b&gt;.pdf" in page, "<b>.pdf" in page, "Cancel" in page) == (True, False, True)
+    assert "https://example.org/&lt;b&gt;.pdf" in page
+    assert "<b>.pdf" not in page
+    assert "Cancel" in page
     assert "&lt;b&gt;" not in await console.page("/documents?q=elsewhere")
     # Once the catalogue has it, the list shows the document itself.
     async with bus_as("librarian") as bus:
@@ -73,10 +75,12 @@ async def test_failed_download_stays_with_its_cause(
     memory.documents = [info()]
     for _ in range(2):
         page = await console.page("/documents")
-        assert ("It is &lt;private&gt;. Upload it." in page, "Not fetched" in page) == (True, True)
+        assert "It is &lt;private&gt;. Upload it." in page
+        assert "Not fetched" in page
     await console.post("/documents/address", url=URL, instead=job)
     page = await console.page("/documents")
-    assert ("Not fetched" in page, page.count('id="arriving-')) == (False, 1)
+    assert page.count('id="arriving-') == 1
+    assert "Not fetched" not in page
 
 
 async def test_failed_download_is_dismissed(
@@ -123,7 +127,8 @@ async def test_broken_download_is_resumed(console: Any, memory: Any, tmp_path: A
     memory.documents = [info(ref, "Grüße.bin")]
     whole = await console.http.get("/documents/d/file")
     tag, name = whole.headers["etag"], whole.headers["content-disposition"]
-    assert (whole.content == content, "filename*=UTF-8''Gr%C3%BC%C3%9Fe.bin" in name) == (True, True)
+    assert whole.content == content
+    assert "filename*=UTF-8''Gr%C3%BC%C3%9Fe.bin" in name
     for asked, first, end in (("2900000-", 2_900_000, 3_000_000), ("1048570-1048580", 1_048_570, 1_048_581)):
         rest = await console.http.get("/documents/d/file", headers={"range": f"bytes={asked}", "if-range": tag})
         assert (rest.status_code, rest.content) == (206, content[first:end])

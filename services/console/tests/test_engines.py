@@ -46,7 +46,9 @@ async def test_found_server_is_offered_and_used(start: Any, server: int, bus_as:
     async with start(engine_ports=(server,)) as console:
         assert 'data-stream="/system/offers/events"' in await console.page("/")
         offered = await fragment(console, "/system/offers/events", "Use it")
-        assert ("Use it" in offered, "&lt;b&gt;llama" in offered, MODEL in offered) == (True, True, False)
+        assert "Use it" in offered
+        assert "&lt;b&gt;llama" in offered
+        assert MODEL not in offered
         reply = await console.post("/system/engines", url=f"http://127.0.0.1:{server}/v1", reason="found", back="/")
         assert (reply.status_code, reply.headers["location"]) == (303, "/")
         assert "Use it" not in await fragment(console, "/system/offers/events", "ENGINE_HOST")
@@ -71,7 +73,8 @@ async def test_engine_is_added_and_removed_with_a_reason(start: Any) -> None:
         assert (await console.post("/system/engines", url="big-box:8000")).status_code == 400
         await console.post("/system/engines", url="big-box:8000", model="qwen", reason="the big one")
         page = await console.page("/system/engines")
-        assert ("http://big-box:8000/v1" in page, "qwen" in page) == (True, True)
+        assert "http://big-box:8000/v1" in page
+        assert "qwen" in page
         await console.post("/system/engines/big-box-8000/remove", reason="it is gone")
         assert "big-box" not in await console.page("/system/engines")
         assert (await console.post("/system/engines/big-box-8000/remove", reason="again")).status_code == 404

@@ -48,8 +48,10 @@ async def test_jobs_of_all_tenants_are_listed(console: Any, journal: Any) -> Non
     await journal(queued("a", tenant="acme"), running, tenant="acme")
     await journal(JobQueued(job_id="b", kind="ingest", filename=HOSTILE))
     page = await shown(console, "/system/jobs", "&lt;script&gt;")
-    assert ("extracting · 3 of 12 pages · about 7 s left" in page, "acme" in page) == (True, True)
-    assert ("&lt;script&gt;" in page, "<script>alert" in page) == (True, False)
+    assert "extracting · 3 of 12 pages · about 7 s left" in page
+    assert "acme" in page
+    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
 
 
 async def test_failed_job_says_what_to_do(console: Any, journal: Any) -> None:
@@ -67,7 +69,9 @@ async def test_job_tells_what_it_went_through(console: Any, journal: Any) -> Non
     await journal(queued("a"), *steps, JobFinished(job_id="a", status="failed", error=DAMAGED))
     page = await console.page("/system/jobs/a")
     assert page.count("<span>extracting</span>") == 1
-    assert ("corrupt" in page, "Export it again." in page, "Reason" in page) == (True, True, False)
+    assert "corrupt" in page
+    assert "Export it again." in page
+    assert "Reason" not in page
     assert (await console.http.get("/system/jobs/nobody")).status_code == 404
 
 

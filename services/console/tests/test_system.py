@@ -96,7 +96,8 @@ async def test_dead_letters_are_filtered_and_read(console: Any, dead: list[str])
     assert HOSTILE not in page
     assert "No dead letters match" in await console.page("/system/dead?q=nonsense")
     letter = await console.page(f"/system/dead/{dead[0]}")
-    assert ("no lane for" in letter, HOSTILE in letter) == (True, False)
+    assert "no lane for" in letter
+    assert HOSTILE not in letter
     assert (await console.http.get("/system/dead/1-1")).status_code >= 400
 
 
@@ -128,7 +129,8 @@ async def test_drop_needs_a_reason(console: Any, dead: list[str], redis_url: str
 
 async def test_all_that_match_are_dropped(console: Any, dead: list[str], redis_url: str) -> None:
     page = await console.page("/system/dead?q=no%20lane")
-    assert ("Replay 2 letters" in page, "Drop 2 letters" in page) == (True, True)
+    assert "Replay 2 letters" in page
+    assert "Drop 2 letters" in page
     until = page.partition('name="until" value="')[2].partition('"')[0]
     older = str(float(until) - 60)
     for query, fields in (("q=nonsense", {}), ("group=memory", {}), ("q=lane", {"until": older}), ("", {"until": "x"})):
@@ -136,13 +138,15 @@ async def test_all_that_match_are_dropped(console: Any, dead: list[str], redis_u
     assert await letters(redis_url) == dead
     fields = {"reason": "all of them", "until": until}
     question = (await console.post("/system/dead/drop?q=no%20lane", **fields)).text
-    assert ("Drop 2 dead letters?" in question, f'name="until" value="{until}"' in question) == (True, True)
+    assert "Drop 2 dead letters?" in question
+    assert f'name="until" value="{until}"' in question
     assert await letters(redis_url) == dead
     reply = await console.post("/system/dead/drop?q=no%20lane", **fields, sure="yes")
     assert (reply.status_code, reply.headers["location"]) == (303, "/system/dead?q=no%20lane")
     assert await letters(redis_url) == []
     actions = await console.page("/system/actions")
-    assert ("dropped dead letters" in actions, "all of them" in actions) == (True, True)
+    assert "dropped dead letters" in actions
+    assert "all of them" in actions
 
 
 async def test_letters_already_gone_are_not_noted(
@@ -159,7 +163,9 @@ async def test_letters_already_gone_are_not_noted(
     assert (await console.post("/system/dead/drop", reason="late", sure="yes")).status_code == 303
     assert (await console.post("/system/dead/replay", reason="too late", sure="yes")).status_code == 400
     actions = await console.page("/system/actions")
-    assert (both[0].id in actions, both[1].id in actions, "too late" in actions) == (False, True, False)
+    assert both[0].id not in actions
+    assert both[1].id in actions
+    assert "too late" not in actions
 
 
 async def test_list_tells_its_limit(console: Any, dead: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +190,8 @@ async def test_actions_tell_who_and_why(console: Any, dead: list[str]) -> None:
     assert "dropped dead letters" in page
     assert "<td>anybody</td>" in page
     assert dead[0] in page
-    assert ("a &lt;script&gt;" in page, HOSTILE in page) == (True, False)
+    assert "a &lt;script&gt;" in page
+    assert HOSTILE not in page
 
 
 async def test_odd_entry_breaks_no_page(console: Any, dead: list[str], redis_url: str) -> None:
@@ -223,5 +230,6 @@ async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: 
 
     await until(listed)
     page = await console.page("/")
-    assert ("Only the bundled model answers" in page, HOSTILE in page) == (False, False)
+    assert "Only the bundled model answers" not in page
+    assert HOSTILE not in page
     assert "&lt;script&gt;" in page
