@@ -61,30 +61,31 @@ class Envelope:
         Raises:
             EnvelopeError: no ``type``, text that is not UTF-8, or a deadline or place that is not a number.
         """
-        if not raw.get(b"type"):
-            raise EnvelopeError("the entry has no field 'type'")
+        texts = _TEXTS
         told: dict[str, object] = {"id": entry_id}
         try:
             for key, value in raw.items():
-                if name := _TEXTS.get(key):
-                    told[name] = value.decode()
-                elif name := _NUMBERS.get(key):
-                    told[name] = int(value)
+                if key in texts:
+                    told[texts[key]] = value.decode()
+                elif key == b"data":
+                    told["data"] = value
+                elif key in _NUMBERS:
+                    told[_NUMBERS[key]] = int(value)
         except ValueError as error:
             raise EnvelopeError(f"a field of the entry cannot be read: {error}") from error
-        if b"data" in raw:
-            told["data"] = raw[b"data"]
+        if not told.get("type"):
+            raise EnvelopeError("the entry has no field 'type'")
         return cls.of(told)
 
     @classmethod
-    def of(cls, told: Mapping[str, object]) -> "Envelope":
+    def of(cls, told: dict[str, object]) -> "Envelope":
         """Return an envelope of fields whose names and types are known to be right; the rest are the class's defaults.
 
-        One is made for each message that is read or written, and the constructor of a frozen class takes longer than
-        all its fields do.
+        The dictionary becomes the envelope's own. One is made for each message that is read or written, and the
+        constructor of a frozen class takes longer than all its fields do.
         """
         envelope = object.__new__(cls)
-        vars(envelope).update(told)
+        object.__setattr__(envelope, "__dict__", told)
         return envelope
 
 

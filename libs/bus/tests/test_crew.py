@@ -1,17 +1,19 @@
 """Handlers share a task as long as they do not wait, and hold up nobody when they do."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine
+from typing import Any
 
-from archive_bus._coalesce import Coalescer
+from archive_bus._coalesce import Batches
 from archive_bus._crew import Crew
 
 
 async def test_quick_items_share_a_task() -> None:
     ran: list[tuple[int, asyncio.Task[None] | None]] = []
 
-    async def act(item: int, task: asyncio.Task[None] | None) -> None:
+    def act(item: int, task: asyncio.Task[None] | None) -> Coroutine[Any, Any, None] | None:
         ran.append((item, task))
+        return asyncio.sleep(0) if item == 4 else None
 
     crew = Crew[int](act)
     async with asyncio.TaskGroup() as tasks:
@@ -60,19 +62,17 @@ async def test_cancelled_task_takes_nothing_more() -> None:
 
 
 async def test_withdrawn_item_is_not_sent() -> None:
-    sent: list[str] = []
+    sent: list[dict[str, None]] = []
 
-    async def flush(items: Sequence[str]) -> Sequence[int]:
-        sent.extend(items)
-        return [len(item) for item in items]
+    async def flush(batch: dict[str, None]) -> None:
+        sent.append(batch)
 
-    coalescer = Coalescer[str, int](flush)
-    told: list[tuple[str, object]] = []
+    batches = Batches[str, None](flush)
     async with asyncio.TaskGroup() as tasks:
-        coalescer.run_in(tasks)
-        coalescer.tell("one", lambda item, result: told.append((item, result)))
-        coalescer.tell("three", lambda item, result: told.append((item, result)))
-        assert coalescer.withdraw("one")
-        await coalescer.idle()
-    assert (sent, told) == (["three"], [("three", 5)])
-    assert not coalescer.withdraw("three")
+        batches.run_in(tasks)
+        for item in ("one", "three"):
+            batches.add(item, None)
+        assert batches.withdraw("one")
+        await batches.idle()
+    assert [list(batch) for batch in sent] == [["three"]]
+    assert not batches.withdraw("three")

@@ -1,29 +1,29 @@
 """Many small requests of one event-loop turn become one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+V = TypeVar("V")
 R = TypeVar("R")
 
 
-class Coalescer(Generic[T, R]):
-    """Collects the items of a loop turn and hands them to ``flush`` together.
+class Batches(Generic[T, V]):
+    """Collects the items of a loop turn, each with what belongs to it, and hands them to ``flush`` together.
 
-    ``flush`` returns one result for each item, in order; its exception is told for each item of the batch. Items may
-    wait for others as long as ``linger`` says when the first comes, in seconds.
+    Items may wait for others as long as ``linger`` says when the first comes, in seconds. What ``flush`` raises ends
+    the task group that owns its tasks.
     """
 
     def __init__(
-        self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, linger: Callable[[], float] | None = None
+        self, flush: Callable[[dict[T, V]], Coroutine[Any, Any, None]], *, linger: Callable[[], float] | None = None
     ) -> None:
         self._flush = flush
         self._linger = linger
         self._later: asyncio.TimerHandle | None = None
         self._soon = False
-        self._waiting: dict[T, Callable[[T, R | Exception], None]] = {}
+        self._waiting: dict[T, V] = {}
         self._flushing: set[asyncio.Task[None]] = set()
 
     def run_in(self, tasks: asyncio.TaskGroup) -> None:
@@ -31,9 +31,9 @@ class Coalescer(Generic[T, R]):
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
 
-    def tell(self, item: T, then: Callable[[T, R | Exception], None]) -> None:
-        """Queue an item; ``then`` is called with it and its result, or what kept it from having one."""
-        self._waiting[item] = then
+    def add(self, item: T, its: V) -> None:
+        """Queue an item."""
+        self._waiting[item] = its
         if self._later or self._soon:
             return
         if wait_s := self._linger() if self._linger else 0.0:
@@ -50,18 +50,15 @@ class Coalescer(Generic[T, R]):
             self._soon = True
             self._loop.call_soon(self._start)
 
-    def put(self, item: T) -> asyncio.Future[R]:
-        """Queue an item; the future holds its result."""
-        future: asyncio.Future[R] = self._loop.create_future()
-        self.tell(item, partial(_resolve, future))
-        return future
-
     def withdraw(self, item: T) -> bool:
         """Take back an item; False when it is on its way."""
-        return self._waiting.pop(item, None) is not None
+        if item not in self._waiting:
+            return False
+        del self._waiting[item]
+        return True
 
     async def idle(self) -> None:
-        """Wait until everything has its result."""
+        """Wait until everything is flushed."""
         while self._waiting or self._flushing:
             self.hurry()
             await asyncio.wait(self._flushing) if self._flushing else await asyncio.sleep(0)
@@ -71,23 +68,43 @@ class Coalescer(Generic[T, R]):
         batch, self._waiting = self._waiting, {}
         if not batch:
             return
-        task = self._tasks.create_task(self._run(batch))
+        task = self._tasks.create_task(self._flush(batch))
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
 
-    async def _run(self, batch: dict[T, Callable[[T, R | Exception], None]]) -> None:
+
+class Coalescer(Generic[T, R]):
+    """Asks for many items at once: ``ask`` returns one result for each, in order, or raises for all of them."""
+
+    def __init__(self, ask: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+        self._ask = ask
+        self._batches = Batches[T, asyncio.Future[R]](self._flush)
+
+    def run_in(self, tasks: asyncio.TaskGroup) -> None:
+        """Let the task group own what is asked; before the first item."""
+        self._batches.run_in(tasks)
+
+    def put(self, item: T) -> asyncio.Future[R]:
+        """Queue an item; the future holds its result."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._batches.add(item, future)
+        return future
+
+    def withdraw(self, item: T) -> bool:
+        """Take back an item, whose future ends never; False when it is on its way."""
+        return self._batches.withdraw(item)
+
+    async def _flush(self, batch: dict[T, asyncio.Future[R]]) -> None:
         try:
-            results: Sequence[R | Exception] = await self._flush(list(batch))
+            results: Sequence[R | Exception] = await self._ask(list(batch))
         except Exception as error:  # noqa: BLE001 - not swallowed: it is told for each item
             results = [error] * len(batch)
-        for (item, then), result in zip(batch.items(), results, strict=True):
-            then(item, result)
+        for future, result in zip(batch.values(), results, strict=True):
+            if not future.done():
+                _settle(future, result)
 
 
-def _resolve(future: "asyncio.Future[R]", item: object, result: R | Exception) -> None:
-    del item
-    if future.done():
-        return
+def _settle(future: "asyncio.Future[R]", result: R | Exception) -> None:
     if isinstance(result, Exception):
         future.set_exception(result)
         future.exception()  # a waiter that has gone away is no reason for a warning

@@ -5,8 +5,9 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from archive_bus._adrift import Adrift
 from archive_bus._backlog import Backlog
@@ -15,11 +16,12 @@ from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._gate import Gate
 from archive_bus._handling import Handling, Work
 from archive_bus._held import Held
+from archive_bus._lease import clock
 from archive_bus._leases import RENEW_SHARE, WATCH_SHARE, Leases
 from archive_bus._leaving import Leaving
 from archive_bus._metrics import Sample
 from archive_bus._settlers import Settlers
-from archive_bus._transport import Entry, Lane, Prefetch, Runs, Starts, Transport
+from archive_bus._transport import Acked, Entry, Lane, Prefetch, Runs, Starts, Transport
 from archive_bus._trimming import TRIM_S, trimmed_by_consumer
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ class Consumer:
         self._transport = transport
         self._concurrency = concurrency
         self._gate = gate
-        self._settlers = Settlers(lane, transport, linger=self._ack_linger_s)
+        self._settlers = Settlers(lane, transport, then=self, linger=self._ack_linger_s)
         self._handling = Handling(lane, transport, work, gate=self._gate, settlers=self._settlers)
         self._crew = Crew[Held](self._begin)
         self._held: dict[str, Held] = {}
@@ -226,17 +228,24 @@ class Consumer:
             self._forget(held)
         await self._hand_back({held.entry.id: "" for held in waiting if not (self._draining or held.lost)})
 
-    async def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> None:
+    def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> Coroutine[Any, Any, None] | None:
+        """Begin an entry in a task; what is returned is to be awaited at once."""
         if held.lost:
             self.left(held)
-            return
+            return None
         if self._draining:
             self._gate.leave()  # the drain hands it back
-            return
+            return None
         held.begun = True
+        rest = self._handling.begin(held)
+        return rest and self._see_through(held, rest, task)
+
+    async def _see_through(
+        self, held: Held, rest: Coroutine[Any, Any, None], task: "asyncio.Task[None] | None"
+    ) -> None:
         held.task = task
         try:
-            await self._handling.settle(held)
+            await rest
         except asyncio.CancelledError:
             if not held.lost:
                 raise
@@ -271,25 +280,32 @@ class Consumer:
         """Have a run noted soon."""
         self._settlers.beginnings.add(held)
 
-    def taken(self, held: Held) -> None:
-        """Say that the run of an entry that another consumer has by now took no process down."""
-        self._adrift.add(held)
+    def acked(self, settled: Collection[Held], outcomes: Sequence[Acked]) -> None:
+        """Let go of what is over here."""
+        now = clock()
+        for held, outcome in zip(settled, outcomes, strict=True):
+            # What was settled before, while nobody else could have it, was settled by a first copy of this command.
+            held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and now < held.until)
+            if held.ran:
+                self.counts["done" if held.over else "lost_lease"] += 1
+            if outcome is Acked.TAKEN:
+                self._adrift.add(held)  # another consumer has it, and hears that its run took no process down
+            self.left(held)
+
+    def unacked(self, settled: Collection[Held], error: BusUnavailable) -> None:
+        """See to entries that are done, and the server could not be told."""
+        for held in settled:
+            self._tasks.create_task(self._unfinished(held, error))
+
+    async def _unfinished(self, held: Held, error: BusUnavailable) -> None:
+        await self._postpone(held, error)
+        self.left(held)
 
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let another one in."""
         held.begun = False
         self._forget(held)
         self._gate.leave()
-
-    def unfinished(self, held: Held, error: Exception) -> None:
-        """See to an entry whose acknowledgement failed."""
-        self._tasks.create_task(self._unfinished(held, error))
-
-    async def _unfinished(self, held: Held, error: Exception) -> None:
-        if not isinstance(error, BusUnavailable):
-            raise error
-        await self._postpone(held, error)
-        self.left(held)
 
     async def _postpone(self, held: Held, error: BusUnavailable) -> None:
         log.warning("%s: %s is not finished and will run again: %s", self.lane.key, held.entry.id, error)

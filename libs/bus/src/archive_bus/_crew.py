@@ -9,13 +9,14 @@ T = TypeVar("T")
 
 
 class Crew(Generic[T]):
-    """Runs ``act`` over items, all of them beside each other; it is told the task that it runs in.
+    """Begins ``act`` for items, all of them beside each other; it is told the task that it runs in.
 
-    A task for each item costs as much as a small handler does. So one task begins, and goes on to the next item as long
-    as nothing keeps it waiting; what is left over when it has to wait gets tasks of its own in the same loop turn.
+    ``act`` returns what is still to be awaited, None when it is over. A task for each item costs as much as a small
+    handler does. So one task begins, and goes on to the next item as long as nothing keeps it waiting; what is left
+    over when it has to wait gets tasks of its own in the same loop turn.
     """
 
-    def __init__(self, act: "Callable[[T, asyncio.Task[None] | None], Awaitable[None]]") -> None:
+    def __init__(self, act: "Callable[[T, asyncio.Task[None] | None], Awaitable[None] | None]") -> None:
         self._act = act
         self._ready: deque[T] = deque()
         self._called = False
@@ -42,10 +43,11 @@ class Crew(Generic[T]):
             self._tasks.create_task(self._work())
 
     async def _work(self) -> None:
-        task = asyncio.current_task()
+        task, ready, act = asyncio.current_task(), self._ready, self._act
         # A task that was cancelled in one item is of no use for the next, in which the cancellation might arrive late.
-        while self._ready and not (task and task.cancelling()):
-            await self._act(self._ready.popleft(), task)
-        if self._ready and not self._called:
+        while ready and not (task and task.cancelling()):
+            if rest := act(ready.popleft(), task):
+                await rest
+        if ready and not self._called:
             self._called = True
             self._call()

@@ -28,7 +28,7 @@ from archive_bus._inbox import Turn
 from archive_bus._lease import Lease, clock
 from archive_bus._payload import Payloads, decoded, is_whole
 from archive_bus._settlers import Settlers
-from archive_bus._transport import Acked, Lane, Starts, Transport
+from archive_bus._transport import Lane, Starts, Transport
 from archive_bus._verdicts import EXPIRED, FATAL, backoff, failure
 from archive_contracts.base import Message, Problem
 from archive_contracts.envelope import Envelope, EnvelopeError
@@ -73,6 +73,26 @@ class Handling:
         self._gate = gate
         self._settlers = settlers
 
+    def begin(self, held: Held) -> Coroutine[Any, Any, None] | None:
+        """Begin an entry; what is returned is to be awaited at once, and raises as settle. None: it is done.
+
+        The handler of what is new and plain is called right here, and most of them have ended when they return.
+        """
+        entry = held.entry
+        seen = entry.redelivered or ONLY in entry.fields or self._work.inbox is not None
+        if seen or held.until - clock() < self._half_lease_s:
+            return self.settle(held)
+        try:
+            envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
+            message = decoded(envelope)
+        except (EnvelopeError, PayloadError):
+            return self.settle(held)
+        if type(message) not in self._work.handlers or _is_late(envelope):
+            return self.settle(held)
+        # Nothing is known of it, and what has ended before it ever had to wait need not be told to begin.
+        held.attempt = 1
+        return self._call(held, envelope, message, 1)
+
     async def settle(self, held: Held) -> None:
         """Decode, run and settle one entry.
 
@@ -84,7 +104,7 @@ class Handling:
         if entry.redelivered:
             self.counts["redelivered"] += 1
         if ONLY in entry.fields and entry.fields[ONLY] != self._group:
-            await self._acknowledge(held, self._passed)
+            await self._acknowledge(held)
             return
         if held.until - clock() < self._half_lease_s:
             # It has lain here through a stall, or the read that brought it took long.
@@ -104,20 +124,19 @@ class Handling:
             await self._bury(held, error.code, str(error), envelope)
             return
         if not for_us:
-            await self._acknowledge(held, self._passed)
+            await self._acknowledge(held)
         elif _is_late(envelope):
             await self._expire(held, envelope)
         elif entry.redelivered or self._work.inbox:
             await self._execute(held, envelope, message)
         else:
-            # Nothing is known of it, and what has ended before it ever had to wait need not be told to begin.
             held.attempt = 1
             await self._attempt(held, envelope, message, 1)
 
     async def _expire(self, held: Held, envelope: Envelope) -> None:
         self.counts["expired"] += 1
         await self._work.refuse(envelope, EXPIRED, held)
-        await self._acknowledge(held, self._passed)
+        await self._acknowledge(held)
 
     async def postpone(self, held: Held) -> None:
         """Run an entry again that an outage cut short; no attempt is charged unless its last one failed.
@@ -127,36 +146,24 @@ class Handling:
         held.settled = True
         await self._transport.release(self._lane, runs_of([held]), delay_s=OUTAGE_PAUSE_S, failed=held.spent)
 
-    async def _acknowledge(self, held: Held, told: Callable[[Held, Acked | Exception], None]) -> None:
+    async def _acknowledge(self, held: Held) -> None:
         """Acknowledge an entry; its inbox key goes with it at once, others travel together and are not waited for."""
-        if held.settled:
-            raise LeaseLost("the handler went on beyond the end of its subscription")
-        held.settled = True
-        if held.once and self._work.inbox:
-            inboxes = self._transport.inboxes
-            outcome = await inboxes.settle(self._lane, held.entry.id, held.once, window=self._work.inbox)
-            held.acking = True
-            told(held, outcome)
+        if not (held.once and self._work.inbox):
+            self._let_acknowledge(held)
             return
+        _claim_end(held)
+        inboxes = self._transport.inboxes
+        outcome = await inboxes.settle(self._lane, held.entry.id, held.once, window=self._work.inbox)
+        held.acking = True
+        self._settlers.acked([held], [outcome])
+
+    def _let_acknowledge(self, held: Held) -> None:
+        """Acknowledge an entry together with others."""
+        _claim_end(held)
         if held.starting and self._settlers.start.withdraw(held):
             held.starting = None  # the acknowledgement would only undo it
         held.acking = True
-        self._settlers.ack.tell(held, told)
-
-    def _passed(self, held: Held, outcome: Acked | Exception) -> None:
-        if isinstance(outcome, Exception):
-            held.fail(outcome)
-            return
-        # What was settled before, while nobody else could have it, was settled by a first copy of this command.
-        held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and clock() < held.until)
-        held.strand() if outcome is Acked.TAKEN else held.leave()
-
-    def _done(self, held: Held, outcome: Acked | Exception) -> None:
-        self._passed(held, outcome)
-        if held.over:
-            self.counts["done"] += 1
-        elif not isinstance(outcome, Exception):
-            self.counts["lost_lease"] += 1
+        self._settlers.ack.add(held, None)
 
     async def _execute(self, held: Held, envelope: Envelope, message: Message) -> None:
         starts = await self._started(held)
@@ -203,7 +210,7 @@ class Handling:
             return True
         if turn is Turn.DONE:
             self.counts["repeated"] += 1
-            await self._acknowledge(held, self._passed)
+            await self._acknowledge(held)
         else:
             held.settled = True
             await self._transport.release(self._lane, runs_of([held]), delay_s=REPEAT_PAUSE_S)
@@ -215,13 +222,32 @@ class Handling:
             await held.confirm()
         if _is_late(envelope):
             await self._expire(held, envelope)  # it had to wait for others to leave, or for its run to be noted
-            return
+        elif rest := self._call(held, envelope, message, attempt):
+            await rest
+
+    def _call(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> Coroutine[Any, Any, None] | None:
+        """Call the handler; what is returned is to be awaited at once. None: the message is done."""
         began = time.monotonic()
-        run = Run(attempt, redelivered=held.entry.redelivered, lease=held)
-        outcome = CUT_OFF
         held.ran = True
+        run = Run(attempt, redelivered=held.entry.redelivered, lease=held)
+        going = Apart(self._work.run(envelope, message, run))
+        if not going.ends():
+            return self._see_through(held, envelope, message, run, going, began)
+        self.durations.note(DONE, time.monotonic() - began)
+        if held.once:
+            return self._acknowledge(held)
+        self._let_acknowledge(held)
+        return None
+
+    async def _see_through(
+        self, held: Held, envelope: Envelope, message: Message, run: Run, going: Apart, began: float
+    ) -> None:
+        """Wait for a handler, and do what its outcome demands."""
+        outcome = CUT_OFF
+        if going.waits:
+            held.waits()
         try:
-            await Apart(self._work.run(envelope, message, run), held.waits)
+            await going
         except Reject as verdict:
             outcome = REJECTED
             held.begins()
@@ -242,11 +268,11 @@ class Handling:
             if held.lost:
                 raise LeaseLost("the handler had lost its message before it failed") from error
             outcome = FAILED
-            log.exception("%s: attempt %d at %s failed", self._lane.key, attempt, envelope.type)
+            log.exception("%s: attempt %d at %s failed", self._lane.key, run.attempt, envelope.type)
             await self._again(held, envelope, message, run, error)
         else:
             outcome = DONE
-            await self._acknowledge(held, self._done)
+            await self._acknowledge(held)
         finally:
             self.durations.note(outcome, time.monotonic() - began)
 
@@ -291,7 +317,14 @@ class Handling:
 
 
 def _is_late(envelope: Envelope) -> bool:
-    return bool(envelope.deadline) and envelope.deadline < time.time() * 1000
+    return envelope.deadline > 0 and envelope.deadline < time.time() * 1000
+
+
+def _claim_end(held: Held) -> None:
+    """Claim the right to settle an entry. Raises LeaseLost when its end was seen to by somebody else."""
+    if held.settled:
+        raise LeaseLost("the handler went on beyond the end of its subscription")
+    held.settled = True
 
 
 def _why(starts: Starts) -> str:

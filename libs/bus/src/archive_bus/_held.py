@@ -33,18 +33,6 @@ class Keeper(Protocol):
         """Tell the server that a handler runs, if it still does in a moment."""
         ...
 
-    def left(self, held: "Held") -> None:
-        """Let go of what is over here."""
-        ...
-
-    def taken(self, held: "Held") -> None:
-        """Take note of a run that was over when another consumer had its entry."""
-        ...
-
-    def unfinished(self, held: "Held", error: Exception) -> None:
-        """See to an entry whose settlement failed."""
-        ...
-
 
 class Held:
     """One entry between its read and its settlement, and the lease on it.
@@ -99,19 +87,6 @@ class Held:
         """Have the server told that its handler runs, unless that ends in a moment."""
         if self.starting is None:
             self._keeper.waits(self)
-
-    def leave(self) -> None:
-        """Let go of it: it is over here."""
-        self._keeper.left(self)
-
-    def strand(self) -> None:
-        """Let go of it: it was done here, and another consumer has it all the same."""
-        self._keeper.taken(self)
-        self.leave()
-
-    def fail(self, error: Exception) -> None:
-        """Have it seen to that its settlement failed."""
-        self._keeper.unfinished(self, error)
 
     def refuse(self) -> None:
         """Count an output that came too late, and cancel the handler."""

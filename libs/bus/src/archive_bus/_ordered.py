@@ -135,7 +135,8 @@ class OrderedConsumer(Consumer):
 
     async def _enter(self, held: Held) -> None:
         await self._gate.enter()
-        await self._begin(held, asyncio.current_task())
+        if rest := self._begin(held, asyncio.current_task()):
+            await rest
 
     def _ack_linger_s(self) -> float:
         """Return 0: the next entry of a key waits until the one before is settled."""
