@@ -282,12 +282,12 @@ class Consumer:
 
     def acked(self, settled: Collection[Held], outcomes: Sequence[Acked]) -> None:
         """Let go of what is over here."""
-        now = clock()
+        now, counts = clock(), self.counts
         for held, outcome in zip(settled, outcomes, strict=True):
             # What was settled before, while nobody else could have it, was settled by a first copy of this command.
             held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and now < held.until)
             if held.ran:
-                self.counts["done" if held.over else "lost_lease"] += 1
+                counts["done" if held.over else "lost_lease"] += 1
             if outcome is Acked.TAKEN:
                 self._adrift.add(held)  # another consumer has it, and hears that its run took no process down
             self.left(held)
@@ -304,7 +304,8 @@ class Consumer:
     def left(self, held: Held) -> None:
         """Let go of what is over here, and let another one in."""
         held.begun = False
-        self._forget(held)
+        if self._held.get(held.entry.id) is held:
+            del self._held[held.entry.id]
         self._gate.leave()
 
     async def _postpone(self, held: Held, error: BusUnavailable) -> None:

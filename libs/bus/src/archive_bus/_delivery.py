@@ -1,9 +1,10 @@
 """What a handler receives, and what it publishes in answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -25,7 +26,7 @@ A = TypeVar("A", bound=Message)
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """Where a message comes from: what its followers inherit.
 
@@ -43,6 +44,16 @@ class Origin:
     log: str = ""
     shadow: str = ""
 
+    @cached_property
+    def inherited(self) -> Mapping[str, str | int]:
+        """The fields of an envelope that follow from it, without empty ones."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
+
+    @cached_property
+    def without_caller(self) -> "Origin":
+        """The same for what nobody waits for."""
+        return replace(self, reply="", log="")
+
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[M_co]):
@@ -56,8 +67,8 @@ class Received(Generic[M_co]):
 class Run:
     """How a message reaches a handler this time: which attempt it is, and the lease on it.
 
-    ``traceparent`` is what its outputs inherit; ``told`` how many replies of earlier runs are kept; ``fence`` the token
-    of the partition's owner.
+    ``traceparent`` is what its outputs inherit, where it is empty the message's own; ``told`` how many replies of
+    earlier runs are kept; ``fence`` the token of the partition's owner.
     """
 
     __slots__ = ("attempt", "fence", "lease", "redelivered", "told", "traceparent")
@@ -88,30 +99,37 @@ class Delivery(Generic[M]):
         "_large",
         "_origin",
         "_outputs",
-        "_redelivered",
+        "_run",
         "_told",
-        "_traceparent",
-        "attempt",
         "envelope",
-        "fence",
-        "lease",
         "message",
     )
 
     def __init__(self, bus: "Bus", envelope: Envelope, message: M, *, run: Run) -> None:
         self._bus = bus
+        self._run = run
         self._told = run.told
-        self._redelivered = run.redelivered
         self._outputs: dict[str, int] = {}
         self._origin: Origin | None = None
-        self._traceparent = run.traceparent
         self._begun = False
         self._large: Large | None = None
         self.envelope = envelope
         self.message = message
-        self.attempt = run.attempt
-        self.fence = run.fence
-        self.lease = run.lease
+
+    @property
+    def attempt(self) -> int:
+        """Which run over the message this is, from 1 on."""
+        return self._run.attempt
+
+    @property
+    def lease(self) -> Lease:
+        """The right to act on the message."""
+        return self._run.lease
+
+    @property
+    def fence(self) -> int:
+        """The token of the partition's owner."""
+        return self._run.fence
 
     @property
     def origin(self) -> Origin:
@@ -123,7 +141,7 @@ class Delivery(Generic[M]):
                 correlation=envelope.correlation or envelope.id,
                 causation=envelope.id,
                 deadline=envelope.deadline,
-                traceparent=self._traceparent or envelope.traceparent,
+                traceparent=self._run.traceparent or envelope.traceparent,
                 tracestate=envelope.tracestate,
                 reply=envelope.reply,
                 log=envelope.log,
@@ -147,14 +165,14 @@ class Delivery(Generic[M]):
         delay: timedelta | None = None,
     ) -> str:
         """Publish an output. With ``reply`` the caller of this message becomes the caller of the output."""
-        origin = self.origin if reply else _without_caller(self.origin)
+        origin = self.origin if reply else self.origin.without_caller
         return await self._bus.publish(
             message,
             to=to,
             partition=partition,
             origin=origin,
             id=self.derived_id(message),
-            lease=self.lease,
+            lease=self._run.lease,
             delay=delay,
         )
 
@@ -168,10 +186,10 @@ class Delivery(Generic[M]):
         expected: int | None = None,
     ) -> str:
         """Append an output to a journal, once for each id, by default its place among this run's outputs."""
-        origin = _without_caller(self.origin)
+        origin = self.origin.without_caller
         output = id or self.derived_id(message)
         return await self._bus.append(
-            message, to=to, entity=entity, origin=origin, id=output, expected=expected, lease=self.lease
+            message, to=to, entity=entity, origin=origin, id=output, expected=expected, lease=self._run.lease
         )
 
     async def journal(self, stream: Stream, entity: str) -> list[Received[Message]]:
@@ -182,17 +200,19 @@ class Delivery(Generic[M]):
         self, message: Message, answer: type[A], *, to: Stream, partition: str = "", timeout: float = 10.0
     ) -> A:
         """Ask another service, inside this message's deadline; raises as Bus.request."""
-        origin = _without_caller(self.origin)
+        origin = self.origin.without_caller
         return await self._bus.request(
-            message, answer, to=to, partition=partition, origin=origin, timeout=timeout, lease=self.lease
+            message, answer, to=to, partition=partition, origin=origin, timeout=timeout, lease=self._run.lease
         )
 
     def open(
         self, message: Message, *, to: Stream, partition: str = "", timeout: float = 10.0
     ) -> AbstractAsyncContextManager[Call]:
         """Ask another service for many replies, inside this message's deadline; as Bus.open."""
-        origin = _without_caller(self.origin)
-        return self._bus.open(message, to=to, partition=partition, origin=origin, timeout=timeout, lease=self.lease)
+        origin = self.origin.without_caller
+        return self._bus.open(
+            message, to=to, partition=partition, origin=origin, timeout=timeout, lease=self._run.lease
+        )
 
     async def reply(self, message: Message) -> bool:
         """Answer the caller for good and wait until that is written. False: nobody waits, and nothing is kept."""
@@ -213,7 +233,9 @@ class Delivery(Generic[M]):
     def _say(self, message: Message, *, seq: int, last: bool) -> Awaitable[bool]:
         if self._large and self._large.passed:
             self._large = None
-        said = self._bus.reply(message, origin=self.origin, seq=seq, last=last, lease=self.lease, behind=self._large)
+        said = self._bus.reply(
+            message, origin=self.origin, seq=seq, last=last, lease=self._run.lease, behind=self._large
+        )
         if isinstance(said, Large):
             self._large = said
         return said
@@ -235,7 +257,7 @@ class Delivery(Generic[M]):
     async def interrupted(self) -> bool:
         """Whether an earlier run had begun to answer and did not end: repeating it would double what the caller has."""
         # Not the attempt tells: a run that a drain or an outage cut short is not counted, but its caller heard it.
-        return self._redelivered and await self._bus.begun(self.envelope.id)
+        return self._run.redelivered and await self._bus.begun(self.envelope.id)
 
     async def cancelled(self, target: str = "") -> bool:
         """Whether somebody asked to stop ``target``, by default this message."""
@@ -243,7 +265,7 @@ class Delivery(Generic[M]):
 
     async def cancel(self, target: str) -> None:
         """Ask whoever works on ``target`` to stop."""
-        await self._bus.cancel(target, origin=_without_caller(self.origin))
+        await self._bus.cancel(target, origin=self.origin.without_caller)
 
     async def fail(self, problem: Problem) -> bool:
         """Answer the caller with a problem."""
@@ -268,18 +290,6 @@ class Delivery(Generic[M]):
     def cancellable(self, *targets: str) -> AbstractContextManager[anyio.CancelScope]:
         """Return a scope that ends when somebody cancels one of the targets, by default this message."""
         return self._bus.cancellable(*(targets or (self.envelope.id,)))
-
-
-def _without_caller(origin: Origin) -> Origin:
-    return Origin(
-        tenant=origin.tenant,
-        correlation=origin.correlation,
-        causation=origin.causation,
-        deadline=origin.deadline,
-        traceparent=origin.traceparent,
-        tracestate=origin.tracestate,
-        shadow=origin.shadow,
-    )
 
 
 Handler = Callable[[Delivery[M]], Awaitable[None]]

@@ -48,7 +48,8 @@ class Gate:
     def leave(self) -> None:
         """Give the place back."""
         self._inside -= 1
-        self.wake()
+        if self._waiters:
+            self.wake()
 
     async def free(self) -> None:
         """Wait until one more could enter."""
@@ -82,8 +83,6 @@ class Gate:
 
     def wake(self) -> None:
         """Let those who wait look again."""
-        if not self._waiters:
-            return
         waiters, self._waiters = self._waiters, []
         for turn in waiters:
             if not turn.done():

@@ -87,7 +87,7 @@ class Handling:
             message = decoded(envelope)
         except (EnvelopeError, PayloadError):
             return self.settle(held)
-        if type(message) not in self._work.handlers or _is_late(envelope):
+        if type(message) not in self._work.handlers or (envelope.deadline and _is_late(envelope)):
             return self.settle(held)
         # Nothing is known of it, and what has ended before it ever had to wait need not be told to begin.
         held.attempt = 1
@@ -148,18 +148,15 @@ class Handling:
 
     async def _acknowledge(self, held: Held) -> None:
         """Acknowledge an entry; its inbox key goes with it at once, others travel together and are not waited for."""
-        if not (held.once and self._work.inbox):
-            self._let_acknowledge(held)
+        if held.settled:
+            raise LeaseLost("the handler went on beyond the end of its subscription")
+        held.settled = True
+        if held.once and self._work.inbox:
+            inboxes = self._transport.inboxes
+            outcome = await inboxes.settle(self._lane, held.entry.id, held.once, window=self._work.inbox)
+            held.acking = True
+            self._settlers.acked([held], [outcome])
             return
-        _claim_end(held)
-        inboxes = self._transport.inboxes
-        outcome = await inboxes.settle(self._lane, held.entry.id, held.once, window=self._work.inbox)
-        held.acking = True
-        self._settlers.acked([held], [outcome])
-
-    def _let_acknowledge(self, held: Held) -> None:
-        """Acknowledge an entry together with others."""
-        _claim_end(held)
         if held.starting and self._settlers.start.withdraw(held):
             held.starting = None  # the acknowledgement would only undo it
         held.acking = True
@@ -236,7 +233,8 @@ class Handling:
         self.durations.note(DONE, time.monotonic() - began)
         if held.once:
             return self._acknowledge(held)
-        self._let_acknowledge(held)
+        held.settled = held.acking = True
+        self._settlers.ack.add(held, None)
         return None
 
     async def _see_through(
@@ -318,13 +316,6 @@ class Handling:
 
 def _is_late(envelope: Envelope) -> bool:
     return envelope.deadline > 0 and envelope.deadline < time.time() * 1000
-
-
-def _claim_end(held: Held) -> None:
-    """Claim the right to settle an entry. Raises LeaseLost when its end was seen to by somebody else."""
-    if held.settled:
-        raise LeaseLost("the handler went on beyond the end of its subscription")
-    held.settled = True
 
 
 def _why(starts: Starts) -> str:

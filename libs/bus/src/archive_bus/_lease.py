@@ -7,14 +7,12 @@ its last look at the clock and its write can do nothing with what it has lost.
 """
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def clock() -> float:
-    """Return seconds of a clock that no one sets and that goes on while the process or the machine sleeps."""
-    return time.clock_gettime(_CLOCK)
+clock: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds of a clock that no one sets and that goes on while the process or the machine sleeps."""
 
 
 class Lease(Protocol):

@@ -1,5 +1,7 @@
 """What a message carries: inline while it is small, in the blob store beyond that."""
 
+from collections.abc import Callable, Mapping
+
 from pydantic import ValidationError
 
 from archive_blobs import BlobError, BlobRef, Blobs, BlobStoreDown
@@ -9,6 +11,9 @@ from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT, Envelope
 from archive_contracts.streams import TYPES
 
 _SHOWN = 3
+_READ: Mapping[str, Callable[[bytes], Message]] = {
+    name: model.__pydantic_validator__.validate_json for name, model in TYPES.items()
+}
 
 
 class Payloads:
@@ -81,13 +86,13 @@ def decoded(envelope: Envelope, data: bytes | None = None) -> Message:
     Raises:
         UnknownType, Undecodable: as Payloads.message.
     """
-    model = TYPES.get(envelope.type)
-    if model is None:
+    read = _READ.get(envelope.type)
+    if read is None:
         raise _unknown(envelope.type)
     try:
-        return model.__pydantic_validator__.validate_json(envelope.data if data is None else data)
+        return read(envelope.data if data is None else data)
     except ValidationError as error:
-        raise Undecodable(_problems(model, error)) from error
+        raise Undecodable(_problems(TYPES[envelope.type], error)) from error
 
 
 def _problems(model: type[Message], error: ValidationError) -> str:

@@ -1,7 +1,8 @@
 """The publishing half of the port."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from datetime import datetime, timedelta
+from typing import Any
 
 from archive_bus._delivery import Origin
 from archive_bus._large import Large
@@ -19,7 +20,7 @@ class Publishing:
 
     _sender: Sender
 
-    async def publish(
+    def publish(
         self,
         message: Message,
         *,
@@ -31,7 +32,7 @@ class Publishing:
         lease: Lease | None = None,
         delay: timedelta | None = None,
         at: datetime | None = None,
-    ) -> str:
+    ) -> Coroutine[Any, Any, str]:
         """Publish once for each id, waiting through an outage of the server. Returns the message id.
 
         Under a ``lease`` the message is an output of the one the lease is on, and ends with it. With ``delay`` or
@@ -42,7 +43,7 @@ class Publishing:
             LeaseLost: another process has taken over the message that this is an output of.
             BusUnavailable: the server did not answer within ``timeout`` (the service's patience by default).
         """
-        return await self._sender.publish(
+        return self._sender.publish(
             message,
             to=to,
             partition=partition,

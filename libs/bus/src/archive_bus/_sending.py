@@ -13,6 +13,7 @@ from opentelemetry.trace import Tracer
 from archive_bus._answers import Either, key_of
 from archive_bus._delivery import Origin
 from archive_bus._errors import BusError, Busy, LeaseLost, NotInMap
+from archive_bus._ids import message_id as new_id
 from archive_bus._large import Large
 from archive_bus._lease import Lease, clock
 from archive_bus._options import BusOptions
@@ -76,18 +77,19 @@ class Sender:
         envelope = self._seal(message, origin, message_id, data, subject=to.key_of(message))
         patience = timeout or self._options.patience_s
         if self._tracer is None:
-            await self._patiently(self._adding(to, partition, envelope, patience, lease, due), patience, lease)
+            await self._put(to, partition, envelope, patience, lease, due)
             return envelope.id
         with sending(self._tracer, to, envelope) as sent:
-            await self._patiently(self._adding(to, partition, sent, patience, lease, due), patience, lease)
+            await self._put(to, partition, sent, patience, lease, due)
         return envelope.id
 
-    def _adding(
+    def _put(
         self, to: Stream, partition: str, envelope: Envelope, patience_s: float, lease: Lease | None, due: Due | None
-    ) -> Callable[[], Awaitable[object]]:
-        if due:
-            return partial(self._delay, to, partition, envelope, due, patience_s, lease)
-        return partial(self._transport.publish, to, partition, envelope, timeout=patience_s, lease=lease)
+    ) -> Awaitable[object]:
+        add = self._transport.publish if due is None else partial(self._delay, due=due)
+        if lease is None and not self._options.limits.patience_s:
+            return add(to, partition, envelope, timeout=patience_s, lease=lease)
+        return self._patiently(lambda: add(to, partition, envelope, timeout=patience_s, lease=lease), patience_s, lease)
 
     async def _patiently(self, add: Callable[[], Awaitable[T]], patience_s: float, lease: Lease | None) -> T:
         """Add something as soon as there is room for it, while the lease is ours. Raises Busy when none comes free."""
@@ -108,7 +110,7 @@ class Sender:
                 await asyncio.sleep(ROOM_PAUSE_S)
 
     async def _delay(
-        self, to: Stream, partition: str, envelope: Envelope, due: Due, timeout: float, lease: Lease | None
+        self, to: Stream, partition: str, envelope: Envelope, *, due: Due, timeout: float, lease: Lease | None
     ) -> None:
         left = await self._transport.timers.delay(to, partition, envelope, due=due, timeout=timeout, lease=lease)
         self._timekeeper.watch(to, partition, within_s=left or 0.0)
@@ -131,7 +133,7 @@ class Sender:
         append = partial(self._transport.append, to, entity, envelope, expected=expected, timeout=patience, lease=lease)
         entry = await self._patiently(append, patience, lease)
         if to.listing and type(message) in to.listing.messages:
-            await self._patiently(self._adding(to.listing, "0", envelope, patience, lease, None), patience, lease)
+            await self._put(to.listing, "0", envelope, patience, lease, None)
         return entry
 
     def enter(self, tasks: asyncio.TaskGroup) -> None:
@@ -199,25 +201,19 @@ class Sender:
     def _seal(
         self, message: Message, origin: Origin, message_id: str | None, data: bytes, *, subject: str = ""
     ) -> Envelope:
-        return Envelope.of(
-            {
-                "id": message_id or secrets.token_hex(16),
-                "type": message.type,
-                "source": self._options.service,
-                "time": stamp(),
-                "subject": subject,
-                "traceparent": origin.traceparent or traceparent_of(),
-                "tracestate": origin.tracestate,
-                "correlation": origin.correlation,
-                "causation": origin.causation,
-                "deadline": origin.deadline,
-                "tenant": origin.tenant,
-                "shadow": origin.shadow,
-                "reply": origin.reply,
-                "log": origin.log,
-                "data": data,
-            }
-        )
+        told: dict[str, object] = {
+            "id": message_id or new_id(),
+            "type": message.type,
+            "source": self._options.service,
+            "time": stamp(),
+            **origin.inherited,
+            "data": data,
+        }
+        if subject:
+            told["subject"] = subject
+        if not origin.traceparent and (parent := traceparent_of()):
+            told["traceparent"] = parent
+        return Envelope.of(told)
 
 
 async def _nobody() -> bool:

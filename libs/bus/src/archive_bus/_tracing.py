@@ -8,8 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Tracer, get_current_span
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from archive_contracts.envelope import Envelope
@@ -20,7 +20,7 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 def traceparent_of() -> str:
     """Return the current span as a W3C ``traceparent``, or nothing outside a recorded trace."""
-    if not get_current_span().get_span_context().is_valid:
+    if not get_current():
         return ""  # what a message costs that nobody traces
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)

@@ -1,6 +1,6 @@
 """From a message to its handler: what surrounds each run."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -45,8 +45,9 @@ class Working:
         """Return the work on a stream; ``fence`` is the token of the partition's owner."""
         bind, tracer = self.options.bind, self.tracer
 
-        async def within(envelope: Envelope, message: Message, run: Run, act: Handler[Any]) -> None:
-            run.fence, run.traceparent = fence, envelope.traceparent
+        async def within(envelope: Envelope, message: Message, run: Run, act: Handler[Any] | None = None) -> None:
+            act = act or handlers[type(message)]
+            run.fence = fence
             if run.redelivered:
                 run.told = await self.answers.told(envelope)
             bound = bind(
@@ -65,14 +66,11 @@ class Working:
             if returned is not None:
                 raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
 
-        def handle(envelope: Envelope, message: Message, run: Run) -> Coroutine[Any, Any, None]:
-            return within(envelope, message, run, handlers[type(message)])
-
         async def bury(envelope: Envelope, message: Message, run: Run, problem: Problem) -> None:
             if react := on_dead.get(type(message)):
                 await Apart(within(envelope, message, run, lambda delivery: react(delivery, problem)))
 
-        return Work(handlers=handlers, run=handle, refuse=self._refuse, bury=bury, payloads=self.payloads, inbox=inbox)
+        return Work(handlers=handlers, run=within, refuse=self._refuse, bury=bury, payloads=self.payloads, inbox=inbox)
 
     async def _refuse(self, envelope: Envelope, problem: Problem, lease: Lease) -> None:
         if envelope.reply or envelope.log:

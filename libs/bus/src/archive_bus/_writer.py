@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from hashlib import sha1
@@ -9,10 +11,10 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from redis.asyncio.connection import ConnectionPool
-from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from archive_bus._errors import BusError, BusUnavailable, PayloadError, ServerTooOld, WrongPassword
+from archive_bus._errors import BusError, BusUnavailable, Busy, PayloadError, ServerTooOld, WrongPassword
 from archive_bus._lease import clock
 from archive_bus._link import AWAY, Argument, Link, packed
 
@@ -23,6 +25,8 @@ OLDEST = (7, 0)
 REPLICA_WAIT_MS = 1000
 CLOCK_LOOK_S = 5.0
 """How often the server's clock is looked at while something is written: it may be set, and leases end by it."""
+TICK_S = 0.002
+"""How early a timer may ring."""
 RECONNECT_S = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 SCRIPTS = {
@@ -65,11 +69,10 @@ class Op(Protocol):
 class _Call:
     """A command whose reply a future holds."""
 
-    __slots__ = ("_args", "_until", "future")
+    __slots__ = ("_args", "future")
 
-    def __init__(self, args: tuple[Argument, ...], future: "asyncio.Future[Any]", until: float | None) -> None:
+    def __init__(self, args: tuple[Argument, ...], future: "asyncio.Future[Any]") -> None:
         self._args = args
-        self._until = until
         self.future = future
 
     @property
@@ -80,11 +83,8 @@ class _Call:
         return not self.future.done()
 
     def text(self, ahead_ms: float) -> bytes:
-        args = self._args
-        if self._until is not None:
-            place = 3 + int(args[2])
-            args = (*args[:place], int(self._until * 1000 + ahead_ms), *args[place + 1 :])
-        return packed(*args)
+        del ahead_ms
+        return packed(*self._args)
 
     def settle(self, reply: Any) -> None:
         if self.future.done():
@@ -103,6 +103,37 @@ class _Call:
         self.future.exception()  # a waiter that has gone away is no reason for a warning
 
 
+class _Fenced(_Call):
+    """A script that may come too late: for the lease that covers it, or for whoever waits.
+
+    ``until`` is the end of the lease, ``ends`` that of the wait by ``time.monotonic``, which lasts ``timeout`` seconds.
+    """
+
+    __slots__ = ("_timeout", "_until", "ends")
+
+    def __init__(
+        self, args: tuple[Argument, ...], future: "asyncio.Future[Any]", *, until: float | None, timeout: float
+    ) -> None:
+        super().__init__(args, future)
+        self._until = until
+        self._timeout = timeout
+        self.ends = time.monotonic() + timeout
+
+    def text(self, ahead_ms: float) -> bytes:
+        args = self._args
+        if self._until is not None:
+            place = 3 + int(args[2])
+            args = (*args[:place], int(self._until * 1000 + ahead_ms), *args[place + 1 :])
+        return packed(*args)
+
+    def expire(self) -> None:
+        """End the wait."""
+        self.fail(silent(self._timeout))
+
+    def _refuse(self, error: Exception) -> None:
+        super()._refuse(refusal(error) if isinstance(error, ResponseError) else error)
+
+
 class Writer:
     """Sends commands in order over a connection of its own and survives the loss of it.
 
@@ -114,6 +145,9 @@ class Writer:
         self._link = Link(pool)
         self._name = name
         self._queue: deque[Op] = deque()
+        self._sent: Sequence[Op] = ()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings = math.inf
         self._wake = asyncio.Event()
         self._ahead_ms = 0.0
         self._looked = 0.0
@@ -132,7 +166,7 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            batch = self._take()
+            self._sent = batch = self._take()
             try:
                 await self._exchange(batch)
                 failures = 0
@@ -147,9 +181,14 @@ class Writer:
                     break
                 await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
                 failures += 1
+            finally:
+                self._sent = ()
         await self._link.close()
         for op in self._queue:
             op.fail(BusUnavailable("the connection was closed before the server answered"))
+        if self._timer:
+            self._timer.cancel()
+            self._timer, self._rings = None, math.inf
 
     async def _give_up(self, batch: Sequence[Op], error: Exception) -> None:
         """Say at once what waiting does not mend."""
@@ -165,27 +204,57 @@ class Writer:
 
     def send(self, *args: Argument) -> "asyncio.Future[Any]":
         """Queue a command; the future holds its reply or its ResponseError."""
-        return self._call(args, None)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.put(_Call(args, future))
+        return future
 
     def fenced(
-        self, name: str, keys: Sequence[str], args: Sequence[Argument], *, until: float | None
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        *,
+        until: float | None,
+        timeout: float = math.inf,
     ) -> "asyncio.Future[Any]":
-        """Queue a script whose first argument is the end of a lease.
+        """Queue a script whose first argument is the end of a lease; the future holds its reply, or a BusError.
 
-        ``until`` is by ``clock`` and reaches the script as ms by the server's clock; None as 0.
+        ``until`` is by ``clock`` and reaches the script as ms by the server's clock; None as 0. After ``timeout``
+        seconds the future holds BusUnavailable; what is still queued by then is not sent.
         """
-        parts = ("EVALSHA", SHAS[name], len(keys), *keys, 0, *args)
-        return self._call(parts, until)
-
-    def _call(self, args: tuple[Argument, ...], until: float | None) -> "asyncio.Future[Any]":
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.put(_Call(args, future, until))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        op = _Fenced(("EVALSHA", SHAS[name], len(keys), *keys, 0, *args), future, until=until, timeout=timeout)
+        self.put(op)
+        # One timer for all of them: one each costs a twentieth of a publish, and next to none ever rings.
+        if op.ends < self._rings:
+            self._ring_at(op.ends, loop)
         return future
+
+    def _ring_at(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._rings = when
+        self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the waits whose time is over."""
+        self._timer, self._rings = None, math.inf
+        over, nearest = time.monotonic() + TICK_S, math.inf
+        for op in (*self._sent, *self._queue):
+            if isinstance(op, _Fenced) and not op.done:
+                if op.ends > over:
+                    nearest = min(nearest, op.ends)
+                else:
+                    op.expire()
+        if nearest < math.inf:
+            self._ring_at(nearest, loop)
 
     def put(self, op: Op) -> None:
         """Queue a command."""
         self._queue.append(op)
-        self._wake.set()
+        if len(self._queue) == 1:
+            self._wake.set()
 
     def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a script of the lua folder."""
@@ -206,8 +275,7 @@ class Writer:
     async def _exchange(self, batch: Sequence[Op]) -> None:
         if not self._link.connected:
             await self._connect()
-        sayable = [(op, text) for op in batch if (text := self._text(op))]
-        commands = [text for _, text in sayable]
+        sayable, commands = self._texts(batch)
         if self._replicas:
             commands.append(packed("WAIT", self._replicas, REPLICA_WAIT_MS))
         if not sayable:
@@ -227,22 +295,27 @@ class Writer:
         self._ahead_ms = await ahead_ms(self._link)
         self._looked = clock()
 
-    def _tell(self, sent: Sequence[tuple[Op, bytes]], replies: Sequence[Any]) -> bool:
+    def _tell(self, sent: Sequence[Op], replies: Sequence[Any]) -> bool:
         """Hand the replies that came to their callers; False when what was accepted is not yet where it has to be."""
         # Told before a replica has it, the caller would believe what a failover forgets.
         if self._replicas and not (len(replies) > len(sent) and _number(replies[-1]) >= self._replicas):
             return False
-        for (op, _), reply in zip(sent, replies, strict=False):
-            op.settle(_judged(reply))
+        for op, reply in zip(sent, replies, strict=False):
+            op.settle(_judged(reply) if isinstance(reply, Exception) else reply)
         return True
 
-    def _text(self, op: Op) -> bytes | None:
-        """Return a command as it travels; tell its caller when it cannot."""
-        try:
-            return op.text(self._ahead_ms)
-        except UnicodeEncodeError as error:
-            op.fail(PayloadError(f"a name or an argument is no Unicode text: {error}"))
-            return None
+    def _texts(self, batch: Sequence[Op]) -> tuple[list[Op], list[bytes]]:
+        """Return commands, and each as it travels; tell the callers of those that cannot."""
+        sayable: list[Op] = []
+        texts: list[bytes] = []
+        for op in batch:
+            try:
+                texts.append(op.text(self._ahead_ms))
+            except UnicodeEncodeError as error:
+                op.fail(PayloadError(f"a name or an argument is no Unicode text: {error}"))
+            else:
+                sayable.append(op)
+        return sayable, texts
 
     async def _connect(self) -> None:
         await self._link.connect()
@@ -259,8 +332,8 @@ class Writer:
             raise
 
 
-def _judged(reply: Any) -> Any:
-    """Return a reply; raise the error that one is when it is about the connection and not about the command."""
+def _judged(reply: Exception) -> Exception:
+    """Return an error that a reply is; raise it when it is about the connection and not about the command."""
     if isinstance(reply, NoScriptError):
         # The server was restarted under a connection that outlived it, or its scripts were flushed.
         raise RedisConnectionError("the server has lost its scripts")
@@ -302,7 +375,19 @@ async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:
 
 def _expire(reply: "asyncio.Future[Any]", timeout: float) -> None:
     if not reply.done():
-        reply.set_exception(BusUnavailable(f"the server did not answer within {timeout:.1f} s"))
+        reply.set_exception(silent(timeout))
+
+
+def silent(timeout: float) -> BusUnavailable:
+    """Return what is told to those who have waited long enough."""
+    return BusUnavailable(f"the server did not answer within {timeout:.1f} s")
+
+
+def refusal(error: ResponseError) -> BusError:
+    """Return what an error means that is about the command: a server that refuses is as unavailable as one away."""
+    if isinstance(error, OutOfMemoryError):
+        return Busy("the server's memory is full")
+    return BusUnavailable(f"the server refuses: {error}")
 
 
 def _number(reply: Any) -> int:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
 from archive_bus._addresses import Address
-from archive_bus._errors import BusUnavailable, Busy, LeaseLost
+from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._link import Argument, Links
 from archive_bus._options import Durability
 from archive_bus._redis.telling import LATE, Teller
-from archive_bus._writer import Writer, within
+from archive_bus._writer import Writer, refusal, within
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server
 
@@ -106,10 +106,8 @@ async def accepted(reply: "asyncio.Future[Any]", timeout: float) -> Any:
     """Wait for a reply; a server that refuses (memory full, disk failing) is as unavailable as one that is away."""
     try:
         return await within(reply, timeout)
-    except OutOfMemoryError as error:
-        raise Busy("the server's memory is full") from error
     except ResponseError as error:
-        raise BusUnavailable(f"the server refuses: {error}") from error
+        raise refusal(error) from error
 
 
 async def settled(reply: "asyncio.Future[Any]", *, gone: Any) -> Any:

@@ -13,7 +13,7 @@ from archive_bus._errors import BusUnavailable, Busy, JournalConflict, PayloadEr
 from archive_bus._lease import Lease
 from archive_bus._link import Argument
 from archive_bus._options import Limits
-from archive_bus._redis.connections import Connections, accepted, flat_fields, in_time
+from archive_bus._redis.connections import Connections, flat_fields, in_time
 from archive_bus._redis.memory import MemoryWatch
 from archive_bus._writer import Writer
 from archive_contracts.envelope import Envelope
@@ -49,15 +49,16 @@ class Publishing:
         for _ in range(3):
             if key not in self._grouped:
                 await self.ensure(self._connections.publisher, stream, key, timeout)
+                timeout = max(0.0, until - time.monotonic())
             ends = lease.until if lease else None
-            sent = self._connections.publisher.fenced("publish", keys, args, until=ends)
-            reply = await accepted(sent, max(0.0, until - time.monotonic()))
+            reply = await self._connections.publisher.fenced("publish", keys, args, until=ends, timeout=timeout)
             if reply is not None:
                 return _admitted(key, in_time(reply))
             # The stream has been lost with its groups: they come back before the entry does, or nobody would see it.
             # A reader that is not waiting just then finds the new stream and notices nothing, so it is said here.
             log.error("%s is gone with its groups: unless it was dropped on purpose, its messages are lost", key)
             self._grouped.discard(key)
+            timeout = max(0.0, until - time.monotonic())
         raise BusUnavailable(f"stream {key} vanishes as soon as it is created")
 
     def admit(self, lease: Lease | None) -> int:
@@ -71,8 +72,9 @@ class Publishing:
     ) -> str:
         args = (WINDOW_MS, stream.max_length or 1, *flat_fields(envelope))
         keys = (key, f"{key}:seen:{envelope.id}")
-        sent = self._connections.publisher.fenced("broadcast", keys, args, until=lease.until if lease else None)
-        return in_time(await accepted(sent, timeout))[1].decode()
+        ends = lease.until if lease else None
+        reply = await self._connections.publisher.fenced("broadcast", keys, args, until=ends, timeout=timeout)
+        return in_time(reply)[1].decode()
 
     async def ensure(self, writer: Writer, stream: Stream, key: str, timeout: float, *, joining: str = "") -> None:
         """Create the stream with the groups of the map, which see it from its start.
@@ -113,8 +115,9 @@ class Publishing:
             *flat_fields(envelope),
         ]
         keys = [key, f"{key}:seen:{envelope.id}"]
-        sent = self._connections.publisher.fenced("append", keys, args, until=lease.until if lease else None)
-        outcome, entry = in_time(await accepted(sent, timeout))
+        ends = lease.until if lease else None
+        reply = await self._connections.publisher.fenced("append", keys, args, until=ends, timeout=timeout)
+        outcome, entry = in_time(reply)
         if outcome == CONFLICT:
             raise JournalConflict(key, expected=expected or 0, found=int(entry))
         return entry.decode()

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Generator
 from typing import Any, TypeVar, cast
 
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
-from archive_bus._errors import BusError, BusUnavailable, Busy, LeaseLost
+from archive_bus._errors import BusError, BusUnavailable, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._link import Argument, packed
-from archive_bus._writer import SHAS, Writer
+from archive_bus._writer import SHAS, Writer, refusal, silent
 
 LATE = -1
 MOST_A_FRAME = 128
@@ -75,12 +75,10 @@ class Told:
         return self._outcome
 
     def _judged(self, error: ResponseError) -> bool | BusError:
-        if isinstance(error, OutOfMemoryError):
-            return Busy("the server's memory is full")
-        return BusUnavailable(f"the server refuses: {error}")
+        return refusal(error)
 
     def _expire(self) -> None:
-        self.fail(BusUnavailable(f"the server did not answer within {self._timeout:.1f} s"))
+        self.fail(silent(self._timeout))
 
     def _end(self, outcome: bool | BusError) -> None:
         self.done = True

@@ -33,8 +33,8 @@ class RedisTimers:
         keys = [f"{key}:due", f"{key}:parcels", f"{key}:seen:{envelope.id}"]
         most = self._publishing.admit(lease)
         args = [WINDOW_MS, due.at_ms, due.delay_ms, most, envelope.id, *flat_fields(envelope)]
-        sent = self._connections.publisher.fenced("delay", keys, args, until=lease.until if lease else None)
-        left = in_time(await accepted(sent, timeout))
+        ends = lease.until if lease else None
+        left = in_time(await self._connections.publisher.fenced("delay", keys, args, until=ends, timeout=timeout))
         if left == REFUSED:
             raise Busy(f"{most} delayed messages of {key} wait for their time")
         return None if left is None else left / 1000
