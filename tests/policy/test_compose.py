@@ -81,7 +81,9 @@ def extending() -> dict[str, dict[str, Any]]:
 
 
 def test_lane_of_an_overlay_waits_and_is_traced() -> None:
-    for name, one in extending().items():
+    found = extending()
+    assert found
+    for name, one in found.items():
         told = one["environment"]
         assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "${TRACES_TO:-}", name
         model = re.sub(r"^http://([\w-]+):.*", r"\1", told["ENGINE_BASE_URL"])

@@ -258,14 +258,16 @@ async def test_void_key_ends_open_streams(
     console: Any, bus_as: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("archive_console.routes.events.PING_S", 0.1)
+    ended: list[str] = []
 
-    async def read(first: asyncio.Event) -> None:
+    async def read(who: str, first: asyncio.Event) -> None:
         async with console.http.stream("GET", "/system/overview/events") as reply:
             async for _ in reply.aiter_lines():
                 first.set()
+        ended.append(who)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks, bus_as("gateway") as bus:
-        tasks.create_task(read(anybody := asyncio.Event()))
+        tasks.create_task(read("anybody", anybody := asyncio.Event()))
         await anybody.wait()
         # The first key closes the door, also behind those who are in already.
         await made(bus, "beta", "globex", "operator")
@@ -275,9 +277,10 @@ async def test_void_key_ends_open_streams(
 
         await until(closed)
         await console.post("/login", key="beta")
-        tasks.create_task(read(somebody := asyncio.Event()))
+        tasks.create_task(read("somebody", somebody := asyncio.Event()))
         await somebody.wait()
         await bus.append(KeyRevoked(key_id="key_globex", revoked_at=1), to=KEYS_JOURNAL, entity=BOOK)
+    assert ended == ["anybody", "somebody"]
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /chat HTTP/1.1\r\nhost: loc"])

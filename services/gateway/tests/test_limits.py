@@ -124,15 +124,19 @@ async def test_concurrency_of_a_key_is_shared(closed: Any, start: Any, engine: a
 async def test_leavers_give_their_places_back(closed: Any, engine: asyncio.Event, until: Any) -> None:
     key = await key_with(closed, concurrent=2)
     engine.clear()
+    begun: list[str] = []
 
     async def admitted() -> bool:
         asking = closed.http.stream("POST", "/v1/chat/completions", json=ASKED | {"stream": True}, headers=key)
         async with asking as reply:
-            return reply.status_code == 200 and bool(await anext(reply.aiter_lines()))
+            if reply.status_code == 200:
+                begun.append(await anext(reply.aiter_lines()))
+            return reply.status_code == 200
 
     # Each leaves in the middle of its answer; a place that stayed taken would be missed by the third.
     for _ in range(5):
         await until(admitted)
+    assert len([line for line in begun if line]) == 5
 
 
 async def test_usage_is_kept_by_key_and_model(closed: Any, engine: Any) -> None:

@@ -135,8 +135,10 @@ async def test_retry_folder_starts_over(watching: Watching, folder: Folder) -> N
     async with watching().lifespan():
         folder.drop("bad.pdf", b"%PDF-1.7\n" + b"garbage " * 50)
         await folder.until("failed/bad.pdf", "failed/bad.pdf.error.json")
-        folder.drop("failed/retry/bad.pdf", pdf(1))
+        folder.drop("failed/retry/bad.pdf", sound := pdf(1))
         await folder.until("archive/*/bad.pdf", "failed/bad.pdf", "failed/bad.pdf.error.json")
+    (kept,) = folder.files("archive")
+    assert folder.content(kept) == sound
 
 
 async def test_half_written_file_is_waited_for(watching: Watching, folder: Folder, memory: Memory) -> None:
@@ -204,3 +206,4 @@ async def test_replicas_put_every_file_away(watching: Watching, folder: Folder) 
         for name in names:
             folder.drop(name, TEXT + name.encode())
         await folder.until(*(f"archive/*/{name}" for name in names))
+    assert [folder.content(path) for path in folder.files("archive")] == [TEXT + name.encode() for name in names]
