@@ -231,7 +231,7 @@ class Consumer:
     def _begin(self, held: Held, task: "asyncio.Task[None] | None") -> Coroutine[Any, Any, None] | None:
         """Begin an entry in a task; what is returned is to be awaited at once."""
         if held.lost:
-            self.left(held)
+            self._leave([held])
             return None
         if self._draining:
             self._gate.leave()  # the drain hands it back
@@ -259,7 +259,7 @@ class Consumer:
         finally:
             held.task = None
             if not held.acking:
-                self.left(held)
+                self._leave([held])
 
     def _spare(self, held: Held) -> None:
         """Have a run taken back whose handler never began."""
@@ -282,15 +282,15 @@ class Consumer:
 
     def acked(self, settled: Collection[Held], outcomes: Sequence[Acked]) -> None:
         """Let go of what is over here."""
-        now, counts = clock(), self.counts
+        counts, now, done = self.counts, clock(), Acked.DONE
         for held, outcome in zip(settled, outcomes, strict=True):
             # What was settled before, while nobody else could have it, was settled by a first copy of this command.
-            held.over = outcome is Acked.DONE or (outcome is Acked.BEFORE and now < held.until)
+            held.over = outcome is done or (outcome is Acked.BEFORE and now < held.until)
             if held.ran:
                 counts["done" if held.over else "lost_lease"] += 1
             if outcome is Acked.TAKEN:
                 self._adrift.add(held)  # another consumer has it, and hears that its run took no process down
-            self.left(held)
+        self._leave(settled)
 
     def unacked(self, settled: Collection[Held], error: BusUnavailable) -> None:
         """See to entries that are done, and the server could not be told."""
@@ -299,14 +299,17 @@ class Consumer:
 
     async def _unfinished(self, held: Held, error: BusUnavailable) -> None:
         await self._postpone(held, error)
-        self.left(held)
+        self._leave([held])
 
-    def left(self, held: Held) -> None:
-        """Let go of what is over here, and let another one in."""
-        held.begun = False
-        if self._held.get(held.entry.id) is held:
-            del self._held[held.entry.id]
-        self._gate.leave()
+    def _leave(self, left: Collection[Held]) -> None:
+        """Let go of what is over here, and let others in."""
+        in_hand = self._held
+        for held in left:
+            held.begun = False
+            entry_id = held.entry.id
+            if in_hand.get(entry_id) is held:
+                del in_hand[entry_id]
+        self._gate.leave(len(left))
 
     async def _postpone(self, held: Held, error: BusUnavailable) -> None:
         log.warning("%s: %s is not finished and will run again: %s", self.lane.key, held.entry.id, error)

@@ -115,9 +115,9 @@ class Share(Gate):
             self._reading_until = loop.time() + TURN_S
             loop.call_at(self._reading_until + 0.001, self._gate.wake)
 
-    def leave(self) -> None:
-        """Give the place back."""
-        self._gate.leave()
+    def leave(self, count: int = 1) -> None:
+        """Give places back."""
+        self._gate.leave(count)
 
     def take(self) -> None:
         """Take a place that is free."""

@@ -45,9 +45,9 @@ class Gate:
         """Take a place that is free."""
         self._inside += 1
 
-    def leave(self) -> None:
-        """Give the place back."""
-        self._inside -= 1
+    def leave(self, count: int = 1) -> None:
+        """Give places back."""
+        self._inside -= count
         if self._waiters:
             self.wake()
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from archive_bus._adrift import Adrift
 from archive_bus._consumer import Consumer
@@ -142,15 +142,16 @@ class OrderedConsumer(Consumer):
         """Return 0: the next entry of a key waits until the one before is settled."""
         return 0.0
 
-    def left(self, held: Held) -> None:
-        """Let go of what is over here, and let its line go on if it is settled."""
-        super().left(held)
+    def _leave(self, left: Collection[Held]) -> None:
+        """Let go of what is over here, and let the lines go on of what is settled."""
+        super()._leave(left)
         self._room.set()
-        key = _key_of(held.entry)
-        self._at_work.discard(key)
-        if held.over:
-            self._lines.settled(held.entry.id)
-        self._call_first(key)
+        for held in left:
+            key = _key_of(held.entry)
+            self._at_work.discard(key)
+            if held.over:
+                self._lines.settled(held.entry.id)
+            self._call_first(key)
 
     def abandon(self) -> None:
         """Stop at once: another process owns the partition, and all that is in hand here."""

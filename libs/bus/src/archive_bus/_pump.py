@@ -141,7 +141,7 @@ async def _read(link: Link, *, lane: Lane, prefetch: Prefetch) -> list[Entry]:
     asked = clock()
     group = ("GROUP", lane.group, lane.consumer, "COUNT", prefetch())
     reply = await link.call("XREADGROUP", *group, "BLOCK", BLOCK_MS, "STREAMS", lane.key, ">", wait_s=BLOCK_MS / 1000)
-    return [Entry(entry_id, fields, since=asked) for entry_id, fields in entries_of(only_stream(reply))]
+    return [Entry(entry_id, fields, asked) for entry_id, fields in entries_of(only_stream(reply))]
 
 
 async def _unused(batch: Any) -> None:

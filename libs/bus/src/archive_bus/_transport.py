@@ -28,8 +28,8 @@ class Entry:
 
     id: str
     fields: Fields
-    redelivered: bool = False
     since: float = 0.0
+    redelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
