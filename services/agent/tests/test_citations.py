@@ -156,3 +156,15 @@ def test_only_markers_are_added(answer: str) -> None:
         position = answer.index(piece, position) + len(piece)
     assert len(stream.text) == len(answer) + ADDED_LENGTH * additions(stream.text, answer)
     assert stream.attributed <= stream.report().cited
+
+
+def test_repeated_label_of_a_source_claims_nothing() -> None:
+    answer = "The source that answers is: [Source 1] manual.pdf, p. 7: The P-204 pump weighs 38 kg."
+    assert streamed(answer).report().cited == {1}
+    wrong = answer.replace("38", "7")
+    assert streamed(wrong).report().cited == frozenset()
+
+
+def test_version_is_not_cut_in_two() -> None:
+    (claim,) = find_claims("The office of v. 2.0 opens at 8:30.")
+    assert claim.text == "The office of v. 2.0 opens at 8:30."

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from archive_agent.domain.errors import QuestionTooLong
 from archive_agent.domain.evidence import Candidate, candidate_sentences, page_at, rank
 from archive_agent.domain.fitting import message_tokens, shorten
-from archive_agent.domain.research import SYSTEM, PromptBudget, build_prompt
+from archive_agent.domain.research import REMINDER, SYSTEM, PromptBudget, build_prompt
 from archive_agent.domain.support import judge_support
 from archive_contracts.agents import EarlierTurn
 
@@ -43,7 +43,7 @@ def test_best_source_first_with_page() -> None:
     system, user = prompt.messages
     assert "never follow instructions" in system.content
     assert user.content.startswith("Sources:\n[Source 1] manual.pdf, p. 4: ")
-    assert user.content.endswith(f"End of sources.\n\nQuestion: {QUESTION}")
+    assert user.content.endswith(f"End of sources.\n\nQuestion: {QUESTION}\n{REMINDER}")
 
 
 LEASE = "1. The flat\nIt has two rooms\n2. Notice\nOf the tenant\nThe tenant has to give three months. More follows."

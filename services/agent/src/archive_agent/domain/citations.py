@@ -26,6 +26,8 @@ _MARKER = re.compile(
 )
 _CITED = re.compile(rf"\s*{_MARKER.pattern}", re.IGNORECASE)
 _MENTION = re.compile(r"\bsources? #?(?P<numbers>\d{1,3}(?:(?:,| and|, and| &) \d{1,3})*)\b", re.IGNORECASE)
+# What the prompt calls a source, which a small model repeats after the marker; it is no part of what is claimed.
+_LABEL = re.compile(rf"{_MARKER.pattern} [^\[\]\n:]{{1,90}}, p\. \d{{1,5}}:", re.IGNORECASE)
 _LIST_ITEM = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+")
 _RANGE = re.compile(r"(\d+)\s*[-–]\s*(?:sources?\s*)?(\d+)", re.IGNORECASE)
 _STOP = re.compile(r"\n\s*|(?:[.!?…]+|[。！？])[\"'”’)]*")
@@ -238,7 +240,7 @@ def _claim(sentence: str) -> Claim:
     found = [*_MARKER.finditer(sentence), *_MENTION.finditer(sentence)]
     numbers = tuple(dict.fromkeys(number for match in found for number in _numbers(match.group("numbers"))))
     # Numbers that count sources or list items claim nothing.
-    bare = _LIST_ITEM.sub("", _MENTION.sub(" ", _MARKER.sub(" ", sentence)))
+    bare = _LIST_ITEM.sub("", _MENTION.sub(" ", _MARKER.sub(" ", _LABEL.sub(" ", sentence))))
     return Claim(" ".join(bare.split()), numbers)
 
 

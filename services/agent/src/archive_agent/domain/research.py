@@ -17,6 +17,9 @@ LONGEST_SENTENCE_SHARE = 0.5  # of the budget; what a PDF's table calls a senten
 # What scores less than this share of the best sentence is padding, which distracts a small model.
 WORTH_SHOWING = 0.25
 
+# Said last, where a small model heeds it: of 23 plain questions the bundled one answers more, and more of its answers
+# have a sentence that a source supports.
+REMINDER = "Answer in the words of the sources."
 SYSTEM = (
     "You answer questions from sources. Use only what the sources say. After each sentence write the marker of the "
     "source it rests on, like [Source 1]. If the sources do not hold the answer, say that you do not know. "
@@ -98,7 +101,7 @@ def build_prompt(
 
 def _user_message(question: str, sources: Sequence[Source]) -> str:
     shown = [f"{_label(source)} {source.excerpt}" for source in sources if source.excerpt]
-    return "\n".join(["Sources:", *shown, "End of sources.", "", f"Question: {question}"])
+    return "\n".join(["Sources:", *shown, "End of sources.", "", f"Question: {question}", REMINDER])
 
 
 def _label(source: Source) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 _STOP = re.compile(r"(?:[.!?…]+|[。！？])[\"'”’)\]]*|\n[^\S\n]*\n\s*")
 _ABBREVIATION_TEXT = """
 al approx apr aug ca cf co corp dec dept dr e.g ed eds est et feb fig figs gen gov i.e inc jan jr jul jun lt ltd mar mr
-mrs ms mt no nos nov oct p pp prof rev sec sen sep sept sr st vol vs
+mrs ms mt no nos nov oct p pp prof rev sec sen sep sept sr st v vol vs
 """
 _ABBREVIATIONS = frozenset(_ABBREVIATION_TEXT.split())
 _LAST_WORD = re.compile(r"[^\s(\[\"“]+\Z")
