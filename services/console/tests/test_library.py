@@ -321,6 +321,21 @@ async def test_deleted_document_says_so(console: Any, memory: Any) -> None:
         assert "/v1/" not in gone.text
 
 
+async def test_names_are_shown_as_they_are_called(
+    console: Any, memory: Any, ingested: list[IngestDocument], until: Any
+) -> None:
+    await console.post("/documents", files=[("file", ('the "last" one.txt', b"words"))])
+
+    async def named() -> bool:
+        return [found.filename for found in ingested] == ['the "last" one.txt']
+
+    await until(named)
+    cancelled = Problem(code="cancelled", message="The job was cancelled.")
+    memory.documents = [info("heron-\u202egpj.exe", status="failed", error=cancelled)]
+    page = await console.page("/documents")
+    assert ("heron-gpj.exe" in page, ">Cancelled<" in page, ">Refused<" in page) == (True, True, False)
+
+
 async def test_document_is_deleted_and_read_again(
     console: Any, memory: Any, ingested: list[IngestDocument], until: Any, tmp_path: Any
 ) -> None:

@@ -15,6 +15,8 @@ from archive_console.domain.marking import split
 
 NOW_S = 10.0
 """What spoke within it is there: whoever waits for work asks for it every second."""
+LEFT_TO_RIGHT, RIGHT_TO_LEFT = "\u202d", "\u202e"
+"""The overrides of Unicode; letters that are written from the right need none."""
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -44,8 +46,12 @@ class Templates:
         cast("dict[str, Any]", self._environment.globals).update(known)
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
-        """Return a page or a part of one; half a character, which cannot be sent, becomes a question mark."""
-        return self._environment.get_template(name).render(values).encode(errors="replace").decode()
+        """Return a page or a part of one; half a character, which cannot be sent, becomes a question mark.
+
+        What turns letters around is left out: a file called "gpj.exe" is not to be read as "exe.jpg".
+        """
+        page = self._environment.get_template(name).render(values).encode(errors="replace").decode()
+        return page.replace(LEFT_TO_RIGHT, "").replace(RIGHT_TO_LEFT, "")
 
 
 @cache

@@ -102,7 +102,9 @@ async def upload(visit: Visit) -> Response:
     full = [file for file in files if file.size]
     for file in full:
         ref = await visit.desk.blobs.put(_content(file))
-        await _queue(visit, ref, name=file.filename or "document", kind=file.content_type or "")
+        # In a form that carries files a browser writes quotation marks so.
+        name = (file.filename or "document").replace("%22", '"')
+        await _queue(visit, ref, name=name, kind=file.content_type or "")
     await form.close()
     if empty := [file.filename for file in files if not file.size]:
         others = f" and {len(empty) - 1} more" if empty[1:] else ""
