@@ -1,15 +1,17 @@
 """Compose runs every service closed, limited, and in order; the image recipe holds what the specification asks."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from archive_cli.valkey import Role, new_server
 from archive_contracts.access import USERS
 from archive_contracts.streams import SERVICES
-from archive_testkit.policy.resources import DOCUMENT, DOCUMENTS
+from archive_testkit.policy.resources import DOCUMENT, DOCUMENTS, EVICTING, REWRITING
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose" / "compose.yaml").read_text())
@@ -128,6 +130,23 @@ def test_bus_never_evicts() -> None:
     command = " ".join(ALL["bus"]["command"])
     assert "--maxmemory-policy noeviction" in command
     assert "--appendfsync always" in command
+
+
+@pytest.mark.parametrize(("name", "factor"), [("bus", REWRITING), ("state", EVICTING)])
+def test_server_has_memory_for_writing_its_file_anew(name: str, factor: float) -> None:
+    told = dict(pairwise(ALL[name]["command"]))
+    limit = int(ALL[name]["mem_limit"].removesuffix("g")) * 1024
+    assert told["--appendonly"] == "yes", "what it holds dies with it"
+    assert limit >= factor * int(told["--maxmemory"].removesuffix("mb"))
+
+
+@pytest.mark.parametrize("role", ["bus", "state"])
+def test_servers_keep_what_those_of_one_machine_keep(role: Role, tmp_path: Path) -> None:
+    told = dict(pairwise(ALL[role]["command"]))
+    ours = new_server(role, port=1, folder=tmp_path).configuration().splitlines()
+    for name in ("appendonly", "appendfsync", "maxmemory-policy"):
+        assert f"{name} {told[f'--{name}']}" in ours
+    assert f"{role}:/data" in ALL[role]["volumes"]
 
 
 def test_passwords_come_from_outside() -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from archive_cli.__main__ import build_parser
+from archive_cli.valkey import Role, new_server
 from archive_console.adapters.pages import FILES
 from archive_console.settings import Settings as Console
 from archive_contracts.deploy.__main__ import generated
@@ -146,6 +147,14 @@ MUTANTS: dict[str, tuple[Rule, Mutation]] = {
         resources.documents_fit,
         lambda o: the(o, "ConfigMap", "archive")["data"].update(ARCHIVE_BLOBS_URL="s3://archive-blobs"),
     ),
+    "state that dies with its server": (resources.servers_have_room, lambda o: state(o, "yes", "no")),
+    "server killed at its rewrite": (resources.servers_have_room, lambda o: state(o, "512mb", "768mb")),
+    "server evicted at its rewrite": (
+        resources.servers_have_room,
+        lambda o: the(o, "StatefulSet", "redis-state")["spec"]["template"]["spec"]["volumes"][-1].update(
+            emptyDir={"sizeLimit": "1Gi"}
+        ),
+    ),
     "no budget": (change.budgets_are_clear, lambda o: o.remove(the(o, "PodDisruptionBudget", "router"))),
     "update 0/0": (
         change.rollouts_move,
@@ -218,6 +227,12 @@ MUTANTS: dict[str, tuple[Rule, Mutation]] = {
     ),
     "no toleration": (resources.gpus_are_whole, lambda o: pod(o, "engine-large").pop("tolerations")),
 }
+
+
+def state(objects: list[Json], old: str, new: str) -> None:
+    """Change what the state server is told."""
+    told = the(objects, "ConfigMap", "redis-state")["data"]
+    told["valkey.conf"] = told["valkey.conf"].replace(old, new, 1)
 
 
 def trigger(objects: list[Json]) -> Json:
@@ -298,6 +313,17 @@ def test_readme_names_what_lets_in() -> None:
     text = (ROOT / "k8s" / "README.md").read_text()
     assert len(labels) > 2
     assert [label for label in labels if label.startswith("archive.dev/") and f"{label}=true" not in text] == []
+
+
+@pytest.mark.parametrize("role", ["bus", "state"])
+def test_servers_keep_what_those_of_one_machine_keep(role: Role, tmp_path: Path) -> None:
+    def kept(text: str) -> set[str]:
+        return {line.strip() for line in text.splitlines() if line.startswith(("appendonly", "appendfsync", "save"))}
+
+    text = the(rendered("prod"), "ConfigMap", f"redis-{role}")["data"]["valkey.conf"]
+    ours = new_server(role, port=1, folder=tmp_path).configuration()
+    assert kept(text) == kept(ours)
+    assert "appendonly yes" in kept(ours)
 
 
 def test_every_service_has_a_base() -> None:

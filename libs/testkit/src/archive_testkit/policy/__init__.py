@@ -26,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     closure.tools_reach_nothing,
     closure.ways_out_are_narrow,
     resources.documents_fit,
+    resources.servers_have_room,
     closure.images_are_pinned,
     resources.gpus_are_whole,
     references.claims_are_made,
