@@ -33,7 +33,7 @@ other() {  # NAME SERVERS [COMPONENT...]
 for overlay in dev prod prod-gpu; do
   judge "$overlay" "k8s/overlays/$overlay" 1.33
 done
-other external redis-external gpu-dra gvisor s3-blobs
+other external redis-external engine-host gpu-dra gvisor s3-blobs
 judge external k8s/overlays/.check-external 1.34
 other sentinel redis-sentinel
 judge sentinel k8s/overlays/.check-sentinel 1.33
@@ -45,7 +45,7 @@ import pathlib, re, sys
 names = {n for path in pathlib.Path("compose").glob("*.yaml") for n in re.findall(r"\$\{([A-Z_]+)(?=\}|:\?)", path.read_text())}
 pathlib.Path(sys.argv[1]).write_text("".join(f"{name}=x\n" for name in sorted(names)))
 PY
-for overlay in "" gpu-vllm llama-cpp legacy observability; do
+for overlay in "" gpu-vllm llama-cpp legacy engine-host observability; do
   "$compose" --env-file "$work/secrets/env" -f "$work/compose.yaml" ${overlay:+-f "$work/$overlay.yaml"} config --quiet
   echo "compose $overlay: valid"
 done

@@ -32,9 +32,10 @@ def test_container_is_closed_and_limited(name: str) -> None:
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_overlay_adds_closed_containers(path: Path) -> None:
-    added = {name: one for name, one in yaml.safe_load(path.read_text())["services"].items() if "image" in one}
-    assert added
-    for one in added.values():
+    services: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())["services"]
+    added = [one for one in services.values() if "image" in one]
+    assert added or any("extends" in one for one in services.values())
+    for one in added:
         assert one["cap_drop"] == ["ALL"]
         assert one["security_opt"] == ["no-new-privileges:true"]
         assert one["mem_limit"]
@@ -88,11 +89,19 @@ def test_lane_of_an_overlay_waits_and_is_traced() -> None:
     for name, one in found.items():
         told = one["environment"]
         assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "${TRACES_TO:-}", name
+        if "ENGINE_BASE_URL" not in told:
+            continue
         model = re.sub(r"^http://([\w-]+):.*", r"\1", told["ENGINE_BASE_URL"])
         (path,) = (path for path in OVERLAYS if name in yaml.safe_load(path.read_text())["services"])
         server = yaml.safe_load(path.read_text())["services"][model]
         wanted = "service_healthy" if "healthcheck" in server else "service_started"
         assert one["depends_on"][model]["condition"] == wanted
+
+
+def test_host_of_added_engines_is_let_out() -> None:
+    hosts = {name: one for name, one in extending().items() if "ENGINE_HOST" in one["environment"]}
+    assert {name: one["networks"] for name, one in hosts.items()} == {"engine-host": ["inside", "edge"]}
+    assert not [name for name, one in ALL.items() if "ENGINE_HOST" in one.get("environment", {})]
 
 
 @pytest.mark.parametrize(("name", "of"), DOCUMENTS.items())

@@ -27,7 +27,10 @@ from archive_testkit.policy.cluster import Cluster, Json, Rule
 from archive_testkit.policy.resources import DOCUMENT, DOCUMENTS
 
 ROOT = Path(__file__).parents[2]
-OTHERS = {"external": ("redis-external", "gpu-dra", "gvisor", "s3-blobs"), "sentinel": ("redis-sentinel",)}
+OTHERS = {
+    "external": ("redis-external", "engine-host", "gpu-dra", "gvisor", "s3-blobs"),
+    "sentinel": ("redis-sentinel",),
+}
 """Components that no committed overlay takes: the first in place of prod-gpu's servers, the rest after its others."""
 OVERLAYS = ("dev", "prod", "prod-gpu", *OTHERS)
 Mutation = Callable[[list[Json]], Any]
