@@ -39,8 +39,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 class Project:
     """The whole system by compose, under a name, with secrets and on ports of its own."""
 
-    def __init__(self, engine: ContainerEngine, secrets: Path, *, name: str = "archive-test") -> None:
+    def __init__(
+        self, engine: ContainerEngine, secrets: Path, *, name: str = "archive-test", overlays: Sequence[Path] = ()
+    ) -> None:
         self.engine = engine
+        self._files = [ROOT / "compose" / "compose.yaml", *overlays]
         self.secrets = secrets
         self.name = name
         ports = {"GATEWAY_PORT": str(free_port()), "CONSOLE_PORT": str(free_port())}
@@ -61,16 +64,21 @@ class Project:
     def run(self, *words: str, timeout_s: float = UP_S) -> str:
         """Run one command of docker compose and return what it prints."""
         files = ["--project-name", self.name, "--env-file", str(self.secrets / "env")]
-        place = ["--file", str(ROOT / "compose" / "compose.yaml")]
-        return self.engine.docker("compose", *files, *place, *words, timeout_s=timeout_s, env=self._environment)
+        places = [word for path in self._files for word in ("--file", str(path))]
+        return self.engine.docker("compose", *files, *places, *words, timeout_s=timeout_s, env=self._environment)
 
     def build(self, *words: str) -> None:
         """Build images, all or those named."""
         self.run("build", "--build-arg", f"BASE={self._base}", *words, timeout_s=BUILD_S)
 
     def container(self, service: str) -> str:
-        """Return the id of a service's container."""
-        return self.run("ps", "--quiet", service).strip()
+        """Return the id of a service's one container."""
+        (found,) = self.containers(service)
+        return found
+
+    def containers(self, service: str) -> list[str]:
+        """Return the ids of a service's containers."""
+        return self.run("ps", "--all", "--quiet", service).split()
 
     def inspect(self, service: str, path: Sequence[str]) -> Any:
         """Return a part of what the engine says of a service's container."""
@@ -79,9 +87,19 @@ class Project:
             found = found[name]
         return found
 
+    def stop_at_work(self, container: str) -> None:
+        """Stop a container, which is to end within its grace."""
+        self.engine.docker("stop", container, timeout_s=120)
+        ended_with = self.engine.docker("inspect", "--format", "{{.State.ExitCode}}", container).strip()
+        assert ended_with == "0", "a process ends with 1 when its drain took longer than its grace"
+
     def operate(self, *words: str) -> str:
         """Run a command in a container of the operator's and return what it prints."""
         return self.run("run", "--rm", "-T", "operator", *words)
+
+    def examine(self) -> list[dict[str, str]]:
+        """Have the operator's doctor look at everything; return what it finds."""
+        return json.loads(self.operate("archive", "doctor", "--json"))["findings"]
 
     def make_secrets(self) -> None:
         """Make up what is missing of the secrets."""

@@ -64,10 +64,7 @@ def test_container_is_closed(project: "Project", service: str) -> None:
 def test_stop_at_work_loses_nothing(project: "Project", http: httpx.Client, service: str) -> None:
     job_id = upload(http, f"stopped-{service}", pages=40)
     time.sleep(1.0)
-    container = project.container(service)
-    project.engine.docker("stop", container, timeout_s=120)
-    ended_with = project.engine.docker("inspect", "--format", "{{.State.ExitCode}}", container).strip()
-    assert ended_with == "0", "a process ends with 1 when its drain took longer than its grace"
+    project.stop_at_work(project.container(service))
     project.run("up", "--detach", "--wait", service)
     assert ended(http, job_id)["status"] == "done"
 
@@ -76,9 +73,36 @@ def test_every_service_has_an_image(project: "Project") -> None:
     assert {f"archive/{name}" for name in (*SERVICES, "cli")} <= project.engine.sizes("archive/*").keys()
 
 
+@pytest.mark.parametrize("image", [*SERVICES, "cli"])
+def test_image_says_what_it_is_made_of(project: "Project", image: str) -> None:
+    """Its bill of materials names what its Python knows to be installed, and Debian's packages."""
+    asked = (
+        "import json, importlib.metadata as m; told = json.load(open('/app/sbom.json')); "
+        "told['own'] = [[d.name, d.version] for d in m.distributions()]; print(json.dumps(told))"
+    )
+    told = json.loads(project.engine.docker("run", "--rm", "--network=none", f"archive/{image}", "python", "-c", asked))
+    found = {kind: set[tuple[str, str]]() for kind in (True, False)}
+    for each in told["components"]:
+        found[each.get("purl", "").startswith("pkg:deb/")].add((each["name"], each["version"]))
+    assert (told["bomFormat"], told["metadata"]["component"]["name"]) == ("CycloneDX", f"archive-{image}")
+    assert found[False] == {(name, version) for name, version in told["own"] if name != f"archive-{image}"}
+    assert {"libc6", "libgomp1"} <= {name for name, _ in found[True]}
+
+
+def test_stream_outlives_the_state_server(project: "Project", http: httpx.Client) -> None:
+    asked = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    with http.stream("POST", "/v1/chat/completions", json=asked | {"max_tokens": 500, "ignore_eos": True}) as reply:
+        lines = reply.iter_lines()
+        assert next(line for line in lines if '"content"' in line)
+        project.engine.docker("restart", "--timeout", "0", project.container("state"))
+        rest = "\n".join(lines)
+    assert '"error"' not in rest
+    assert "data: [DONE]" in rest
+
+
 def failures(project: "Project") -> list[dict[str, str]]:
-    """Have the operator's doctor look at everything; return what it calls a failure."""
-    findings = json.loads(project.operate("archive", "doctor", "--json"))["findings"]
+    """Return what the operator's doctor calls a failure."""
+    findings = project.examine()
     assert {"bus access", "state access", "groups", "blobs", "engines", "owners"} <= {
         each["check"] for each in findings
     }
