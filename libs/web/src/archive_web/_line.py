@@ -9,12 +9,15 @@ _KEY = "archive.line"
 
 
 class Line:
-    """One connection; ``on_lost`` is called once when it is lost, for the one request that is served at a time."""
+    """One connection; ``on_lost`` is called once when it is lost, for the one request that is served at a time.
 
-    __slots__ = ("lost", "on_lost")
+    ``whole`` says that no request on it is on its way: the body of the one that is served has come.
+    """
+
+    __slots__ = ("lost", "on_lost", "whole")
 
     def __init__(self) -> None:
-        self.lost = False
+        self.lost = self.whole = False
         self.on_lost: Callable[[], object] | None = None
 
     def carries(self, scope: Any) -> None:

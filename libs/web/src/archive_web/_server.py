@@ -5,13 +5,15 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from archive_telemetry import SettingError
+from archive_web._joining import Joining
 from archive_web._line import Line
 
 KEEP_ALIVE_S = 75
@@ -72,6 +74,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._line.whole = False
         self._line.carries(self.scope)
         self._heading = True
 
@@ -83,9 +86,16 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._line.whole = True
         if not self.pipeline:
             # A large body makes uvicorn stop reading until more of it is wanted: nobody would see the client leave.
             self.flow.resume_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(
+            cycle,
+            lambda scope, receive, send: app(scope, receive, Joining(cycle, send)),  # type: ignore[arg-type]
+        )
 
     def shutdown(self) -> None:
         if self._head is None:

@@ -78,7 +78,7 @@ async def _part(receiving: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-async def whole(receive: Receive, *, limit: int, announced: bytes | None) -> bytes:
+async def whole(scope: Scope, receive: Receive, *, limit: int, announced: bytes | None) -> bytes:
     """Return the body, refusing early what says of itself that it is too large.
 
     Raises:
@@ -86,7 +86,8 @@ async def whole(receive: Receive, *, limit: int, announced: bytes | None) -> byt
         ClientLeft: the body stays incomplete.
     """
     check_announced(announced, limit=limit, setting="GATEWAY_MAX_BODY_MB")
-    receiving, more = bounded(receive), True
+    # What has come need not be timed; most bodies come with their heads.
+    receiving, more = receive if line_of(scope).whole else bounded(receive), True
     parts: list[bytes] = []
     size = 0
     while more:

@@ -109,7 +109,7 @@ class Visit:
             if self.header(b"content-encoding").lower() not in {"", "identity"}:
                 raise WrongMedia("Packed bodies are not read.", next_step="Send the body without content-encoding.")
             announced = self.ticket.headers.get(b"content-length")
-            self._body = await whole(self.receive, limit=self.body_limit, announced=announced)
+            self._body = await whole(self.scope, self.receive, limit=self.body_limit, announced=announced)
         return self._body
 
     async def body(self, model: type[M]) -> M:
