@@ -78,6 +78,22 @@ async def test_replies_of_a_turn_share_an_entry(redis_url: str) -> None:
     assert lengths == [1, 1]
 
 
+async def test_one_who_leaves_takes_no_reply_from_another(redis_url: str) -> None:
+    async with bus_of("router", redis_url) as router, client_of(redis_url) as client:
+        await client.xgroup_create(REPLIES.physical("one"), "owner", mkstream=True)
+        told = router.reply(ChatDelta(body="once"), origin=Origin(reply="one/call"))
+
+        async def waiting() -> bool:
+            return await told
+
+        leaver, other = asyncio.ensure_future(waiting()), asyncio.ensure_future(waiting())
+        await asyncio.sleep(0)
+        leaver.cancel()
+        assert await other
+        assert leaver.cancelled()
+        assert await told
+
+
 async def test_late_reply_is_refused_among_others(redis_url: str) -> None:
     over, lasting = Ends(clock() - 1), Ends(clock() + 600)
     async with (

@@ -1,6 +1,8 @@
 """Requests that wait for replies: one reply stream for the process, one queue for each call."""
 
 import asyncio
+import itertools
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -130,11 +132,17 @@ class Calls:
 
     def __init__(self) -> None:
         self._open: dict[str, Call] = {}
+        # Ids need only differ here and from those of processes that were called the same.
+        self._name, self._count = secrets.token_hex(4), itertools.count()
 
     @property
     def waiting(self) -> bool:
         """Whether anybody waits for a reply."""
         return bool(self._open)
+
+    def new_id(self) -> str:
+        """Return an id for another call."""
+        return f"{self._name}{next(self._count):x}"
 
     def add(self, call: Call) -> None:
         """Route replies for the call to it."""

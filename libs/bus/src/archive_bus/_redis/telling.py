@@ -29,12 +29,12 @@ T = TypeVar("T", bound="Told")
 class Told:
     """One reply on its way; whether it found its stream. Need not be awaited."""
 
-    __slots__ = ("_lease", "_outcome", "_timeout", "_waiter", "done", "fields", "until")
+    __slots__ = ("_lease", "_outcome", "_timeout", "_waiters", "done", "fields", "until")
 
     def __init__(self, fields: list[bytes], *, lease: Lease | None, timeout: float) -> None:
         self._lease = lease
         self._timeout = timeout
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
         self._outcome: bool | BusError = False
         self.done = False
         self.fields = fields
@@ -64,10 +64,12 @@ class Told:
     async def _wait(self) -> bool:
         if not self.done:
             loop = asyncio.get_running_loop()
-            waiter = self._waiter = self._waiter or loop.create_future()
+            # One for each: whoever waits may leave, and the reply is written in its place all the same.
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._waiters += (waiter,)
             timer = loop.call_later(self._timeout, self._expire)
             try:
-                await asyncio.shield(waiter)  # whoever waits may leave: the reply is written in its place all the same
+                await waiter
             finally:
                 timer.cancel()
         if isinstance(self._outcome, BusError):
@@ -83,8 +85,9 @@ class Told:
     def _end(self, outcome: bool | BusError) -> None:
         self.done = True
         self._outcome = outcome
-        if self._waiter and not self._waiter.done():
-            self._waiter.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class Line(Told):
