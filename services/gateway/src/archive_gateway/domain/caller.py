@@ -23,7 +23,7 @@ class Caller:
     @property
     def limited(self) -> bool:
         """Whether its requests are counted against anything."""
-        return self.limits != UNLIMITED
+        return self.limits is not UNLIMITED and self.limits != UNLIMITED
 
     @property
     def nameless(self) -> bool:

@@ -6,8 +6,7 @@ import time
 
 from opentelemetry.trace import SpanKind, Tracer
 from prometheus_client import Counter, Histogram
-from starlette.routing import Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archive_blobs import BlobError
 from archive_bus import BusError
@@ -27,7 +26,7 @@ log = get_logger(__name__)
 class Entry:
     """Admits requests, gives each an id, and turns whatever goes wrong into an answer."""
 
-    def __init__(self, router: Router, guard: Guard, *, tracer: Tracer | None) -> None:
+    def __init__(self, router: ASGIApp, guard: Guard, *, tracer: Tracer | None) -> None:
         self._router = router
         self._guard = guard
         self._tracer = tracer

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 
 from archive_bus import BusError
@@ -24,6 +25,7 @@ Booking = tuple[str, Counts]
 ANSWER_TOKENS = 256
 """What an answer is taken to need when its request does not say."""
 RATE_S = 60.0
+DAY_S = 86_400
 LONGER_S = 30.0
 """How much longer than its request a place in flight is kept for it."""
 
@@ -261,4 +263,10 @@ def cut_counts(spent: Spent) -> Counts:
 
 
 def _today() -> str:
-    return datetime.fromtimestamp(time.time(), UTC).date().isoformat()
+    return _day(int(time.time() // DAY_S))
+
+
+@lru_cache(maxsize=2)
+def _day(number: int) -> str:
+    """Return a day since the epoch as text; the next request is most likely of the same."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()

@@ -89,13 +89,28 @@ class Face:
         return Endpoint(method="DELETE", path=path, handler=handler, tag=self.tag, scope=self.scope, **details)
 
 
-def build_router(endpoints: Sequence[Endpoint], desk: Desk) -> Router:
-    """Return Starlette's router for the table; the first paths are the quickest to be found."""
+def build_router(endpoints: Sequence[Endpoint], desk: Desk) -> ASGIApp:
+    """Return what sends a request to its endpoint."""
     paths: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    routes = [Route(path, endpoint=_Path(desk, methods)) for path, methods in paths.items()]
-    return Router(routes=routes, redirect_slashes=False, default=_nowhere)
+    return _Paths([Route(path, endpoint=_Path(desk, methods)) for path, methods in paths.items()])
+
+
+class _Paths:
+    """Finds the route of a path: one without parameters by a look into a table, the others by Starlette's router."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._plain = {route.path: route for route in routes if not route.param_convertors}
+        others = [route for route in routes if route.param_convertors]
+        self._router = Router(routes=others, redirect_slashes=False, default=_nowhere)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        route = self._plain.get(scope["path"])
+        if route is None:
+            return self._router(scope, receive, send)
+        scope["route"], scope["path_params"] = route, {}
+        return route.app(scope, receive, send)
 
 
 class _Path:
