@@ -221,6 +221,28 @@ async def test_wait_ends_with_what_has_come() -> None:
         assert await answer.piece() in {b"", b"half"}
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_silence_on_a_kept_connection_ends_the_wait(late: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(WHOLE)
+        await reader.read()
+        writer.close()
+
+    session, server = HttpSession(keep_s=60), await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = URL.build(scheme="http", host="127.0.0.1", port=server.sockets[0].getsockname()[1], path="/v1")
+    request = request_of(head_of("GET", url, {}), None)
+    async with server, asyncio.timeout(60):
+        first = await session.ask(url, request, connect_s=30)
+        assert await first.piece() == b"{}"
+        second = asyncio.ensure_future(session.ask(url, request, connect_s=30, head_s=0.2))
+        await asyncio.sleep(0)
+        if late:
+            first.heard()  # of a reader that is slow to leave: the connection has the next answer by now
+        with pytest.raises(TimeoutError):
+            await second
+
+
 async def test_no_server_is_not_connected() -> None:
     session = HttpSession(keep_s=60)
     for address in ("http://127.0.0.1:1/v1", "ftp://127.0.0.1/", "http://no.such.host.invalid/"):

@@ -13,6 +13,7 @@ from archive_engine.adapters.http_wire import Answer, StaleConnection, Wire, con
 _Origin = tuple[str, str | None, int | None]
 
 _STALE_S = 0.5
+HEAD_S = 120.0
 
 
 class HttpSession:
@@ -23,7 +24,7 @@ class HttpSession:
         self._idle: dict[_Origin, list[Wire]] = {}
         self._closed = False
 
-    async def ask(self, url: URL, request: bytes, *, connect_s: float) -> Answer:
+    async def ask(self, url: URL, request: bytes, *, connect_s: float, head_s: float = HEAD_S) -> Answer:
         """Send a request as it stands to the server of an address; returns when the head of the answer is there.
 
         A kept connection that the server closed meanwhile fails at once with nothing answered; then, and only
@@ -31,18 +32,19 @@ class HttpSession:
 
         Raises:
             NotConnected: no connection could be made within ``connect_s``.
+            TimeoutError: nothing came within ``head_s``.
             WireError: the connection broke first, or what came is no answer.
         """
         origin = (url.scheme, url.host, url.port)
         began = monotonic()
         if kept := self._taken(origin):
             try:
-                return await _headed(kept.ask(request))
+                return await _headed(kept.ask(request), head_s)
             except StaleConnection:
                 if monotonic() - began > _STALE_S:
                     raise
         fresh = await connect(url, within_s=connect_s, free=partial(self._keep, origin))
-        return await _headed(fresh.ask(request))
+        return await _headed(fresh.ask(request), head_s)
 
     def close(self) -> None:
         """Hang up what nobody uses, and each of the others at the end of its answer."""
@@ -75,10 +77,12 @@ class HttpSession:
         return wire.open and monotonic() - wire.idle_since < self._keep_s
 
 
-async def _headed(answer: Answer) -> Answer:
+async def _headed(answer: Answer, head_s: float) -> Answer:
     """Return an answer when its head is there; who leaves early hangs up."""
+    answer.listen(head_s)
     try:
         await answer.head
+        answer.heard()
     except BaseException:  # also when cancelled
         answer.close()
         raise

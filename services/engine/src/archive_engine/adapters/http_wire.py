@@ -20,6 +20,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from multidict import CIMultiDict
 from yarl import URL
 
+from archive_engine.adapters.silence import Silence
+
 _MOST_WAITING: Final = 256 * 1024
 """Bytes of a body that nobody has read, above which the server has to wait."""
 _MOST_HEAD: Final = 64 * 1024
@@ -96,13 +98,24 @@ class Answer:
         self._waiting = 0
         return whole
 
+    def listen(self, limit_s: float) -> None:
+        """Begin to wait for the head or a piece; a TimeoutError ends the wait after so many seconds of silence."""
+        self._wire.listen(self, limit_s)
+
+    def heard(self) -> None:
+        """End the wait."""
+        self._wire.heard(self)
+
     def close(self) -> None:
         """Hang up, unless the answer has come to its end: then the connection is free again already."""
         if not self._over:
             self._wire.drop()
 
     def interrupt(self, error: OSError) -> None:
-        """Let whoever waits for a piece have an error instead, unless it has come in this moment."""
+        """Let whoever waits for the head or a piece have an error instead, unless it has come in this moment."""
+        if not self.head.done():
+            self.head.set_exception(error)
+            return
         if self._pieces or (self._arrived and self._arrived.done()):
             return
         self._error = error
@@ -138,6 +151,7 @@ class Wire(asyncio.Protocol):
         self._answer: Answer | None = None
         self._used = False
         self._head_size = 0
+        self._silence = Silence(self._interrupt)
         self.idle_since = 0.0
 
     @property
@@ -160,6 +174,20 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._break(WireError("the call was given up"))
+
+    def listen(self, answer: Answer, limit_s: float) -> None:
+        """Watch how long the server says nothing, for an answer that has not come to its end."""
+        if self._answer is answer:
+            self._silence.listen(limit_s)
+
+    def heard(self, answer: Answer) -> None:
+        """Watch no more for this answer; the connection may have the next one by now."""
+        if self._answer is answer:
+            self._silence.heard()
+
+    def _interrupt(self, error: OSError) -> None:
+        if self._answer:
+            self._answer.interrupt(error)
 
     def resume(self) -> None:
         """Read on after a pause."""
@@ -190,6 +218,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._silence.close()
         answer = self._answer
         if exc is None and answer and answer.status and not _has_length(answer):
             self._answer = None
@@ -233,6 +262,7 @@ class Wire(asyncio.Protocol):
             answer.reason = ""
             return
         self._answer = None
+        self._silence.heard()
         self._used = True
         answer.end()
         if self._parser.should_keep_alive() and self.open:
@@ -248,6 +278,7 @@ class Wire(asyncio.Protocol):
 
     def _break(self, error: WireError) -> None:
         answer, self._answer = self._answer, None
+        self._silence.heard()
         if answer:
             answer.end(error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -162,18 +161,15 @@ class OpenAIBackend:
 
     async def _request(self, url: URL, request: bytes, limit_s: float) -> Answer:
         """Send a request and wait for the status."""
-        limit = asyncio.timeout(limit_s)
         try:
-            async with limit:
-                return await self._session.ask(url, request, connect_s=self._timeouts.connect_s)
-        except OSError as error:  # TimeoutError among them
-            where = f"{url.host}:{url.port}"
-            if limit.expired():
-                raise UpstreamStalled(
-                    f"The engine at {where} gave no answer for {limit_s:g} s.",
-                    next_step="See whether it is overloaded, or raise the first-token limit of the engine.",
-                ) from error
-            raise _connection_error(where, error) from error
+            return await self._session.ask(url, request, connect_s=self._timeouts.connect_s, head_s=limit_s)
+        except TimeoutError as error:
+            raise UpstreamStalled(
+                f"The engine at {url.host}:{url.port} gave no answer for {limit_s:g} s.",
+                next_step="See whether it is overloaded, or raise the first-token limit of the engine.",
+            ) from error
+        except OSError as error:
+            raise _connection_error(f"{url.host}:{url.port}", error) from error
 
     async def _get(self, url: URL) -> Any:
         """Fetch and decode a small JSON document.

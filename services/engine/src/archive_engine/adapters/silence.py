@@ -1,19 +1,18 @@
-"""How long a server has said nothing, watched by one timer for the whole of its answer."""
+"""How long a server has said nothing, watched by one timer for all that comes over a connection."""
 
 import asyncio
 import math
-
-from archive_engine.adapters.http_wire import Answer
+from collections.abc import Callable
 
 
 class Silence:
-    """Ends a read of a body that takes too long with a TimeoutError.
+    """Calls ``interrupt`` with a TimeoutError in a read that takes too long.
 
     ``asyncio.timeout`` around each read would set and clear a timer for every token.
     """
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, interrupt: Callable[[TimeoutError], None]) -> None:
+        self._interrupt = interrupt
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._rings = 0.0
@@ -43,6 +42,6 @@ class Silence:
     def _ring(self) -> None:
         self._timer = None
         if self._until <= self._rings:
-            self._answer.interrupt(TimeoutError())
+            self._interrupt(TimeoutError())
         elif self._until < math.inf:
             self._ring_at(self._until)

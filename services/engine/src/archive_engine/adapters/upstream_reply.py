@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, NamedTuple, Self, cast
 from archive_engine.adapters.chunks import choices, has_token, json_object
 from archive_engine.adapters.http_wire import Answer
 from archive_engine.adapters.retry_after import retry_after_s
-from archive_engine.adapters.silence import Silence
 from archive_engine.domain.assemble import Assembler
 from archive_engine.domain.errors import (
     UpstreamCut,
@@ -65,7 +64,6 @@ class UpstreamReply:
         self._shape: Shape = shape
         self._timeouts = timeouts
         self._response: Answer | None = None
-        self._silence: Silence | None = None
         self._only: Callable[[], Awaitable[UpstreamEvent]] | None = None
         self._parser = SseParser()
         self._found: deque[SseEvent] = deque()
@@ -92,7 +90,6 @@ class UpstreamReply:
         try:
             if response.status != 200:
                 raise await _status_error(response, limit_s=self._timeouts.idle_s)
-            self._silence = Silence(response)
             self._only = self._read(response)
         except BaseException:  # also when cancelled: nobody has it yet who would hang up
             response.close()
@@ -104,8 +101,6 @@ class UpstreamReply:
     ) -> None:
         """Close the connection, or give it back when the answer is complete."""
         response = self._opened()
-        if self._silence:
-            self._silence.close()
         try:
             if self._done and kind is None and not response.at_end:
                 # What follows the last event is the end of the body, most often already here.
@@ -236,10 +231,8 @@ class UpstreamReply:
         """
         if (piece := response.here()) or response.at_end:
             return piece
-        silence = self._silence
-        assert silence is not None
         limit_s = self._timeouts.idle_s if started else self._timeouts.first_token_s
-        silence.listen(limit_s)
+        response.listen(limit_s)
         try:
             return await response.piece()
         except TimeoutError as error:
@@ -251,7 +244,7 @@ class UpstreamReply:
         except OSError as error:
             raise self._cut(f"The connection to the engine broke: {error or type(error).__name__}.") from error
         finally:
-            silence.heard()
+            response.heard()
 
     def _raise_in_band(self, parsed: Json, raw: str) -> None:
         found = parsed.get("error")
