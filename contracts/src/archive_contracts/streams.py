@@ -99,11 +99,13 @@ class Stream:
 
     def key_of(self, message: Message) -> str:
         """Return what a message is ordered by; nothing on a stream that is not ordered."""
-        return str(getattr(message, self.key)) if self.ordered else ""
+        return str(getattr(message, self.key)) if self.partitions > 1 else ""
 
     def partition_of(self, message: Message) -> str:
         """Return the partition that a message belongs to: CRC-32 of its key, modulo the number of partitions."""
-        return str(crc32(self.key_of(message).encode(errors="replace")) % self.partitions) if self.ordered else "0"
+        if self.partitions == 1:
+            return "0"
+        return str(crc32(self.key_of(message).encode(errors="replace")) % self.partitions)
 
     def lane(self, partition: str, priority: chat.Priority = "interactive") -> str:
         """Return the partition for messages of a priority; one that the stream does not tell apart is the first's."""

@@ -1,7 +1,6 @@
 """Requests and their replies."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +13,7 @@ from archive_bus._answers import Answers
 from archive_bus._calls import Call, Calls
 from archive_bus._delivery import Origin
 from archive_bus._errors import DeadlineExpired, WrongAnswer
+from archive_bus._ids import message_id as new_id
 from archive_bus._lease import Lease
 from archive_bus._publishing import Publishing
 from archive_bus._replies import ReplyReader
@@ -109,7 +109,7 @@ class Asking(Publishing):
             raise DeadlineExpired("the deadline had passed before the request was sent")
         call = Call(
             call_id=self._calls.new_id(),
-            message_id=message_id or origin.log or secrets.token_hex(16),
+            message_id=message_id or origin.log or new_id(),
             deadline=asyncio.get_running_loop().time() + deadline / 1000 - now,
         )
         self._calls.add(call)
@@ -125,7 +125,7 @@ class Asking(Publishing):
                 timeout=min(publish_within or timeout, timeout),
                 lease=lease,
             )
-        except BaseException:
+        except BaseException:  # also when cancelled
             self._calls.remove(call)
             raise
         return call
