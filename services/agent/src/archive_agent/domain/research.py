@@ -17,8 +17,8 @@ LONGEST_SENTENCE_SHARE = 0.5  # of the budget; what a PDF's table calls a senten
 # What scores less than this share of the best sentence is padding, which distracts a small model.
 WORTH_SHOWING = 0.25
 
-# Said last, where a small model heeds it: of 23 plain questions the bundled one answers more, and more of its answers
-# have a sentence that a source supports.
+# Said last, where a small model heeds it. The bundled one answered 17 of 56 plain questions right and with a citation,
+# 13 of 66 without this: a little better at most, and it costs nothing.
 REMINDER = "Answer in the words of the sources."
 SYSTEM = (
     "You answer questions from sources. Use only what the sources say. After each sentence write the marker of the "
