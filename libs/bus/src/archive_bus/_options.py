@@ -1,6 +1,5 @@
 """How a service uses the bus."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -11,17 +10,13 @@ from opentelemetry.trace import Tracer
 class Bind(Protocol):
     """Puts the identity of a message into the log context."""
 
-    def __call__(self, *, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
-        """Return a context manager around the handler."""
+    def __call__(self, *, correlation: str, message_id: str, tenant: str) -> None:
+        """Set context variables: it is called in the context of the message, which ends with its handler."""
         ...
 
 
-_NOTHING = nullcontext()
-
-
-def _unbound(*, correlation: str, message_id: str, tenant: str) -> AbstractContextManager[object]:
+def _unbound(*, correlation: str, message_id: str, tenant: str) -> None:
     del correlation, message_id, tenant
-    return _NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

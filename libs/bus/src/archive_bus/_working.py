@@ -50,16 +50,13 @@ class Working:
             run.fence = fence
             if run.redelivered:
                 run.told = await self.answers.told(envelope)
-            bound = bind(
-                correlation=envelope.correlation or envelope.id, message_id=envelope.id, tenant=envelope.tenant
-            )
+            message_id = envelope.id
+            bind(correlation=envelope.correlation or message_id, message_id=message_id, tenant=envelope.tenant)
+            delivery = Delivery(self.bus, envelope, message, run=run)
             if tracer is None:
-                delivery = Delivery(self.bus, envelope, message, run=run)
-                with bound:
-                    returned: object = await act(delivery)
+                returned: object = await act(delivery)
             else:
-                with receiving(tracer, stream, envelope) as run.traceparent, bound:
-                    delivery = Delivery(self.bus, envelope, message, run=run)
+                with receiving(tracer, stream, envelope) as run.traceparent:
                     returned = await act(delivery)
             if delivery.unsaid:
                 await delivery.unsaid

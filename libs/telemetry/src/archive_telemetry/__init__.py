@@ -2,7 +2,7 @@
 
 from archive_telemetry._app import App, Check
 from archive_telemetry._errors import HealthPortError, SettingError, TelemetryError
-from archive_telemetry._logs import adopt_loggers, configure_logs, get_logger, log_context
+from archive_telemetry._logs import adopt_loggers, bind_log, configure_logs, get_logger, log_context
 from archive_telemetry._metrics import DURATION_BUCKETS_S, counter, gauge, histogram
 from archive_telemetry._redaction import REDACTED, Redactor
 from archive_telemetry._run import run, run_all
@@ -29,6 +29,7 @@ __all__ = [
     "SettingError",
     "TelemetryError",
     "adopt_loggers",
+    "bind_log",
     "configure_logs",
     "configure_traces",
     "counter",

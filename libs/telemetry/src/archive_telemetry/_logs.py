@@ -3,9 +3,9 @@
 import logging
 import sys
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TextIO, cast
 
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
@@ -49,23 +49,21 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(name)
 
 
-class log_context(AbstractContextManager[None]):  # noqa: N801 - used as a function
+@contextmanager
+def log_context(**fields: str) -> Generator[None]:
     """Add fields (`correlation`, `message_id`, `tenant`) to every line logged inside, in this task and its children."""
+    before = _CONTEXT.get()
+    bind_log(**fields)
+    try:
+        yield
+    finally:
+        _CONTEXT.set(before)
 
-    # Entered for every message, while a line is written seldom: hence one variable for all fields, not structlog's one
-    # each, and no generator, which with its decorator costs several times as much.
-    __slots__ = ("_before", "_fields")
 
-    def __init__(self, **fields: str) -> None:
-        self._fields = fields
-
-    def __enter__(self) -> None:
-        self._before = _CONTEXT.set({**_CONTEXT.get(), **self._fields})
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _CONTEXT.reset(self._before)
+def bind_log(**fields: str) -> None:
+    """Add fields to every line logged from here on, in a context of its own as each message has one."""
+    # One variable for all of them, not structlog's one each: this is done for every message, a line is written seldom.
+    _CONTEXT.set({**_CONTEXT.get(), **fields})
 
 
 def configure_logs(settings: EdgeSettings, redactor: Redactor, *, stream: TextIO | None = None) -> None:

@@ -17,7 +17,7 @@ from archive_contracts.agents import RunAgent, RunResearch
 from archive_contracts.engine import EngineLeft, EngineRegistered
 from archive_contracts.streams import AGENT_COMMANDS, ENGINE_EVENTS, TOOL_EVENTS
 from archive_contracts.tools import ToolRunnerLeft, ToolsRegistered
-from archive_telemetry import App, log_context, run_service, tracer_for
+from archive_telemetry import App, bind_log, run_service, tracer_for
 
 NAME = "agent"
 LOOK_BACK = timedelta(seconds=20)
@@ -28,7 +28,7 @@ def build(settings: Settings) -> App:
     bus = connect(
         settings.bus_url,
         settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
+        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=bind_log),
         blobs=open_blobs(settings.blobs_url),
     )
     contexts, toolbox = Contexts(), Toolbox()

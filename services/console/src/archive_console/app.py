@@ -29,7 +29,7 @@ from archive_console.routes.entry import Entry
 from archive_console.settings import Settings
 from archive_contracts.conversations import DeleteConversation, RecordAnswer, RecordQuestion, RenameConversation
 from archive_contracts.streams import CONVERSATION_COMMANDS
-from archive_telemetry import App, SettingError, log_context, run_service, tracer_for
+from archive_telemetry import App, SettingError, bind_log, run_service, tracer_for
 from archive_web import HttpServer, Packed
 
 NAME = "console"
@@ -86,7 +86,7 @@ def build(settings: Settings) -> App:
 
 def _parts(settings: Settings) -> _Parts:
     blobs = open_blobs(settings.blobs_url)
-    options = BusOptions(service=NAME, grace_s=settings.grace_s * 0.4, tracer=tracer_for(NAME), bind=log_context)
+    options = BusOptions(service=NAME, grace_s=settings.grace_s * 0.4, tracer=tracer_for(NAME), bind=bind_log)
     bus = connect(settings.bus_url, settings.state_url, options, blobs=blobs)
     store = ConversationStore(settings.dir)
     return _Parts(

@@ -25,7 +25,7 @@ from archive_engine.handlers.hosting import Host
 from archive_engine.handlers.interruption import kept_by
 from archive_engine.handlers.working import Served, Worker
 from archive_engine.settings import Settings
-from archive_telemetry import App, log_context, run_service, tracer_for
+from archive_telemetry import App, bind_log, run_service, tracer_for
 
 NAME = "engine"
 CHAT: tuple[Capability, ...] = ("chat", "completion", "tools", "json_schema")
@@ -92,7 +92,7 @@ def _bus(settings: Settings) -> Bus:
     return connect(
         settings.bus_url,
         settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
+        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=bind_log),
         blobs=open_blobs(settings.blobs_url),
     )
 

@@ -39,7 +39,7 @@ from archive_gateway.routes.entry import Entry
 from archive_gateway.routes.metering import Metering
 from archive_gateway.routes.table import build_router
 from archive_gateway.settings import Settings
-from archive_telemetry import App, EdgeSettings, SettingError, log_context, run_service, tracer_for
+from archive_telemetry import App, EdgeSettings, SettingError, bind_log, run_service, tracer_for
 from archive_web import HttpServer
 
 NAME = "gateway"
@@ -91,7 +91,7 @@ def build(settings: Settings) -> App:
     blobs = open_blobs(settings.blobs_url)
     tracer = tracer_for(NAME) if EdgeSettings.from_env().trace_export else None
     # Requests drain first, then the ingress; both have to fit into the grace of the process.
-    options = BusOptions(service=NAME, grace_s=settings.grace_s * 0.2, tracer=tracer, bind=log_context)
+    options = BusOptions(service=NAME, grace_s=settings.grace_s * 0.2, tracer=tracer, bind=bind_log)
     bus = connect(settings.bus_url, settings.state_url, options, blobs=blobs)
     books = _Books()
     parts = _parts(settings, bus, books)

@@ -19,7 +19,7 @@ from archive_librarian.domain.chunker import ChunkOptions
 from archive_librarian.handlers.fetching import Fetching
 from archive_librarian.handlers.ingesting import Dropped, Ingestion
 from archive_librarian.settings import Settings
-from archive_telemetry import App, log_context, run_service, tracer_for
+from archive_telemetry import App, bind_log, run_service, tracer_for
 
 NAME = "librarian"
 
@@ -30,7 +30,7 @@ def build(settings: Settings) -> App:
     bus = connect(
         settings.bus_url,
         settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
+        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=bind_log),
         blobs=blobs,
     )
     options = ChunkOptions(settings.chunk_tokens, settings.chunk_overlap)

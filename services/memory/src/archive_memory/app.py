@@ -35,7 +35,7 @@ from archive_memory.handlers.embedding import Embedder
 from archive_memory.handlers.library import Library
 from archive_memory.handlers.turns import Turns
 from archive_memory.settings import Settings
-from archive_telemetry import App, log_context, run_service, tracer_for
+from archive_telemetry import App, bind_log, run_service, tracer_for
 
 NAME = "memory"
 PARTITION_FILE = "mem-0.db"
@@ -49,7 +49,7 @@ def build(settings: Settings) -> App:
     bus = connect(
         settings.bus_url,
         settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
+        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=bind_log),
         blobs=blobs,
     )
     store = Store(settings.dir / PARTITION_FILE, backend=settings.index)

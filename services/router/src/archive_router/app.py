@@ -18,7 +18,7 @@ from archive_router.domain.route import Policy
 from archive_router.handlers.routing import Limits, Routing
 from archive_router.handlers.stranded import tell_stranded
 from archive_router.settings import Settings
-from archive_telemetry import App, log_context, run_service, tracer_for
+from archive_telemetry import App, bind_log, run_service, tracer_for
 
 NAME = "router"
 TELL_S = 1.0
@@ -29,7 +29,7 @@ def build(settings: Settings) -> App:
     bus = connect(
         settings.bus_url,
         settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
+        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=bind_log),
         blobs=open_blobs(settings.blobs_url),
     )
     policy = Policy(chance=random.random)

@@ -10,7 +10,7 @@ from archive_blobs import open_blobs
 from archive_bus import Bus, BusOptions, BusUnavailable, connect
 from archive_contracts.streams import TOOL_COMMANDS, TOOL_EVENTS
 from archive_contracts.tools import RunTool, ToolRunnerLeft, ToolsRegistered
-from archive_telemetry import App, log_context, run_service, tracer_for
+from archive_telemetry import App, bind_log, run_service, tracer_for
 from archive_tool_runner.domain.catalogue import build_registry
 from archive_tool_runner.domain.tool import Registry
 from archive_tool_runner.handlers import Tools, announced
@@ -24,7 +24,7 @@ def build(settings: Settings) -> App:
     bus = connect(
         settings.bus_url,
         settings.state_url,
-        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=log_context),
+        BusOptions(service=NAME, grace_s=settings.grace_s, tracer=tracer_for(NAME), bind=bind_log),
         blobs=open_blobs(settings.blobs_url),
     )
     registry = build_registry(lambda: datetime.now(UTC))
