@@ -1,43 +1,34 @@
-"""Context variables that end with the handler which set them."""
+"""Context variables that end with the handler which set them.
 
-from collections.abc import Coroutine, Generator
+Handlers follow one another in one task, and what begins in a callback of one of them inherits its context: what a
+handler leaves in a context variable would reach messages that it has nothing to do with. A task each would keep them
+apart too, at several times the price.
+"""
+
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
 from typing import Any
 
+Steps = Coroutine[Any, Any, None]
 
-class Apart:
-    """Runs a coroutine in a context of its own, within the task at hand.
 
-    Handlers follow one another in one task, and what begins in a callback of one of them inherits its context: what a
-    handler leaves in a context variable would reach messages that it has nothing to do with. A task each would keep
-    them apart too, at several times the price.
-    """
+class Rest:
+    """What is left of a coroutine that has begun; to be awaited in the task in which it did."""
 
-    __slots__ = ("_awaited", "_error", "_run", "_steps", "waits")
+    __slots__ = ("_awaited", "_error", "_run", "_steps")
 
-    def __init__(self, steps: Coroutine[Any, Any, None]) -> None:
+    def __init__(self, steps: Steps, run: Callable[..., Any], awaited: Any, error: BaseException | None) -> None:
         self._steps = steps
-        self._run = copy_context().run
-        self._awaited: Any = None
-        self._error: BaseException | None = None
-        self.waits = False
-        """Whether it has begun, and waits for something."""
+        self._run = run
+        self._awaited = awaited
+        self._error = error
 
-    def ends(self) -> bool:
-        """Begin. True: it has ended well, without having to wait; else it is to be awaited, at once."""
-        try:
-            self._awaited = self._run(self._steps.send, None)
-        except StopIteration:
-            return True
-        except BaseException as error:  # noqa: BLE001 - not swallowed: whoever awaits this gets it
-            self._error = error
-        else:
-            self.waits = True
-        return False
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for something; else it has failed, and awaiting it says how."""
+        return self._error is None
 
     def __await__(self) -> Generator[Any, Any, None]:
-        if not self.waits and self._error is None and self.ends():
-            return
         if self._error:
             error, self._error = self._error, None  # or it would hold itself by its traceback
             raise error
@@ -54,3 +45,18 @@ class Apart:
             return
         finally:
             steps.close()
+
+
+def begin_apart(steps: Steps) -> Rest | None:
+    """Begin a coroutine in a context of its own, within the task at hand.
+
+    None: it has ended well, without having to wait; else what is returned is to be awaited at once.
+    """
+    run = copy_context().run
+    try:
+        awaited = run(steps.send, None)
+    except StopIteration:
+        return None
+    except BaseException as error:  # noqa: BLE001 - not swallowed: whoever awaits the rest gets it
+        return Rest(steps, run, None, error)
+    return Rest(steps, run, awaited, None)

@@ -12,6 +12,7 @@ import anyio
 
 from archive_bus._calls import Call
 from archive_bus._ending import Ending
+from archive_bus._held import Held
 from archive_bus._large import Large
 from archive_bus._lease import Lease
 from archive_contracts.base import Failed, Message, Problem
@@ -64,24 +65,6 @@ class Received(Generic[M_co]):
     message: M_co
 
 
-class Run:
-    """How a message reaches a handler this time: which attempt it is, and the lease on it.
-
-    ``traceparent`` is what its outputs inherit, where it is empty the message's own; ``told`` how many replies of
-    earlier runs are kept; ``fence`` the token of the partition's owner.
-    """
-
-    __slots__ = ("attempt", "fence", "lease", "redelivered", "told", "traceparent")
-
-    def __init__(self, attempt: int, *, redelivered: bool, lease: Lease) -> None:
-        self.attempt = attempt
-        self.redelivered = redelivered
-        self.lease = lease
-        self.traceparent = ""
-        self.told = 0
-        self.fence = 0
-
-
 class Delivery(Generic[M]):
     """One message in the hands of a handler.
 
@@ -93,43 +76,34 @@ class Delivery(Generic[M]):
     seen and refuses lower ones cannot be written to by an owner that does not know yet that it was replaced.
     """
 
-    __slots__ = (
-        "_begun",
-        "_bus",
-        "_large",
-        "_origin",
-        "_outputs",
-        "_run",
-        "_told",
-        "envelope",
-        "message",
-    )
+    # Of the class until they change: one is made for each message, and most of it never does.
+    fence = 0
+    _traceparent = ""
+    _told = 0
+    _begun = False
+    _origin: Origin | None = None
+    _large: Large | None = None
+    _outputs: dict[str, int] | None = None
 
-    def __init__(self, bus: "Bus", envelope: Envelope, message: M, *, run: Run) -> None:
+    def __init__(self, bus: "Bus", envelope: Envelope, message: M, held: Held) -> None:
         self._bus = bus
-        self._run = run
-        self._told = run.told
-        self._outputs: dict[str, int] = {}
-        self._origin: Origin | None = None
-        self._begun = False
-        self._large: Large | None = None
+        self._held = held
         self.envelope = envelope
         self.message = message
+
+    def hand_on(self, traceparent: str) -> None:
+        """Let outputs inherit a ``traceparent`` that is not the message's own."""
+        self._traceparent = traceparent
 
     @property
     def attempt(self) -> int:
         """Which run over the message this is, from 1 on."""
-        return self._run.attempt
+        return self._held.attempt
 
     @property
     def lease(self) -> Lease:
         """The right to act on the message."""
-        return self._run.lease
-
-    @property
-    def fence(self) -> int:
-        """The token of the partition's owner."""
-        return self._run.fence
+        return self._held
 
     @property
     def origin(self) -> Origin:
@@ -141,7 +115,7 @@ class Delivery(Generic[M]):
                 correlation=envelope.correlation or envelope.id,
                 causation=envelope.id,
                 deadline=envelope.deadline,
-                traceparent=self._run.traceparent or envelope.traceparent,
+                traceparent=self._traceparent or envelope.traceparent,
                 tracestate=envelope.tracestate,
                 reply=envelope.reply,
                 log=envelope.log,
@@ -151,7 +125,8 @@ class Delivery(Generic[M]):
 
     def derived_id(self, message: Message) -> str:
         """Return the id of the next output: the same for each run over this message, so that a retry adds nothing."""
-        place = self._outputs[message.type] = self._outputs.get(message.type, 0) + 1
+        outputs = self._outputs = self._outputs or {}
+        place = outputs[message.type] = outputs.get(message.type, 0) + 1
         seed = f"{self.envelope.id}\n{message.type}\n{place}"
         return blake2b(seed.encode(), digest_size=16).hexdigest()
 
@@ -172,7 +147,7 @@ class Delivery(Generic[M]):
             partition=partition,
             origin=origin,
             id=self.derived_id(message),
-            lease=self._run.lease,
+            lease=self._held,
             delay=delay,
         )
 
@@ -189,7 +164,7 @@ class Delivery(Generic[M]):
         origin = self.origin.without_caller
         output = id or self.derived_id(message)
         return await self._bus.append(
-            message, to=to, entity=entity, origin=origin, id=output, expected=expected, lease=self._run.lease
+            message, to=to, entity=entity, origin=origin, id=output, expected=expected, lease=self._held
         )
 
     async def journal(self, stream: Stream, entity: str) -> list[Received[Message]]:
@@ -202,7 +177,7 @@ class Delivery(Generic[M]):
         """Ask another service, inside this message's deadline; raises as Bus.request."""
         origin = self.origin.without_caller
         return await self._bus.request(
-            message, answer, to=to, partition=partition, origin=origin, timeout=timeout, lease=self._run.lease
+            message, answer, to=to, partition=partition, origin=origin, timeout=timeout, lease=self._held
         )
 
     def open(
@@ -210,9 +185,7 @@ class Delivery(Generic[M]):
     ) -> AbstractAsyncContextManager[Call]:
         """Ask another service for many replies, inside this message's deadline; as Bus.open."""
         origin = self.origin.without_caller
-        return self._bus.open(
-            message, to=to, partition=partition, origin=origin, timeout=timeout, lease=self._run.lease
-        )
+        return self._bus.open(message, to=to, partition=partition, origin=origin, timeout=timeout, lease=self._held)
 
     async def reply(self, message: Message) -> bool:
         """Answer the caller for good and wait until that is written. False: nobody waits, and nothing is kept."""
@@ -233,9 +206,7 @@ class Delivery(Generic[M]):
     def _say(self, message: Message, *, seq: int, last: bool) -> Awaitable[bool]:
         if self._large and self._large.passed:
             self._large = None
-        said = self._bus.reply(
-            message, origin=self.origin, seq=seq, last=last, lease=self._run.lease, behind=self._large
-        )
+        said = self._bus.reply(message, origin=self.origin, seq=seq, last=last, lease=self._held, behind=self._large)
         if isinstance(said, Large):
             self._large = said
         return said
@@ -257,7 +228,7 @@ class Delivery(Generic[M]):
     async def interrupted(self) -> bool:
         """Whether an earlier run had begun to answer and did not end: repeating it would double what the caller has."""
         # Not the attempt tells: a run that a drain or an outage cut short is not counted, but its caller heard it.
-        return self._run.redelivered and await self._bus.begun(self.envelope.id)
+        return self._held.entry.redelivered and await self._bus.begun(self.envelope.id)
 
     async def cancelled(self, target: str = "") -> bool:
         """Whether somebody asked to stop ``target``, by default this message."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from archive_bus._apart import Apart
-from archive_bus._delivery import Run
+from archive_bus._apart import Rest, begin_apart
 from archive_bus._durations import CUT_OFF, DONE, FAILED, REJECTED, Durations
 from archive_bus._errors import (
     BusError,
@@ -52,9 +51,9 @@ class Work:
     """
 
     handlers: Mapping[type[Message], Any]
-    run: Callable[[Envelope, Message, Run], Coroutine[Any, Any, None]]
+    run: Callable[[Envelope, Message, Held], Coroutine[Any, Any, None]]
     refuse: Callable[[Envelope, Problem, Lease], Awaitable[object]]
-    bury: Callable[[Envelope, Message, Run, Problem], Awaitable[None]]
+    bury: Callable[[Envelope, Message, Held, Problem], Awaitable[None]]
     payloads: Payloads
     inbox: timedelta | None = None
 
@@ -91,7 +90,7 @@ class Handling:
             return self.settle(held)
         # Nothing is known of it, and what has ended before it ever had to wait need not be told to begin.
         held.attempt = 1
-        return self._call(held, envelope, message, 1)
+        return self._call(held, envelope, message)
 
     async def settle(self, held: Held) -> None:
         """Decode, run and settle one entry.
@@ -131,7 +130,7 @@ class Handling:
             await self._execute(held, envelope, message)
         else:
             held.attempt = 1
-            await self._attempt(held, envelope, message, 1)
+            await self._attempt(held, envelope, message)
 
     async def _expire(self, held: Held, envelope: Envelope) -> None:
         self.counts["expired"] += 1
@@ -168,8 +167,7 @@ class Handling:
             raise LeaseLost("another consumer took the message before it began")
         if starts.begun > self._lane.stream.attempts:
             held.attempt = self._lane.stream.attempts
-            run = Run(starts.begun, redelivered=held.entry.redelivered, lease=held)
-            await self._mourn(envelope, message, run, FATAL)
+            await self._mourn(held, envelope, message, FATAL)
             await self._bury(held, "attempts_exhausted", _why(starts), envelope)
             return
         held.attempt = starts.begun
@@ -178,14 +176,14 @@ class Handling:
         if self._work.inbox and not await self._is_first(held, envelope, self._work.inbox):
             return
         if not starts.suspect:
-            await self._attempt(held, envelope, message, starts.begun)
+            await self._attempt(held, envelope, message)
             return
         async with self._gate.alone():
             # Noted only now: what ended the process while this one waited was something else.
             held.starting = self._settlers.alone.put(held)
             if (await asyncio.shield(held.starting)).begun < 0:
                 raise LeaseLost("another consumer took the message before it began")
-            await self._attempt(held, envelope, message, starts.begun)
+            await self._attempt(held, envelope, message)
             # Until that is known, what ended the process would look like its doing.
             await self._settlers.ack.idle()
 
@@ -213,23 +211,21 @@ class Handling:
             await self._transport.release(self._lane, runs_of([held]), delay_s=REPEAT_PAUSE_S)
         return False
 
-    async def _attempt(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> None:
+    async def _attempt(self, held: Held, envelope: Envelope, message: Message) -> None:
         if clock() >= held.until:
             # What was waited for until now came after a freeze, in which another consumer may have begun it.
             await held.confirm()
         if _is_late(envelope):
             await self._expire(held, envelope)  # it had to wait for others to leave, or for its run to be noted
-        elif rest := self._call(held, envelope, message, attempt):
+        elif rest := self._call(held, envelope, message):
             await rest
 
-    def _call(self, held: Held, envelope: Envelope, message: Message, attempt: int) -> Coroutine[Any, Any, None] | None:
+    def _call(self, held: Held, envelope: Envelope, message: Message) -> Coroutine[Any, Any, None] | None:
         """Call the handler; what is returned is to be awaited at once. None: the message is done."""
         began = time.monotonic()
         held.ran = True
-        run = Run(attempt, redelivered=held.entry.redelivered, lease=held)
-        going = Apart(self._work.run(envelope, message, run))
-        if not going.ends():
-            return self._see_through(held, envelope, message, run, going, began)
+        if rest := begin_apart(self._work.run(envelope, message, held)):
+            return self._see_through(held, envelope, message, rest, began)
         self.durations.note(DONE, time.monotonic() - began)
         if held.once:
             return self._acknowledge(held)
@@ -237,65 +233,63 @@ class Handling:
         self._settlers.ack.add(held, None)
         return None
 
-    async def _see_through(
-        self, held: Held, envelope: Envelope, message: Message, run: Run, going: Apart, began: float
-    ) -> None:
+    async def _see_through(self, held: Held, envelope: Envelope, message: Message, rest: Rest, began: float) -> None:
         """Wait for a handler, and do what its outcome demands."""
         outcome = CUT_OFF
-        if going.waits:
+        if rest.waits:
             held.waits()
         try:
-            await going
+            await rest
         except Reject as verdict:
             outcome = REJECTED
             held.begins()
-            await self._mourn(envelope, message, run, verdict.problem)
+            await self._mourn(held, envelope, message, verdict.problem)
             await self._bury(held, verdict.problem.code, str(verdict), envelope)
         except WrongReturn as error:
             # What the handler did is done: to run it again would double it.
             outcome = REJECTED
             held.begins()
-            await self._mourn(envelope, message, run, error.problem())
+            await self._mourn(held, envelope, message, error.problem())
             await self._bury(held, error.code, str(error), envelope)
         except Retry as verdict:
             outcome = FAILED
-            await self._again(held, envelope, message, run, verdict)
+            await self._again(held, envelope, message, verdict)
         except (BusUnavailable, LeaseLost):
             raise
-        except Exception as error:
+        except Exception as error:  # a handler may raise anything: it is an attempt
             if held.lost:
                 raise LeaseLost("the handler had lost its message before it failed") from error
             outcome = FAILED
-            log.exception("%s: attempt %d at %s failed", self._lane.key, run.attempt, envelope.type)
-            await self._again(held, envelope, message, run, error)
+            log.exception("%s: attempt %d at %s failed", self._lane.key, held.attempt, envelope.type)
+            await self._again(held, envelope, message, error)
         else:
             outcome = DONE
             await self._acknowledge(held)
         finally:
             self.durations.note(outcome, time.monotonic() - began)
 
-    async def _again(self, held: Held, envelope: Envelope, message: Message, run: Run, error: Exception) -> None:
+    async def _again(self, held: Held, envelope: Envelope, message: Message, error: Exception) -> None:
         held.spent = True
-        if run.attempt >= self._lane.stream.attempts:
+        if held.attempt >= self._lane.stream.attempts:
             held.begins()
             problem = error.problem() if isinstance(error, BusError) else failure(error)
-            await self._mourn(envelope, message, run, problem)
+            await self._mourn(held, envelope, message, problem)
             await self._bury(held, "attempts_exhausted", f"{type(error).__name__}: {error}", envelope)
             return
         held.settled = True
         self.counts["retried"] += 1
         delay_s = error.delay_s if isinstance(error, Retry) else None
-        delay_s = backoff(run.attempt) if delay_s is None else delay_s
+        delay_s = backoff(held.attempt) if delay_s is None else delay_s
         await self._transport.release(self._lane, runs_of([held]), delay_s=delay_s, failed=True)
 
-    async def _mourn(self, envelope: Envelope, message: Message, run: Run, problem: Problem) -> None:
+    async def _mourn(self, held: Held, envelope: Envelope, message: Message, problem: Problem) -> None:
         """Tell whoever waits that a message is given up, before it goes: afterwards nobody would come back to it."""
-        await self._work.refuse(envelope, problem, run.lease)
+        await self._work.refuse(envelope, problem, held)
         try:
-            await self._work.bury(envelope, message, run, problem)
+            await self._work.bury(envelope, message, held, problem)
         except (BusUnavailable, LeaseLost):
             raise
-        except Exception:
+        except Exception:  # what a service does at the end of a message must not keep it from being buried
             log.exception("%s: what follows the end of a %s failed", self._lane.key, envelope.type)
 
     async def _bury(self, held: Held, code: str, cause: str, envelope: Envelope | None = None) -> None:

@@ -146,7 +146,7 @@ class Link:
         connection = self._pool.make_connection()
         try:
             await connection.connect()
-        except BaseException:
+        except BaseException:  # also when cancelled: a connection half set up serves nobody
             await _closed(connection)
             raise
         if (task := asyncio.current_task()) and task.cancelling():

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import Tracer
 
 from archive_bus._answers import Answers
-from archive_bus._apart import Apart
-from archive_bus._delivery import Delivery, Handler, OnDead, Origin, Run
+from archive_bus._apart import begin_apart
+from archive_bus._delivery import Delivery, Handler, OnDead, Origin
 from archive_bus._errors import WrongReturn
 from archive_bus._handling import Work
+from archive_bus._held import Held
 from archive_bus._lease import Lease
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads
@@ -45,27 +46,31 @@ class Working:
         """Return the work on a stream; ``fence`` is the token of the partition's owner."""
         bind, tracer = self.options.bind, self.tracer
 
-        async def within(envelope: Envelope, message: Message, run: Run, act: Handler[Any] | None = None) -> None:
+        async def within(envelope: Envelope, message: Message, held: Held, act: Handler[Any] | None = None) -> None:
             act = act or handlers[type(message)]
-            run.fence = fence
-            if run.redelivered:
-                run.told = await self.answers.told(envelope)
             message_id = envelope.id
             bind(correlation=envelope.correlation or message_id, message_id=message_id, tenant=envelope.tenant)
-            delivery = Delivery(self.bus, envelope, message, run=run)
+            delivery = Delivery(self.bus, envelope, message, held)
+            if fence:
+                delivery.fence = fence
+            if held.entry.redelivered:
+                delivery.go_on_behind(await self.answers.told(envelope))
             if tracer is None:
                 returned: object = await act(delivery)
             else:
-                with receiving(tracer, stream, envelope) as run.traceparent:
+                with receiving(tracer, stream, envelope) as traceparent:
+                    delivery.hand_on(traceparent)
                     returned = await act(delivery)
             if delivery.unsaid:
                 await delivery.unsaid
             if returned is not None:
                 raise WrongReturn(f"the handler of {envelope.type} returned a {type(returned).__name__}")
 
-        async def bury(envelope: Envelope, message: Message, run: Run, problem: Problem) -> None:
+        async def bury(envelope: Envelope, message: Message, held: Held, problem: Problem) -> None:
             if react := on_dead.get(type(message)):
-                await Apart(within(envelope, message, run, lambda delivery: react(delivery, problem)))
+                dying = within(envelope, message, held, lambda delivery: react(delivery, problem))
+                if rest := begin_apart(dying):
+                    await rest
 
         return Work(handlers=handlers, run=within, refuse=self._refuse, bury=bury, payloads=self.payloads, inbox=inbox)
 

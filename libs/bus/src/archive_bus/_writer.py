@@ -327,7 +327,7 @@ class Writer:
             if refused := next((reply for reply in loaded if isinstance(reply, ResponseError)), None):
                 raise refused
             await self._look_at_clock()
-        except BaseException:
+        except BaseException:  # also when cancelled: a connection half set up serves nobody
             await self._link.close()
             raise
 
