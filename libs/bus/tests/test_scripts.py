@@ -40,7 +40,7 @@ async def pending(client: Any, *, group: str = "g") -> dict[str, tuple[str, int]
 async def test_every_script_is_tested_here() -> None:
     delivery = "ack append broadcast bury claim extend publish reap recover release reply started trim"
     features = "ack_once adopt begin_once delay end_log keep move_due own present take"
-    operating = "backlog drop_group replay"
+    operating = "backlog drop_group join replay"
     assert set(SCRIPTS) == {*delivery.split(), *features.split(), *operating.split()}
 
 
@@ -166,6 +166,18 @@ async def test_line_is_kept_at_its_place(client: Any) -> None:
     with pytest.raises(ResponseError, match="equal or smaller"):
         await run(client, "keep", [LOG], 0, "0-2", "type", "again")
     assert await client.xlen(LOG) == 1
+
+
+async def test_join_forgets_an_earlier_group(client: Any) -> None:
+    (one,) = await deliver(client, 1)
+    await run(client, "started", RAN, "g", "me", 2, one, "r")
+    await client.zadd(PARKED, {one: 9e15})
+    assert await run(client, "join", ALL, "g") == 0
+    assert await client.exists(RUNS, PARKED) == 2
+    await client.xgroup_destroy(STREAM, "g")
+    assert await run(client, "join", ALL, "g") == 1
+    assert await client.exists(RUNS, PARKED) == 0
+    assert [group["name"] for group in await client.xinfo_groups(STREAM)] == [b"g"]
 
 
 async def test_started_counts_each_run_once(client: Any) -> None:

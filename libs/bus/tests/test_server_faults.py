@@ -15,13 +15,14 @@ from bus_peers import (
     QUICK,
     STATS,
     answer_stats,
+    becomes,
     bus_of,
     client_of,
     eventually,
     restart,
 )
 
-from archive_bus import Bus, BusUnavailable, Busy, Delivery, Reject, create_streams
+from archive_bus import Bus, BusUnavailable, Busy, Delivery, Reject, Retry, create_streams
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
@@ -183,6 +184,29 @@ async def test_deleted_stream_heals(redis_url: str) -> None:
             await gateway.publish(CHAT.model_copy(update={"model": model}), to=stream)
         await eventually(lambda: len(seen) == 3)
         assert sorted(seen) == ["after", "later", "m"]
+
+
+@pytest.mark.guarantee("G10")
+async def test_destroyed_group_leaves_no_past(redis_url: str) -> None:
+    stream = replace(CHAT_REQUESTS, lease=timedelta(minutes=5))
+    past = [f"{stream.physical()}:router:{name}" for name in ("runs", "parked")]
+    attempts: list[int] = []
+
+    async def handle(delivery: Delivery[ChatRequested]) -> None:
+        attempts.append(delivery.attempt)
+        if len(attempts) == 1:
+            raise Retry("once more", delay_s=0.0)
+
+    async with bus_of("router", redis_url) as router, client_of(redis_url) as client:
+        await router.publish(CHAT, to=stream)
+        ((entry, _),) = await client.xrange(stream.physical())
+        await client.xgroup_destroy(stream.physical(), "router")
+        await client.hset(past[0], entry, "before ")
+        await client.zadd(past[1], {entry: (time.time() + 3600) * 1000})
+        router.subscribe(stream, {ChatRequested: handle})
+        await eventually(lambda: router.counters().get((stream.name, "done")) == 1)
+        await becomes(lambda: client.exists(*past), 0)
+    assert attempts == [1, 2]
 
 
 @pytest.mark.guarantee("G10")

@@ -15,7 +15,7 @@ from archive_bus._link import Argument
 from archive_bus._options import Limits
 from archive_bus._redis.connections import Connections, flat_fields, in_time
 from archive_bus._redis.memory import MemoryWatch
-from archive_bus._writer import Writer
+from archive_bus._writer import Writer, within
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import REPLIES, Stream
 
@@ -88,6 +88,11 @@ class Publishing:
             if group.encode() in dropped:
                 continue
             try:
+                if group == joining:
+                    place = f"{key}:{group}"
+                    made = writer.script("join", [key, f"{place}:runs", f"{place}:parked"], [group])
+                    await within(made, timeout)
+                    continue
                 await writer.call("XGROUP", "CREATE", key, group, "0", "MKSTREAM", timeout=timeout)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
