@@ -123,7 +123,7 @@ bench-scale: dev ## Measure 1, 2, 4 and 8 workers of a lane, and a burst that sc
 	@$(BIN)/python tests/bench/bench_scale.py $(ARGS)
 
 bench-gateway: dev ## Measure what a request costs, beside LiteLLM and a bare pass-through (ARGS="--no-litellm")
-	@$(BIN)/python tests/bench/gateway/bench_gateway.py $(ARGS)
+	@UV="$(abspath $(UV))" $(BIN)/python tests/bench/gateway/bench_gateway.py $(ARGS)
 
 bench-cancel: dev ## Measure how soon an engine is hung up on when a client leaves (ARGS="--rounds 100")
 	@$(BIN)/python tests/bench/gateway/bench_cancel.py $(ARGS)

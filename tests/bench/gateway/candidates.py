@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 START_S = 180.0
 LITELLM = "litellm[proxy]==1.106.2"
 SLOTS = 256
+UV = os.environ.get("UV", "uv")
+"""What makes LiteLLM's environment; make names the one that it uses itself."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def litellm(engine: str, home: Path, folder: Path) -> Generator[Candidate, None,
     """Run LiteLLM's proxy, one worker, out of an environment of its own that is made at the first run."""
     python = home / "bin" / "python"
     if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", str(python), LITELLM], check=True)
+        subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
+        subprocess.run([UV, "pip", "install", "--quiet", "--python", str(python), LITELLM], check=True)
     config = folder / "litellm.json"
     params = {"model": "openai/mock", "api_base": f"{engine}/v1", "api_key": "none"}
     tree = {"model_list": [{"model_name": "mock", "litellm_params": params}], "litellm_settings": {"telemetry": False}}
