@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from archive_bus._writer import SCRIPTS
+from archive_bus._commands import SCRIPTS
 
 STREAM, SEEN = "{s:0}", "{s:0}:seen:id"
 RUNS, PARKED, DEAD = "{s:0}:g:runs", "{s:0}:g:parked", "{s:0}:g:dead"

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from archive_bus._addresses import address_of
 from archive_bus._backlog import NOBODY, backlog_of, dropped_groups
+from archive_bus._commands import SCRIPTS
 from archive_bus._lines import place_of
 from archive_bus._link import AWAY
 from archive_bus._messages import Messages, TailEntry, reachable, tail_entry
@@ -32,7 +33,6 @@ from archive_bus._reports import (
     group_report,
     memory_report,
 )
-from archive_bus._writer import SCRIPTS
 from archive_contracts.streams import Kind, Server, Stream, at, dead_letters, exists, named
 
 T = TypeVar("T")

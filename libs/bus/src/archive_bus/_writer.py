@@ -6,15 +6,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from hashlib import sha1
-from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
-from redis.exceptions import AuthenticationError, NoScriptError, OutOfMemoryError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from archive_bus._errors import BusError, BusUnavailable, Busy, PayloadError, ServerTooOld, WrongPassword
+from archive_bus._commands import SCRIPTS, SHAS, Call, Fenced, Op, silent
+from archive_bus._errors import BusUnavailable, PayloadError, ServerTooOld, WrongPassword
 from archive_bus._lease import clock
 from archive_bus._link import AWAY, Argument, Link, packed
 
@@ -25,113 +24,9 @@ OLDEST = (7, 0)
 REPLICA_WAIT_MS = 1000
 CLOCK_LOOK_S = 5.0
 """How often the server's clock is looked at while something is written: it may be set, and leases end by it."""
-TICK_S = 0.002
-"""How early a timer may ring."""
+GRAIN_S = 0.05
+"""How late the end of a wait may come: in an outage tens of thousands wait, and all are looked at each time."""
 RECONNECT_S = (0.02, 0.05, 0.1, 0.2, 0.4)
-
-SCRIPTS = {
-    path.name.removesuffix(".lua"): path.read_text()
-    for path in (files("archive_bus") / "lua").iterdir()
-    if path.name.endswith(".lua")
-}
-SHAS = {name: sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}  # noqa: S324 - the server's own name for it
-
-
-class Op(Protocol):
-    """One command in the queue."""
-
-    @property
-    def done(self) -> bool:
-        """Whether its outcome is known, so that it need not be sent (again)."""
-        ...
-
-    def leaves(self) -> bool:
-        """Whether it is to be sent, now that its turn has come."""
-        ...
-
-    def text(self, ahead_ms: float) -> bytes:
-        """Return it as it travels; ``ahead_ms`` leads from ``clock`` to that of the server.
-
-        Raises:
-            UnicodeEncodeError: it holds what UTF-8 cannot say.
-        """
-        ...
-
-    def settle(self, reply: Any) -> None:
-        """Take the reply in, or the ResponseError that it is."""
-        ...
-
-    def fail(self, error: BusError) -> None:
-        """Take in why there will be no reply."""
-        ...
-
-
-class _Call:
-    """A command whose reply a future holds."""
-
-    __slots__ = ("_args", "future")
-
-    def __init__(self, args: tuple[Argument, ...], future: "asyncio.Future[Any]") -> None:
-        self._args = args
-        self.future = future
-
-    @property
-    def done(self) -> bool:
-        return self.future.done()
-
-    def leaves(self) -> bool:
-        return not self.future.done()
-
-    def text(self, ahead_ms: float) -> bytes:
-        del ahead_ms
-        return packed(*self._args)
-
-    def settle(self, reply: Any) -> None:
-        if self.future.done():
-            return
-        if isinstance(reply, ResponseError):
-            self._refuse(reply)
-        else:
-            self.future.set_result(reply)
-
-    def fail(self, error: BusError) -> None:
-        if not self.future.done():
-            self._refuse(error)
-
-    def _refuse(self, error: Exception) -> None:
-        self.future.set_exception(error)
-        self.future.exception()  # a waiter that has gone away is no reason for a warning
-
-
-class _Fenced(_Call):
-    """A script that may come too late: for the lease that covers it, or for whoever waits.
-
-    ``until`` is the end of the lease, ``ends`` that of the wait by ``time.monotonic``, which lasts ``timeout`` seconds.
-    """
-
-    __slots__ = ("_timeout", "_until", "ends")
-
-    def __init__(
-        self, args: tuple[Argument, ...], future: "asyncio.Future[Any]", *, until: float | None, timeout: float
-    ) -> None:
-        super().__init__(args, future)
-        self._until = until
-        self._timeout = timeout
-        self.ends = time.monotonic() + timeout
-
-    def text(self, ahead_ms: float) -> bytes:
-        args = self._args
-        if self._until is not None:
-            place = 3 + int(args[2])
-            args = (*args[:place], int(self._until * 1000 + ahead_ms), *args[place + 1 :])
-        return packed(*args)
-
-    def expire(self) -> None:
-        """End the wait."""
-        self.fail(silent(self._timeout))
-
-    def _refuse(self, error: Exception) -> None:
-        super()._refuse(refusal(error) if isinstance(error, ResponseError) else error)
 
 
 class Writer:
@@ -205,7 +100,7 @@ class Writer:
     def send(self, *args: Argument) -> "asyncio.Future[Any]":
         """Queue a command; the future holds its reply or its ResponseError."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.put(_Call(args, future))
+        self.put(Call(args, future))
         return future
 
     def fenced(
@@ -224,7 +119,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        op = _Fenced(("EVALSHA", SHAS[name], len(keys), *keys, 0, *args), future, until=until, timeout=timeout)
+        op = Fenced(("EVALSHA", SHAS[name], len(keys), *keys, 0, *args), future, until=until, timeout=timeout)
         self.put(op)
         # One timer for all of them: one each costs a twentieth of a publish, and next to none ever rings.
         if op.ends < self._rings:
@@ -240,15 +135,15 @@ class Writer:
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the waits whose time is over."""
         self._timer, self._rings = None, math.inf
-        over, nearest = time.monotonic() + TICK_S, math.inf
+        now, nearest = time.monotonic(), math.inf
         for op in (*self._sent, *self._queue):
-            if isinstance(op, _Fenced) and not op.done:
-                if op.ends > over:
+            if isinstance(op, Fenced) and not op.done:
+                if op.ends > now:
                     nearest = min(nearest, op.ends)
                 else:
                     op.expire()
         if nearest < math.inf:
-            self._ring_at(nearest, loop)
+            self._ring_at(max(nearest, now + GRAIN_S), loop)
 
     def put(self, op: Op) -> None:
         """Queue a command."""
@@ -376,18 +271,6 @@ async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:
 def _expire(reply: "asyncio.Future[Any]", timeout: float) -> None:
     if not reply.done():
         reply.set_exception(silent(timeout))
-
-
-def silent(timeout: float) -> BusUnavailable:
-    """Return what is told to those who have waited long enough."""
-    return BusUnavailable(f"the server did not answer within {timeout:.1f} s")
-
-
-def refusal(error: ResponseError) -> BusError:
-    """Return what an error means that is about the command: a server that refuses is as unavailable as one away."""
-    if isinstance(error, OutOfMemoryError):
-        return Busy("the server's memory is full")
-    return BusUnavailable(f"the server refuses: {error}")
 
 
 def _number(reply: Any) -> int:

@@ -9,12 +9,13 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from archive_bus._addresses import Address
+from archive_bus._commands import refusal
 from archive_bus._errors import BusUnavailable, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._link import Argument, Links
 from archive_bus._options import Durability
 from archive_bus._redis.telling import LATE, Teller
-from archive_bus._writer import Writer, refusal, within
+from archive_bus._writer import Writer, within
 from archive_contracts.envelope import Envelope
 from archive_contracts.streams import Server
 

@@ -10,10 +10,11 @@ from typing import Any, TypeVar, cast
 
 from redis.exceptions import ResponseError
 
+from archive_bus._commands import SHAS, refusal, silent
 from archive_bus._errors import BusError, BusUnavailable, LeaseLost
 from archive_bus._lease import Lease
 from archive_bus._link import Argument, packed
-from archive_bus._writer import SHAS, Writer, refusal, silent
+from archive_bus._writer import Writer
 
 LATE = -1
 MOST_A_FRAME = 128
