@@ -13,7 +13,10 @@ os.register_at_fork(after_in_child=_drawn.clear)
 
 def message_id() -> str:
     """Return 128 random bits as hexadecimal digits, unlike any before and those of any other process."""
-    if not _drawn:
+    try:
+        return _drawn.pop()
+    except IndexError:  # not asked before: another thread may draw the last one meanwhile
         text = secrets.token_hex(AT_ONCE * DIGITS // 2)
-        _drawn.extend(text[place : place + DIGITS] for place in range(0, len(text), DIGITS))
-    return _drawn.pop()
+        drawn, *more = (text[place : place + DIGITS] for place in range(0, len(text), DIGITS))
+        _drawn.extend(more)
+        return drawn
