@@ -110,6 +110,10 @@ MUTANTS: dict[str, tuple[Rule, Mutation]] = {
         change.drains_fit_the_grace,
         lambda o: pod(o, "gateway").update(terminationGracePeriodSeconds=20),
     ),
+    "drain of its own": (
+        change.drains_fit_the_grace,
+        lambda o: pod(o, "gateway").update(terminationGracePeriodSeconds=60),
+    ),
     "duplicate variable": (shapes.variables_are_unique, lambda o: first(o)["env"].append(first(o)["env"][0])),
     "removed version": (
         shapes.versions_exist,

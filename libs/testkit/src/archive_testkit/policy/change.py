@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from archive_testkit.policy.cluster import PROBES, Cluster, variables
+from archive_testkit.policy.cluster import PROBES, Cluster, values, variables
 
 
 def drains_fit_the_grace(cluster: Cluster) -> Iterator[str]:
@@ -13,8 +13,10 @@ def drains_fit_the_grace(cluster: Cluster) -> Iterator[str]:
         for container in workload.containers:
             words = " ".join(container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ()))
             pause = max((int(number) for number in re.findall(r"sleep\D*(\d+)", words)), default=0)
-            if pause + 20 >= grace and (pause or "ARCHIVE_BUS_URL" in variables(container)) and workload.kind != "Job":
-                yield f"{workload}: {pause} s before the stop and 20 s of draining do not fit into {grace} s"
+            drain = float(values(container).get("ARCHIVE_GRACE_S", "20"))
+            drains = pause or "ARCHIVE_BUS_URL" in variables(container)
+            if drains and pause + drain >= grace and workload.kind != "Job":
+                yield f"{workload}: {pause} s before the stop and {drain:g} s of draining do not fit into {grace} s"
 
 
 def budgets_are_clear(cluster: Cluster) -> Iterator[str]:

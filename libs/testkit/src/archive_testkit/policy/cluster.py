@@ -72,3 +72,8 @@ def amount(text: str) -> float:
 def variables(container: Json) -> list[str]:
     """Return the names of the variables of a container."""
     return [variable["name"] for variable in container.get("env", ())]
+
+
+def values(container: Json) -> dict[str, str]:
+    """Return the variables of a container whose values are written there."""
+    return {variable["name"]: variable["value"] for variable in container.get("env", ()) if "value" in variable}
