@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from bus_peers import CHAT, COMPLETED, KEPT, bus_of, client_of, eventually
 
-from archive_bus import Delivery, _writer
+from archive_bus import BusUnavailable, Delivery, _writer
 from archive_bus._link import Link
 from archive_bus._writer import Writer
 from archive_contracts.chat import ChatRequested
@@ -56,3 +56,24 @@ async def test_set_clock_of_the_server_stops_nobody(redis_url: str, monkeypatch:
         await router.publish(CHAT, to=KEPT)
         await eventually(lambda: router.counters().get((KEPT.name, "done")) == 1)
         assert (refused, await client.xlen(CHAT_EVENTS.physical())) == ([True], 1)
+
+
+@pytest.mark.guarantee("G1")
+async def test_nobody_waits_for_a_writer_that_has_ended() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        async with client_of(f"redis://127.0.0.1:{port}") as client:
+            writer = Writer(client.connection_pool, name="bus")
+            running = asyncio.ensure_future(writer.run())
+            sent = writer.fenced("publish", ["a", "b"], [1, 1, "x", "y"], until=None, timeout=60)
+            await eventually(lambda: not writer.queued)
+            queued = writer.fenced("publish", ["a", "b"], [1, 1, "x", "y"], until=None, timeout=60)
+            running.cancel()
+            await asyncio.wait([running, sent, queued], timeout=20)
+    for waiting in (sent, queued):
+        with pytest.raises(BusUnavailable):
+            waiting.result()

@@ -29,7 +29,7 @@ class Rest:
         return self._error is None
 
     def __await__(self) -> Generator[Any, Any, None]:
-        if self._error:
+        if self._error is not None:
             error, self._error = self._error, None  # or it would hold itself by its traceback
             raise error
         steps, run, awaited = self._steps, self._run, self._awaited

@@ -238,12 +238,12 @@ class Consumer:
             return None
         held.begun = True
         rest = self._handling.begin(held)
-        return rest and self._see_through(held, rest, task)
+        return rest and self._finish(held, rest, task)
 
-    async def _see_through(
-        self, held: Held, rest: Coroutine[Any, Any, None], task: "asyncio.Task[None] | None"
-    ) -> None:
+    async def _finish(self, held: Held, rest: Coroutine[Any, Any, None], task: "asyncio.Task[None] | None") -> None:
         held.task = task
+        if held.lost and task:
+            task.cancel()  # it was lost before it had one
         try:
             await rest
         except asyncio.CancelledError:

@@ -78,15 +78,15 @@ class Handling:
         The handler of what is new and plain is called right here, and most of them have ended when they return.
         """
         entry = held.entry
-        seen = entry.redelivered or ONLY in entry.fields or self._work.inbox is not None
-        if seen or held.until - clock() < self._half_lease_s:
+        special = entry.redelivered or ONLY in entry.fields or self._work.inbox is not None
+        if special or held.until - clock() < self._half_lease_s:
             return self.settle(held)
-        try:
+        try:  # a reference to a blob is no JSON, and goes the other way as what is wrong does
             envelope = Envelope.from_fields(entry.fields, entry_id=entry.id)
             message = decoded(envelope)
         except (EnvelopeError, PayloadError):
             return self.settle(held)
-        if type(message) not in self._work.handlers or (envelope.deadline and _is_late(envelope)):
+        if type(message) not in self._work.handlers or _is_late(envelope):
             return self.settle(held)
         # Nothing is known of it, and what has ended before it ever had to wait need not be told to begin.
         held.attempt = 1
@@ -154,7 +154,7 @@ class Handling:
             inboxes = self._transport.inboxes
             outcome = await inboxes.settle(self._lane, held.entry.id, held.once, window=self._work.inbox)
             held.acking = True
-            self._settlers.acked([held], [outcome])
+            self._settlers.settled(held, outcome)
             return
         if held.starting and self._settlers.start.withdraw(held):
             held.starting = None  # the acknowledgement would only undo it
@@ -229,6 +229,7 @@ class Handling:
         self.durations.note(DONE, time.monotonic() - began)
         if held.once:
             return self._acknowledge(held)
+        # As _acknowledge does: nobody has seen to its end, for the loop did not turn since it began.
         held.settled = held.acking = True
         self._settlers.ack.add(held, None)
         return None
@@ -309,7 +310,7 @@ class Handling:
 
 
 def _is_late(envelope: Envelope) -> bool:
-    return envelope.deadline > 0 and envelope.deadline < time.time() * 1000
+    return envelope.deadline != 0 and envelope.deadline < time.time() * 1000
 
 
 def _why(starts: Starts) -> str:

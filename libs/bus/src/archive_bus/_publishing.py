@@ -8,7 +8,6 @@ from archive_bus._delivery import Origin
 from archive_bus._large import Large
 from archive_bus._lease import Lease
 from archive_bus._sending import Sender
-from archive_bus._timekeeper import due_of
 from archive_contracts.base import Message
 from archive_contracts.streams import Stream
 
@@ -51,7 +50,8 @@ class Publishing:
             message_id=id,
             timeout=timeout,
             lease=lease,
-            due=due_of(to, delay=delay, at=at),
+            delay=delay,
+            at=at,
         )
 
     async def append(

@@ -5,6 +5,7 @@ import itertools
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from archive_bus._large import Large
 from archive_bus._lease import Lease, clock
 from archive_bus._options import BusOptions
 from archive_bus._payload import Payloads, fits
-from archive_bus._timekeeper import Timekeeper
+from archive_bus._timekeeper import Timekeeper, due_of
 from archive_bus._tracing import sending, traceparent_of
 from archive_bus._transport import Transport
 from archive_bus._transport_parts import Due
@@ -64,9 +65,11 @@ class Sender:
         message_id: str | None,
         timeout: float | None,
         lease: Lease | None = None,
-        due: Due | None = None,
+        delay: timedelta | None = None,
+        at: datetime | None = None,
     ) -> str:
         """Publish once for each id. Returns the message id; raises as Bus.publish."""
+        due = due_of(to, delay=delay, at=at)
         if type(message) not in to.messages:
             raise NotInMap(f"{to.name} does not carry {message.type}")
         partition = partition or to.partition_of(message)

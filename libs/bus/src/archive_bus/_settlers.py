@@ -37,13 +37,17 @@ class Settlers:
         self.beginnings = Beginnings()
         self._lane = lane
         self._transport = transport
-        self.acked, self._unacked = then.acked, then.unacked
+        self._then = then
 
     def run_in(self, tasks: asyncio.TaskGroup) -> None:
         """Let the task group own what is told; before the first of it."""
         self.start.run_in(tasks)
         self.alone.run_in(tasks)
         self.ack.run_in(tasks)
+
+    def settled(self, held: Held, outcome: Acked) -> None:
+        """Say what became of an entry that was settled by itself."""
+        self._then.acked([held], [outcome])
 
     async def _note(self, starting: Sequence[Held]) -> Sequence[Starts]:
         counts = await self._transport.started(self._lane, runs_of(starting))
@@ -60,6 +64,6 @@ class Settlers:
         try:
             outcomes = await self._transport.ack(self._lane, [held.entry.id for held in settled])
         except BusUnavailable as error:
-            self._unacked(settled, error)
+            self._then.unacked(settled, error)
         else:
-            self.acked(settled, outcomes)
+            self._then.acked(settled, outcomes)

@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextvars import Context
 from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
@@ -43,6 +44,7 @@ class Writer:
         self._sent: Sequence[Op] = ()
         self._timer: asyncio.TimerHandle | None = None
         self._rings = math.inf
+        self._nowhere = Context()
         self._wake = asyncio.Event()
         self._ahead_ms = 0.0
         self._looked = 0.0
@@ -54,7 +56,14 @@ class Writer:
         return len(self._queue)
 
     async def run(self) -> None:
-        """Send what is queued until stopped, then what is left."""
+        """Send what is queued until stopped, then what is left; whatever ends it, nobody waits on."""
+        try:
+            await self._send_all()
+            await self._link.close()
+        finally:
+            self._end()
+
+    async def _send_all(self) -> None:
         failures = 0
         while not (self._stopping and not self._queue):
             if not self._queue:
@@ -76,10 +85,14 @@ class Writer:
                     break
                 await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
                 failures += 1
-            finally:
-                self._sent = ()
-        await self._link.close()
-        for op in self._queue:
+            self._sent = ()
+
+    def _end(self) -> None:
+        """Tell all who wait that no reply will come."""
+        unanswered = (*self._sent, *self._queue)
+        self._sent = ()
+        self._queue.clear()
+        for op in unanswered:
             op.fail(BusUnavailable("the connection was closed before the server answered"))
         if self._timer:
             self._timer.cancel()
@@ -130,7 +143,8 @@ class Writer:
         if self._timer:
             self._timer.cancel()
         self._rings = when
-        self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._ring, loop)
+        # In no caller's context: it would live on from timer to timer.
+        self._timer = loop.call_later(max(0.0, when - time.monotonic()), self._ring, loop, context=self._nowhere)
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the waits whose time is over."""
@@ -260,7 +274,7 @@ async def within(reply: "asyncio.Future[Any]", timeout: float) -> Any:
     """
     if reply.done():
         return reply.result()
-    # A timer of one's own costs a fifth of asyncio.timeout, and every publish needs one.
+    # A timer of one's own costs a fifth of asyncio.timeout.
     timer = reply.get_loop().call_later(timeout, _expire, reply, timeout)
     try:
         return await reply
