@@ -89,7 +89,7 @@ class Project:
 
     def stop_at_work(self, container: str) -> None:
         """Stop a container, which is to end within its grace."""
-        self.engine.docker("stop", container, timeout_s=120)
+        self.engine.docker("stop", container, timeout_s=200)
         ended_with = self.engine.docker("inspect", "--format", "{{.State.ExitCode}}", container).strip()
         assert ended_with == "0", "a process ends with 1 when its drain took longer than its grace"
 
