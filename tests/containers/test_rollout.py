@@ -52,9 +52,8 @@ class Balancer(httpx.BaseTransport):
 
 @pytest.fixture(scope="module")
 def pair(project: "Project") -> Iterator["Project"]:
-    """A second project with two of whatever a caller waits for, and a worker that serves engines that are added."""
-    here = Path(__file__).parent
-    overlays = [here.parents[1] / "compose" / "engine-host.yaml", here / "two.yaml"]
+    """A second project, with two of whatever a caller waits for."""
+    overlays = [Path(__file__).parent / "two.yaml"]
     pair = type(project)(project.engine, project.secrets, name="archive-rolled", overlays=overlays)
     # The first one rests meanwhile: the health checks of twelve more containers would take a processor.
     resting = project.run("ps", "--quiet").split()
@@ -115,14 +114,3 @@ def test_everything_is_replaced_under_traffic(pair: "Project") -> None:
     found = {(each["check"], each["level"], each["what"]) for each in pair.examine()}
     assert [each for each in found if each[1] == "failure"] == []
     assert ("dead letters", "ok", "none") in found
-
-
-def test_engine_that_is_added_by_url_answers(pair: "Project") -> None:
-    """The services' network does not reach it; the worker that is let out does."""
-    url, key = address(pair, pair.containers("gateway")[0]), {"authorization": f"Bearer {pair.key}"}
-    added = {"name": "beyond", "pool": "beyond", "base_url": "http://beyond:8001/v1"}
-    asked = {"model": "beyond", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
-    with httpx.Client(base_url=url, headers=key, timeout=120) as http:
-        told = http.post("/v1/engines", json=added).raise_for_status().json()
-        assert told["hosted"]
-        wait_for(lambda: http.post("/v1/chat/completions", json=asked).status_code == 200)

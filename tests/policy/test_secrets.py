@@ -29,14 +29,15 @@ def made(folder: Path) -> dict[str, Json]:
 
 
 def asked(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield each (secret, key) that an object names; of a whole secret the key is empty."""
+    """Yield each (secret, key) that an object cannot be without; of a whole secret the key is empty."""
     if isinstance(value, list):
         for each in cast("list[Any]", value):
             yield from asked(each)
     if isinstance(value, dict):
         for name, inner in cast("Json", value).items():
             if name == "secretKeyRef":
-                yield inner["name"], inner["key"]
+                if not inner.get("optional"):
+                    yield inner["name"], inner["key"]
             elif name == "secretTargetRef":
                 yield from ((each["name"], each["key"]) for each in inner)
             elif name == "secret":
