@@ -33,7 +33,8 @@ Start = Callable[..., AbstractAsyncContextManager[Running]]
 def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crowded machine may be slower than a client is kept waiting; only tests of just that keep the limit."""
     if request.path.stem != "test_outages":
-        monkeypatch.setattr("archive_gateway.routes.asking.PUBLISH_S", 20.0)
+        for module in ("asking", "platform.documents", "platform.engines", "platform.jobs"):
+            monkeypatch.setattr(f"archive_gateway.routes.{module}.PUBLISH_S", 20.0)
 
 
 @pytest.fixture

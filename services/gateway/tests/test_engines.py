@@ -39,7 +39,8 @@ async def test_added_engine_without_hosts_is_told(start: Any, bus_as: Any, until
 
 async def test_removed_engine_leaves_its_hosts(start: Any, bus_as: Any) -> None:
     async with start(api_key=SecretStr("k")) as gateway, bus_as("engine") as bus:
-        await gateway.http.post("/v1/engines", json=SPEC, headers=BY_OPERATOR)
+        added = await gateway.http.post("/v1/engines", json=SPEC, headers=BY_OPERATOR)
+        assert added.is_success, added.text
         gone = await gateway.http.delete("/v1/engines/added/far", headers=BY_OPERATOR)
         assert gone.json() == {"name": "far", "removed": True}
         journal = await bus.journal(ENGINE_REGISTRY, EVERY_ENGINE)
