@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,23 @@ class Project:
     def url(self) -> str:
         """The gateway's address."""
         return f"http://127.0.0.1:{self._environment['GATEWAY_PORT']}"
+
+    def address(self, gateway: str) -> str:
+        """Return where a container of the gateway answers."""
+        return f"http://{self.engine.docker('port', gateway, '8080').split()[0]}"
+
+    @contextmanager
+    def beside(self, name: str, *overlays: Path) -> Generator["Project", None, None]:
+        """Run another project while this one rests: the health checks of twelve more containers take a processor."""
+        other = Project(self.engine, self.secrets, name=name, overlays=overlays)
+        resting = self.run("ps", "--quiet").split()
+        self.engine.docker("pause", *resting)
+        try:
+            other.up()
+            yield other
+        finally:
+            other.stop()
+            self.engine.docker("unpause", *resting)
 
     @property
     def key(self) -> str:

@@ -54,20 +54,8 @@ class Balancer(httpx.BaseTransport):
 def pair(project: "Project") -> Iterator["Project"]:
     """A second project, with two of whatever a caller waits for."""
     overlays = [Path(__file__).parent / "two.yaml"]
-    pair = type(project)(project.engine, project.secrets, name="archive-rolled", overlays=overlays)
-    # The first one rests meanwhile: the health checks of twelve more containers would take a processor.
-    resting = project.run("ps", "--quiet").split()
-    project.engine.docker("pause", *resting)
-    try:
-        pair.up()
+    with project.beside("archive-rolled", *overlays) as pair:
         yield pair
-    finally:
-        pair.stop()
-        project.engine.docker("unpause", *resting)
-
-
-def address(pair: "Project", gateway: str) -> str:
-    return f"http://{pair.engine.docker('port', gateway, '8080').split()[0]}"
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -90,7 +78,7 @@ def restart(pair: "Project", container: str) -> None:
 
 def test_everything_is_replaced_under_traffic(pair: "Project") -> None:
     answers = Answers()
-    gateways = {container: address(pair, container) for container in pair.containers("gateway")}
+    gateways = {container: pair.address(container) for container in pair.containers("gateway")}
     open_to = list(gateways.values())
     assert len(open_to) > 1
 
@@ -107,7 +95,7 @@ def test_everything_is_replaced_under_traffic(pair: "Project") -> None:
                     open_to.remove(gateways[container])
                 restart(pair, container)
                 if container in gateways:
-                    open_to.append(address(pair, container))
+                    open_to.append(pair.address(container))
                 at = traffic.counted()
                 wait_for(lambda at=at: all(count > at[kind] for kind, count in traffic.counted().items()))
     assert {kind: set(told) for kind, told in answers.items()} == {kind: {"done"} for kind in KINDS}
