@@ -58,10 +58,18 @@ def test_failed_job_keeps_its_reason() -> None:
     assert (job.error, job.progress) == (problem, 0.0)
 
 
+def test_share_of_a_phase_moves_progress_and_ends_with_the_phase() -> None:
+    begun = fold("j", [JobProgressed(job_id="j", phase="chunking", share=0.0)])
+    cut = begun.after(JobProgressed(job_id="j", phase="chunking", share=0.5))
+    assert begun.progress < cut.progress < begun.after(JobProgressed(job_id="j", phase="embedding")).progress
+    assert cut.share == 0.5
+    assert cut.after(JobProgressed(job_id="j", phase="embedding")).share is None
+
+
 def test_waiting_phases_leave_progress() -> None:
     read = JobProgressed(job_id="j", phase="extracting", pages_done=1, pages_total=2)
     job = fold("j", [JobProgressed(job_id="j", phase="fetching"), read, JobProgressed(job_id="j", phase="queued")])
-    assert (job.phase, job.progress) == ("queued", 0.25)
+    assert (job.phase, job.progress) == ("queued", 0.2)
 
 
 def test_event_after_the_end_changes_nothing() -> None:

@@ -94,7 +94,7 @@ class DocumentChunked(Message):
     total_chunks: Annotated[int, Field(ge=0)]
     chunks: tuple[Chunk, ...]
     replace: str | None = None
-    started_at: Annotated[float, Field(description="When the job began, seconds since the epoch.")] = 0.0
+    started_at: Annotated[float, Field(description="When its first chunks were sent, seconds since the epoch.")] = 0.0
 
 
 class DocumentIngested(Message):

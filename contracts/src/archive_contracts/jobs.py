@@ -34,7 +34,8 @@ class JobProgressed(Message):
     chunks_total: int | None = None
     chunks_done: int | None = None
     vectors_done: int | None = None
-    eta_s: Annotated[float | None, Field(ge=0)] = None
+    share: Annotated[float | None, Field(ge=0, le=1, description="Of the phase, where no count tells.")] = None
+    eta_s: Annotated[float | None, Field(ge=0, description="Seconds left of the phase.")] = None
 
 
 class JobFinished(Message):
@@ -62,6 +63,7 @@ class Job(Model):
     status: JobStatus = "queued"
     phase: Phase = "queued"
     progress: Annotated[float, Field(ge=0, le=1)] = 0.0
+    share: float | None = None
     eta_s: float | None = None
     error: Problem | None = None
     document_id: str = ""
@@ -102,7 +104,7 @@ class Job(Model):
             "vectors": event.vectors_done,
         }
         update: dict[str, object] = {name: value for name, value in counts.items() if value is not None}
-        update |= {"status": "running", "phase": event.phase, "eta_s": event.eta_s}
+        update |= {"status": "running", "phase": event.phase, "share": event.share, "eta_s": event.eta_s}
         moved = self.model_copy(update=update)
         # Batches of one job are embedded side by side and report out of order: progress never runs backwards.
         return moved.model_copy(update={"progress": max(self.progress, _share(moved))})
@@ -110,6 +112,7 @@ class Job(Model):
     def _finished(self, event: JobFinished) -> "Job":
         ended = {
             "status": event.status,
+            "share": None,
             "eta_s": None,
             "error": event.error,
             "bad_pages": event.bad_pages,
@@ -129,12 +132,12 @@ class Job(Model):
 
 
 def _share(job: Job) -> float:
-    """Return progress in [0, 1]: reading is counted as the first half, embedding as the second."""
+    """Return progress in [0, 1]: reading and cutting are counted as the first half, embedding as the second."""
     match job.phase:
         case "extracting":
-            return 0.5 * min(1.0, (job.pages_done or 0) / job.pages) if job.pages else 0.0
+            return 0.4 * min(1.0, (job.pages_done or 0) / job.pages) if job.pages else 0.0
         case "chunking":
-            return 0.5
+            return 0.4 + 0.1 * (job.share or 0.0)
         case "embedding":
             return 0.5 + (0.5 * min(1.0, (job.chunks_done or 0) / job.chunks) if job.chunks else 0.0)
         case _:

@@ -50,6 +50,7 @@ def test_step_shows_action_and_result() -> None:
 def test_counts_show_what_is_known() -> None:
     assert counts({"pages": 10, "pages_done": 3}) == "3/10 pages"
     assert counts({"pages": 10, "pages_done": 10, "chunks": 4, "vectors": 9}) == "10 pages, 4 chunks, 9 vectors"
+    assert counts({"pages": 10, "pages_done": 10, "share": 0.305}) == "30 %, 10 pages"
     assert counts({}) == ""
 
 

@@ -54,6 +54,12 @@ async def test_jobs_of_all_tenants_are_listed(console: Any, journal: Any) -> Non
     assert "<script>alert" not in page
 
 
+async def test_job_that_is_being_cut_shows_how_far_it_is(console: Any, journal: Any) -> None:
+    read = JobProgressed(job_id="a", phase="extracting", pages_done=1, pages_total=1)
+    await journal(queued("a"), read, JobProgressed(job_id="a", phase="chunking", share=0.454, eta_s=12))
+    assert "<small>chunking · 45 % · about 12 s left</small>" in await shown(console, "/system/jobs", "chunking")
+
+
 async def test_failed_job_says_what_to_do(console: Any, journal: Any) -> None:
     await journal(queued("bad"), JobFinished(job_id="bad", status="failed", error=DAMAGED))
     await journal(queued("good"), JobFinished(job_id="good", status="done", pages=2, chunks=9))

@@ -240,7 +240,7 @@ async def test_progress_is_shown_and_cancelled(console: Any, memory: Any, bus_as
         ):
             await bus.append(event, to=JOBS_JOURNAL, entity="j")
         page = await console.page("/documents")
-        assert "3 of 12 pages · about 9 s left" in page
+        assert "extracting · 3 of 12 pages · about 9 s left" in page
         assert (await console.post("/documents/d/cancel")).status_code == 303
         ending = (await bus.journal(JOBS_JOURNAL, "j"))[-1].message
         assert (type(ending), ending.status) == (JobFinished, "cancelled")

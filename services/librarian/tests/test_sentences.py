@@ -36,7 +36,7 @@ def test_splits_at_real_ends(text: str, expected: list[str]) -> None:
 
 @given(st.text(alphabet="aB1.!? \n\"'。”)éß", max_size=200))
 def test_spans_cover_all_visible(text: str) -> None:
-    spans = sentence_spans(text)
+    spans = list(sentence_spans(text))
     covered = "".join(text[start:end] for start, end in spans)
     assert "".join(covered.split()) == "".join(text.split())
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))

@@ -78,8 +78,21 @@ async def test_long_pdf_is_read_whole(tmp_path: Path) -> None:
     }
     assert first_on["333"].page_start <= 333 <= first_on["333"].page_end
     assert [piece.index for piece in found.pieces] == list(range(len(found.pieces)))
-    assert told[-1] == Progress(Phase.CHUNKING, 450, 450)
+    assert Progress(Phase.EXTRACTING, 450, 450) in told
+    assert told[-1] == Progress(Phase.CHUNKING, told[-1].total, told[-1].total)
     assert all(step.done <= step.total for step in told)
+
+
+async def test_text_that_has_no_pages_tells_how_much_of_it_is_cut(tmp_path: Path) -> None:
+    path, told = tmp_path / "long.txt", list[Progress]()
+    path.write_text("\n\n".join(f"Paragraph {number} tells of the harbour and its ships." for number in range(40_000)))
+    async with Extractor() as extractor:
+        found = await extract(extractor, path, told)
+    assert found.pages == 1
+    cut = [step.done / step.total for step in told if step.phase is Phase.CHUNKING]
+    assert len(cut) > 5
+    assert cut == sorted(cut)
+    assert (cut[0], cut[-1]) == (0, 1)
 
 
 async def test_same_file_same_pieces(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def step_lines(step: Json) -> list[str]:
 
 
 def counts(job: Json) -> str:
-    """Return how far a job has come: pages, chunks, vectors."""
-    parts: list[str] = []
+    """Return how far a job has come: its phase, pages, chunks, vectors."""
+    parts = [] if job.get("share") is None else [f"{100 * job['share']:.0f} %"]
     for done, total, word in (("pages_done", "pages", "page"), ("chunks_done", "chunks", "chunk")):
         if job.get(total) is not None:
             done_now = job.get(done)

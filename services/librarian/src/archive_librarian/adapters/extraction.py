@@ -50,6 +50,14 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A document on its way into chunks: `length` is that of its running text, in characters."""
+
+    length: int
+    pieces: Iterator[Piece]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """How a PDF is read: pages to leave out (from 1), seconds before pausing, whom to tell."""
 
@@ -187,6 +195,7 @@ class Cutter:
             self._tokenizer = load_tokenizer()
         return self._tokenizer
 
-    def cut(self, document: Extracted, options: ChunkOptions) -> Iterator[Piece]:
-        """Sections, running text, chunks."""
-        return chunk(flow(sectioned(document)), self.tokenizer, options)
+    def cut(self, document: Extracted, options: ChunkOptions) -> Cut:
+        """Sections, running text, chunks; these are made while they are asked for."""
+        text = flow(sectioned(document))
+        return Cut(len(text.text), chunk(text, self.tokenizer, options))

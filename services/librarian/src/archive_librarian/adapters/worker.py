@@ -123,10 +123,11 @@ class _Worker:
             self._send(_described(found), pack_blocks(found.blocks))
 
     def _cut(self, document: Extracted, options: ChunkOptions) -> None:
-        self._send({"type": "progress", "phase": "chunking", "done": document.pages, "total": document.pages})
-        pieces = self._cutter.cut(document, options)
-        while batch := pack_pieces(islice(pieces, _PIECES_A_FRAME)):
-            self._send({"type": "pieces", "pieces": batch})
+        cut = self._cutter.cut(document, options)
+        self._send({"type": "progress", "phase": "chunking", "done": 0, "total": cut.length})
+        while batch := list(islice(cut.pieces, _PIECES_A_FRAME)):
+            self._send({"type": "pieces", "pieces": pack_pieces(batch)})
+            self._send({"type": "progress", "phase": "chunking", "done": batch[-1].char_end, "total": cut.length})
         tokenizer = self._cutter.tokenizer
         self._send(
             {

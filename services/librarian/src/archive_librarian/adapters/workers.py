@@ -47,8 +47,8 @@ class _Job:
     pictures: bool = False
     pieces: list[Piece] = field(default_factory=list[Piece])
 
-    def tell(self, phase: Phase) -> None:
-        self.on_progress(Progress(phase, min(sum(self.read.values()), self.pages), self.pages))
+    def tell(self) -> None:
+        self.on_progress(Progress(Phase.EXTRACTING, min(sum(self.read.values()), self.pages), self.pages))
 
 
 class Extractor:
@@ -146,7 +146,7 @@ class Extractor:
         job.bad.extend(answer["bad"])
         job.pictures = job.pictures or answer["pictures"]
         job.read[first] = answer["next"] - first
-        job.tell(Phase.EXTRACTING)
+        job.tell()
 
     async def _survive(
         self, job: _Job, request: Head, *, first: int, stop: int | None, long: bool
@@ -227,14 +227,13 @@ def _follow(job: _Job, request: Head, frame: Head) -> None:
     if frame["type"] == "pieces":
         job.pieces.extend(unpack_pieces(frame["pieces"]))
         return
-    job.pages = frame["total"]
     if frame["phase"] == Phase.CHUNKING:
-        job.read = {0: job.pages}
-        job.tell(Phase.CHUNKING)
+        job.on_progress(Progress(Phase.CHUNKING, frame["done"], frame["total"]))
         return
+    job.pages = frame["total"]
     first: int = request.get("first", 0)
     job.read[first] = max(frame["done"] - first, 0)
-    job.tell(Phase.EXTRACTING)
+    job.tell()
 
 
 def _extraction(answer: dict[str, Any], job: _Job) -> Extraction:

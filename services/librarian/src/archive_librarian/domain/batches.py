@@ -15,12 +15,12 @@ CHUNKS_A_BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A document that has been read, and when its job began (seconds since the epoch)."""
+    """A document that has been read, and when it was cut (seconds since the epoch)."""
 
     command: IngestDocument
     extraction: Extraction
     options: ChunkOptions
-    started_at: float
+    cut_at: float
 
     @property
     def recipe(self) -> str:
@@ -50,7 +50,7 @@ def batches(read: Read) -> Iterator[DocumentChunked]:
             total_chunks=len(found.pieces),
             chunks=tuple(_chunk(command.document_id, read.recipe, piece) for piece in part),
             replace=command.replace,
-            started_at=read.started_at,
+            started_at=read.cut_at,
         )
 
 

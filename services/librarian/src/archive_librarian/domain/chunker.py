@@ -91,25 +91,35 @@ class _Packer:
         self._count = tokenizer.count
         self._limit = options.max_tokens
         self._overlap = options.overlap_tokens
-        self._atoms = self._cut_atoms()
+        self._atoms: list[_Atom] = []
+        self._coming = self._counted()
 
     def run(self) -> Iterator[Piece]:
         first, index = 0, 0
-        start, carried = (self._atoms[0].start, 0) if self._atoms else (0, 0)
-        while first < len(self._atoms):
+        start, carried = (self._atoms[0].start, 0) if self._has(0) else (0, 0)
+        while self._has(first):
             last = self._fill(first, carried)
             start, last, tokens = self._verified(start, first, last)
             yield self._piece(index, start, first, last, tokens)
             index += 1
-            if last < len(self._atoms):
+            if self._has(last):
                 start, carried = self._shared(first, last)
             first = last
+
+    def _has(self, index: int) -> bool:
+        """Whether there is an atom at `index`; tokens are counted only as far as needed, so that pieces come soon."""
+        while len(self._atoms) <= index:
+            atom = next(self._coming, None)
+            if atom is None:
+                return False
+            self._atoms.append(atom)
+        return True
 
     def _fill(self, first: int, carried: int) -> int:
         """The index after the last atom that fits, judged by the sum of counts."""
         atoms, limit = self._atoms, self._limit
         total, last = carried, first
-        while last < len(atoms):
+        while self._has(last):
             atom = atoms[last]
             if last > first:
                 if total + atom.tokens > limit:
@@ -118,7 +128,7 @@ class _Packer:
                     break
             total += atom.tokens
             last += 1
-        return last if last == len(atoms) else self._pleasant_end(first, last)
+        return self._pleasant_end(first, last) if self._has(last) else last
 
     def _pleasant_end(self, first: int, last: int) -> int:
         """Go back to the end of a real sentence, so that headings and list heads stay with what follows them.
@@ -200,22 +210,20 @@ class _Packer:
             at += 1
         return at
 
-    def _cut_atoms(self) -> list[_Atom]:
-        atoms: list[_Atom] = []
+    def _counted(self) -> Iterator[_Atom]:
         text, limit, longest = self._text, self._limit, self._limit * _LONGEST_COUNTED
         headings = {start for start, _ in self._document.headings}
         before = 0
         for start, end in sentence_spans(text):
             if end - start > longest:
-                atoms.extend(self._cut(start, end))
+                yield from self._cut(start, end)
             else:
                 tokens = self._count(text[before:end])  # the space before is part of the first token
                 if tokens > limit:
-                    atoms.extend(self._cut(start, end))
+                    yield from self._cut(start, end)
                 else:
-                    atoms.append(_Atom(start, end, tokens, start in headings))
+                    yield _Atom(start, end, tokens, start in headings)
             before = end
-        return atoms
 
     def _cut(self, start: int, end: int) -> list[_Atom]:
         """Cut an overlong sentence at words, a word longer than the limit at characters."""

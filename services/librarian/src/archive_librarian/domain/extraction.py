@@ -16,7 +16,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Pages read so far, of all pages; both 0 until the file is open."""
+    """Pages read so far, of all pages, both 0 until the file is open; or characters cut so far, of all."""
 
     phase: Phase
     done: int

@@ -6,6 +6,7 @@ A wrong merge only makes an atom longer; a wrong split cuts a citation in half. 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 Span = tuple[int, int]
 
@@ -34,13 +35,12 @@ _ONLY_BEFORE_NUMBERS = frozenset(
 _LONGEST_WORD = 40
 
 
-def sentence_spans(text: str) -> list[Span]:
-    """Character spans of the sentences of `text`, without the white space around them.
+def sentence_spans(text: str) -> Iterator[Span]:
+    """Yield the character spans of the sentences of `text`, without the white space around them.
 
     A newline always ends a sentence. The spans are in order, do not overlap and cover every character
     that is not white space.
     """
-    spans: list[Span] = []
     start = 0
     for match in _BOUNDARY.finditer(text):
         at = match.start()
@@ -49,18 +49,18 @@ def sentence_spans(text: str) -> list[Span]:
         if text[at] in "!?…؟" and _next_is_lower(text, match.end()):
             continue
         end = at if text[at] == "\n" else match.end()
-        _append(spans, text, start, end)
+        yield from _body(text, start, end)
         start = match.end()
-    _append(spans, text, start, len(text))
-    return spans
+    yield from _body(text, start, len(text))
 
 
-def _append(spans: list[Span], text: str, start: int, end: int) -> None:
+def _body(text: str, start: int, end: int) -> Iterator[Span]:
+    """Yield the span without the white space around it, if there is anything else."""
     piece = text[start:end]
     body = piece.strip()
     if body:
         left = start + len(piece) - len(piece.lstrip())
-        spans.append((left, left + len(body)))
+        yield left, left + len(body)
 
 
 def _next_is_lower(text: str, end: int) -> bool:

@@ -20,8 +20,8 @@ from archive_contracts.streams import DOCUMENT_CHUNKS, DOCUMENT_COMMANDS, DOCUME
 from archive_librarian.domain.batches import Read, batches
 from archive_librarian.domain.chunker import ChunkOptions
 from archive_librarian.domain.errors import ExtractionError
-from archive_librarian.domain.extraction import Extraction, Progress
-from archive_librarian.domain.pace import eta_s
+from archive_librarian.domain.extraction import Extraction, Phase, Progress
+from archive_librarian.domain.pace import Pace
 from archive_librarian.domain.watching import Done, Duplicate, Failed, Outcome
 
 TELL_EVERY_S = 0.25
@@ -62,9 +62,8 @@ class Ingestion:
     async def _ingest(self, delivery: Delivery[IngestDocument]) -> None:
         if await self._known(delivery):
             return
-        started_at = time.time()
         try:
-            extraction = await self._read(delivery, started_at)
+            extraction = await self._read(delivery)
         except (ExtractionError, BlobError) as error:
             if isinstance(error, BlobError) and not _is_last(delivery):
                 raise Retry(f"the file cannot be fetched: {error}", delay_s=1.0) from error
@@ -72,7 +71,7 @@ class Ingestion:
             problem = Problem(code=error.code, message=error.message, next_step=error.next_step, status=status)
             await _refuse(delivery, problem)
             return
-        await self._send(delivery, Read(delivery.message, extraction, self._options, started_at))
+        await self._send(delivery, Read(delivery.message, extraction, self._options, cut_at=time.time()))
 
     async def _known(self, delivery: Delivery[IngestDocument]) -> bool:
         """Finish at once when this content is searchable already."""
@@ -110,28 +109,28 @@ class Ingestion:
         await delivery.append(end, to=JOBS_JOURNAL, entity=command.job_id)
         return True
 
-    async def _read(self, delivery: Delivery[IngestDocument], started_at: float) -> Extraction:
+    async def _read(self, delivery: Delivery[IngestDocument]) -> Extraction:
         command = delivery.message
+        pace = Pace(time.monotonic())
+        teller = _Teller(lambda progress: self._tell(delivery, progress, pace))
+        teller.note(Progress(Phase.EXTRACTING, 0, 0))
         with tempfile.TemporaryDirectory(prefix="librarian-") as folder:
             path = Path(folder) / "document"
-            await self._blobs.fetch(BlobRef.parse(command.blob), path)
-            teller = _Teller(lambda progress: self._tell(delivery, progress, started_at))
             async with teller.telling():
+                await self._blobs.fetch(BlobRef.parse(command.blob), path)
                 return await self._extractor.extract(
                     path, filename=command.filename, options=self._options, on_progress=teller.note
                 )
 
-    async def _tell(self, delivery: Delivery[IngestDocument], progress: Progress, started_at: float) -> None:
-        if not progress.total:
-            return
-        event = JobProgressed(
-            job_id=delivery.message.job_id,
-            phase="chunking" if progress.phase == "chunking" else "extracting",
-            pages_done=progress.done,
-            pages_total=progress.total,
-            eta_s=eta_s(done=progress.done, total=progress.total, elapsed_s=time.time() - started_at),
-        )
-        await delivery.append(event, to=JOBS_JOURNAL, entity=delivery.message.job_id)
+    async def _tell(self, delivery: Delivery[IngestDocument], progress: Progress, pace: Pace) -> None:
+        job, eta_s = delivery.message.job_id, pace.eta_s(progress, time.monotonic())
+        if progress.phase is Phase.CHUNKING:
+            share = progress.done / progress.total if progress.total else None
+            event = JobProgressed(job_id=job, phase="chunking", share=share, eta_s=eta_s)
+        else:
+            read, pages = (progress.done, progress.total) if progress.total else (None, None)
+            event = JobProgressed(job_id=job, phase="extracting", pages_done=read, pages_total=pages, eta_s=eta_s)
+        await delivery.append(event, to=JOBS_JOURNAL, entity=job)
 
     async def _send(self, delivery: Delivery[IngestDocument], read: Read) -> None:
         pages = read.extraction.pages
