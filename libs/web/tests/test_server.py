@@ -202,6 +202,36 @@ async def test_unusable_address_names_settings() -> None:
             pass
 
 
+@pytest.mark.parametrize("dripping", [False, True])
+async def test_refused_body_that_never_ends_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, dripping: bool) -> None:
+    monkeypatch.setattr(_server, "REST_S", 0.3)
+    serving = HttpServer(refuse, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
+    async with serving.serving(), asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 200000\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+        ended = asyncio.ensure_future(reader.read())
+        while not ended.done():
+            if dripping:
+                writer.write(b"x")
+            await asyncio.sleep(0.02)
+        writer.close()
+        assert ended.exception() or ended.result() == b""
+
+
+async def test_end_of_a_refused_body_frees_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server, "REST_S", 0.3)
+    serving = HttpServer(refuse, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
+    async with serving.serving(), asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 3\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+            writer.write(b"abc")
+            await asyncio.sleep(0.5)  # longer than the rest of a body may take
+        writer.close()
+
+
 def messages(parts: list[bytes]) -> Receive:
     left = [
         {"type": "http.request", "body": part, "more_body": index + 1 < len(parts)} for index, part in enumerate(parts)

@@ -22,6 +22,8 @@ HEAD_S = 10.0
 """For how long the head of a request may come in pieces, or a new connection stay silent."""
 MOST_HEAD = 64 * 1024
 """Bytes of a head that has not ended; what came with its end, or with the request before it, is not counted."""
+REST_S = 60.0
+"""For how long the rest of a body may come whose answer was given early: most clients send all before they read."""
 LINGER_S = 0.5
 """For how long a server that ends waits for clients to leave, and for requests of those that have just come."""
 
@@ -39,17 +41,18 @@ class _State(ServerState):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits on how long and how large the head of a request may be, and a better farewell.
+    """uvicorn's protocol with limits on heads and on what nobody reads any more, and a better farewell.
 
-    A connection costs its client nothing; without the limits a few thousand of them that never finish a line would use
-    up every descriptor of the process, or one that never ends its head all memory. And whose request may be on its way
-    when the server ends gets an answer, the last one of the connection.
+    A connection costs its client nothing; without the limits a few thousand of them that never finish a line, or a body
+    that was answered, would use up every descriptor of the process, or one that never ends its head all memory. And
+    whose request may be on its way when the server ends gets an answer, the last one of the connection.
     """
 
     server_state: _State
     _head: asyncio.TimerHandle | None = None
     _heading = False
     _head_size = 0
+    _rest: asyncio.TimerHandle | None = None
     _line: Line
 
     def data_received(self, data: bytes) -> None:
@@ -86,6 +89,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self._rest_came()
         self._line.whole = True
         if not self.pipeline:
             # A large body makes uvicorn stop reading until more of it is wanted: nobody would see the client leave.
@@ -104,8 +108,15 @@ class _Protocol(HttpToolsProtocol):
             self._head.cancel()
             self._head = self.loop.call_later(LINGER_S, self.transport.close)
 
+    def on_response_complete(self) -> None:
+        early = not self.pipeline and self.cycle.more_body  # a request that waits has come after a whole body
+        super().on_response_complete()
+        if early and not self.transport.is_closing():
+            self._rest = self.loop.call_later(REST_S, self.transport.close)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._rest_came()
         super().connection_lost(exc)
         self._line.lose()
 
@@ -119,6 +130,11 @@ class _Protocol(HttpToolsProtocol):
             self._head.cancel()
             self._head = None
             self._head_size = 0
+
+    def _rest_came(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
 
 
 class _Server(uvicorn.Server):
