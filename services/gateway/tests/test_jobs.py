@@ -39,7 +39,7 @@ def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
 async def test_state_is_fold_of_journal(gateway: Any, journal: Bus) -> None:
     await write(journal, QUEUED, READING)
     job = (await gateway.http.get("/v1/jobs/j1/")).json()
-    assert (job["id"], job["status"], job["phase"], job["progress"]) == ("j1", "running", "extracting", 0.25)
+    assert (job["id"], job["status"], job["phase"], job["progress"]) == ("j1", "running", "extracting", 0.2)
     assert (job["error"], job["pages"]) == (None, 2)
 
 
