@@ -74,6 +74,32 @@ def test_pdf_facts_on_their_pages(tmp_path: Path) -> None:
     assert running.section_at(running.text.index("Gates shut")) == ("Part 3",)
 
 
+def test_pdf_heading_in_the_size_of_the_text_stands_by_itself(tmp_path: Path) -> None:
+    def draw(pdf: fpdf.FPDF) -> None:
+        pdf.add_page()
+        for heading in ("Opening hours of the harbour office and of the northern gate", "The crane and its loads"):
+            pdf.set_font(style="B")
+            pdf.cell(text=heading, new_x="LMARGIN", new_y="NEXT")
+            pdf.set_font(style="")
+            pdf.multi_cell(0, text="Gates shut at nine and open again at five on every day of the week. " * 3)
+
+    lines = text_of(read(write_pdf(tmp_path / "a.pdf", draw))).split("\n")
+    assert [line for line in lines if not line.startswith("Gates shut")] == [
+        "Opening hours of the harbour office and of the northern gate",
+        "The crane and its loads",
+    ]
+
+
+def test_pdf_bold_words_stay_in_their_sentence(tmp_path: Path) -> None:
+    def draw(pdf: fpdf.FPDF) -> None:
+        pdf.add_page()
+        pdf.multi_cell(0, text="The contract binds the owner of the northern quay, called **the Harbour Company of "
+            "Wilhelmina Island and its lawful successors in all of their rights and their duties,** and **Smith.** "
+            "It ends in May.", markdown=True)  # fmt: skip
+
+    assert len(text_of(read(write_pdf(tmp_path / "a.pdf", draw))).split("\n")) == 1
+
+
 def test_pdf_hyphen_at_line_end(tmp_path: Path) -> None:
     def draw(pdf: fpdf.FPDF) -> None:
         pdf.add_page()

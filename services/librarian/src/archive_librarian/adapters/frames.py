@@ -33,16 +33,16 @@ def unpack_head(body: bytes) -> Head:
 
 def pack_blocks(blocks: Iterable[Block]) -> bytes:
     """Blocks on one line, so that the slices of a document can be laid after each other."""
-    rows = [(b.text, b.page, b.kind.value, b.font_size, b.heading_level) for b in blocks]
+    rows = [(b.text, b.page, b.kind.value, b.font_size, b.heading_level, b.bold) for b in blocks]
     return json.dumps(rows, separators=(",", ":")).encode()
 
 
 def unpack_blocks(lines: bytes) -> list[Block]:
     return [
-        Block(text, page, Kind(kind), size, level)
+        Block(text, page, Kind(kind), size, level, bold)
         for line in lines.split(b"\n")
         if line
-        for text, page, kind, size, level in json.loads(line)
+        for text, page, kind, size, level, bold in json.loads(line)
     ]
 
 

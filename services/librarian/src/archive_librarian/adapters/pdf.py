@@ -31,6 +31,9 @@ _HYPHEN_AT_LINE_END = "\ufffe"
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SPACED_LETTERS = re.compile(r"(?<![^\W_])(?:[A-Za-z0-9] ){3,}[A-Za-z0-9](?![^\W_])")
 _ALEF_LAM = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
+_LONGEST_FONT_NAME = 128
+_BOLD_NAME = re.compile(rb"(?i)bold|black|heavy|demi")
+_FORCE_BOLD = 1 << 18
 _FORMS = frozenset({1, 2, 3})  # AcroForm and the two XFA kinds
 
 
@@ -44,6 +47,7 @@ class _Line:
     size: float
     start: int
     end: int
+    bold: bool
 
 
 class PdfFile:
@@ -119,7 +123,7 @@ class PdfFile:
         lines = _lines(text_page)
         if not lines:
             return []
-        blocks = [Block(line.text, index + 1, Kind.LINE, round(line.size, 2)) for line in lines]
+        blocks = [Block(line.text, index + 1, Kind.LINE, round(line.size, 2), bold=line.bold) for line in lines]
         segments = _segments(page)
         if not is_ruled(segments):
             return blocks
@@ -190,9 +194,20 @@ def _lines(text_page: Any) -> list[_Line]:
             size = raw.FPDFText_GetFontSize(text_page, first)
             if raw.FPDFText_GetMatrix(text_page, first, matrix):
                 size *= math.hypot(matrix.c, matrix.d)
-            lines.append(_Line(_repaired(stripped, text_page, first), size, first, first + len(stripped) - 1))
+            last = first + len(stripped) - 1
+            bold = _is_bold(text_page, first) and _is_bold(text_page, last)
+            lines.append(_Line(_repaired(stripped, text_page, first), size, first, last, bold))
         at += length + 2
     return lines
+
+
+def _is_bold(text_page: Any, index: int) -> bool:
+    """Whether a character is set in a bold font, by the font's name or its own word."""
+    flags, name = ctypes.c_int(), ctypes.create_string_buffer(_LONGEST_FONT_NAME)
+    size = raw.FPDFText_GetFontInfo(text_page, index, name, _LONGEST_FONT_NAME, flags)
+    if size == 0:
+        return False
+    return bool(flags.value & _FORCE_BOLD) or _BOLD_NAME.search(name.value) is not None
 
 
 def _repaired(line: str, text_page: Any, first: int) -> str:

@@ -7,7 +7,7 @@ from archive_contracts.documents import Chunk, DocumentChunked, IngestDocument, 
 from archive_librarian.domain.chunker import ChunkOptions, Piece
 from archive_librarian.domain.extraction import Extraction
 
-READER = "1"
+READER = "2"
 """Part of every chunk's identity; raised when the same file would give other text or other chunks."""
 CHUNKS_A_BATCH = 16
 """About a quarter of a second of embedding: short enough for progress that moves, long enough to be cheap."""

@@ -27,13 +27,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of text on one page. Pages count from 1; `font_size` is in points."""
+    """A run of text on one page. Pages count from 1; `font_size` is in points, `bold` a whole line."""
 
     text: str
     page: int = 1
     kind: Kind = Kind.PARAGRAPH
     font_size: float | None = None
     heading_level: int | None = None
+    bold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,11 +115,7 @@ def _joiner(previous: Block, block: Block, widths: dict[int, int]) -> str:
 
 def _continues(previous: Block, block: Block, widths: dict[int, int]) -> bool:
     """Whether two visual lines belong to one paragraph."""
-    if previous.kind is not Kind.LINE or block.kind is not Kind.LINE:
-        return False
-    if previous.heading_level is not None or block.heading_level is not None:
-        return False
-    if not _same_size(previous.font_size, block.font_size) or _BULLET.match(block.text):
+    if not _alike(previous, block) or _BULLET.match(block.text) or _sets_a_heading_off(previous, block):
         return False
     starts_low = block.text[:1].islower()
     if previous.page != block.page:
@@ -127,6 +123,20 @@ def _continues(previous: Block, block: Block, widths: dict[int, int]) -> bool:
     if starts_low:
         return True
     return len(previous.text) >= _SHORT * widths.get(previous.page, 0)
+
+
+def _alike(previous: Block, block: Block) -> bool:
+    """Whether both are lines of running text in one size."""
+    lines = previous.kind is Kind.LINE and block.kind is Kind.LINE
+    running = previous.heading_level is None and block.heading_level is None
+    return lines and running and _same_size(previous.font_size, block.font_size)
+
+
+def _sets_a_heading_off(previous: Block, block: Block) -> bool:
+    """Whether one of two lines is bold, and is no part of the other's sentence: a heading in the size of the text."""
+    if previous.bold == block.bold or block.text[:1].islower():
+        return False
+    return previous.bold or _SENTENCE_END.search(previous.text) is not None
 
 
 def _same_size(one: float | None, other: float | None) -> bool:
