@@ -154,10 +154,10 @@ class Gateway:
         return fold(job, seen)
 
     async def progressed(self, job: str = "job-1") -> None:
-        """Wait until a job has said how far it is."""
+        """Wait until pages of a document are read; of a text all are, and its chunks are about to be sent."""
         async with asyncio.timeout(60):
             async for received in self.bus.follow_journal(JOBS_JOURNAL, job):
-                if received and isinstance(received.message, JobProgressed):
+                if received and isinstance(received.message, JobProgressed) and received.message.pages_done:
                     return
 
     async def failed(self, number: int = 1) -> dict[str, DocumentFailed]:
