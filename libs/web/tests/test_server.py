@@ -219,8 +219,10 @@ async def test_refused_body_that_never_ends_is_hung_up_on(monkeypatch: pytest.Mo
         assert ended.exception() or ended.result() == b""
 
 
-async def test_end_of_a_refused_body_frees_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "REST_S", 0.3)
+@pytest.mark.parametrize("after", [b"", b"\r\n"])
+async def test_end_of_a_refused_body_frees_the_connection(monkeypatch: pytest.MonkeyPatch, after: bytes) -> None:
+    for name, seconds in (("REST_S", 2.0), ("KEEP_ALIVE_S", 4), ("HEAD_S", 4.0)):
+        monkeypatch.setattr(_server, name, seconds)
     serving = HttpServer(refuse, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
     async with serving.serving(), asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
@@ -228,7 +230,9 @@ async def test_end_of_a_refused_body_frees_the_connection(monkeypatch: pytest.Mo
             writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 3\r\n\r\n")
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
             writer.write(b"abc")
-            await asyncio.sleep(0.5)  # longer than the rest of a body may take
+            await asyncio.sleep(2.5)  # longer than the rest of a body may take
+        writer.write(after)
+        assert await reader.read() == b""  # like any idle connection, it ends in its time
         writer.close()
 
 

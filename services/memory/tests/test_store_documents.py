@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from memory_samples import batch, failure, info, query, vectors
 
+from archive_contracts.documents import DocumentChunked
 from archive_memory.adapters.store import Store
 from archive_memory.domain.errors import VectorsRejected
 
@@ -15,6 +16,11 @@ from archive_memory.domain.errors import VectorsRejected
 async def found(store: Store, text: str, tenant: str = "default", **options: object) -> list[str]:
     assert not options
     return [hit.chunk.text for hit in await store.search_chunks(tenant, text)]
+
+
+def run_at(began: float, sent: DocumentChunked, recipe: str) -> DocumentChunked:
+    chunks = tuple(chunk.model_copy(update={"id": f"{recipe}-{chunk.id}"}) for chunk in sent.chunks)
+    return sent.model_copy(update={"started_at": began, "recipe": recipe, "chunks": chunks})
 
 
 async def test_complete_document_is_searchable(store: Store) -> None:
@@ -75,6 +81,26 @@ async def test_new_recipe_replaces_old_chunks(store: Store) -> None:
     await store.add_batch("default", "m4", last, vectors("more"))
     assert sorted(await found(store, "words")) == ["more words", "new words"]
     assert await found(store, "old") == []
+
+
+async def test_later_run_by_another_recipe_replaces_what_an_earlier_one_staged(store: Store) -> None:
+    """A librarian was replaced by one of another release in the middle of a job."""
+    old = [run_at(1.0, batch(f"old{number}", number=number, batches=3), "r1") for number in range(3)]
+    new = [run_at(2.0, batch(f"new{number}", number=number, batches=2), "r2") for number in range(2)]
+    sent = [old[0], old[1], new[0], old[2], new[1]]
+    outcomes = [await store.add_batch("default", f"m{at}", each, vectors("x")) for at, each in enumerate(sent)]
+    assert [outcome.batches_done for outcome in outcomes] == [1, 2, 1, 0, 2]
+    assert [outcome.complete for outcome in outcomes] == [False, False, False, False, True]
+    assert outcomes[-1].chunks == 2
+    assert [await found(store, word) for word in ("old0", "old2", "new0", "new1")] == [[], [], ["new0"], ["new1"]]
+
+
+async def test_complete_job_stays_as_it_is_when_run_by_another_recipe(store: Store) -> None:
+    await store.add_batch("default", "m0", run_at(1.0, batch("old words"), "r1"), vectors("x"))
+    for number in range(3):
+        again = run_at(2.0, batch(f"new{number}", number=number, batches=3), "r2")
+        await store.add_batch("default", f"again{number}", again, vectors("x"))
+    assert (await found(store, "words"), await found(store, "new2")) == (["old words"], [])
 
 
 async def test_passages_learn_their_headings_when_read_again(store: Store) -> None:

@@ -56,7 +56,7 @@ class _Protocol(HttpToolsProtocol):
     _line: Line
 
     def data_received(self, data: bytes) -> None:
-        head, cycle = self._head, self.cycle
+        head, cycle, rest = self._head, self.cycle, self._rest
         # Also while the rest of a body comes whose answer was given early uvicorn waits for the next request.
         idle = self.timeout_keep_alive_task is not None and not (cycle and cycle.more_body)
         super().data_received(data)
@@ -69,6 +69,8 @@ class _Protocol(HttpToolsProtocol):
             if self._head_size > MOST_HEAD and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
+        if rest and self._rest is None and self.cycle is cycle and not self._heading:
+            self._wait_for_another()  # uvicorn does when the answer ends, and stops with the next byte
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -135,6 +137,13 @@ class _Protocol(HttpToolsProtocol):
         if self._rest is not None:
             self._rest.cancel()
             self._rest = None
+            self.cycle.more_body = False
+
+    def _wait_for_another(self) -> None:
+        if not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            after = self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(after, self.timeout_keep_alive_handler)
 
 
 class _Server(uvicorn.Server):

@@ -63,22 +63,29 @@ def queue(change: Change, info: DocumentInfo) -> None:
 
 
 def add_batch(change: Change, batch: DocumentChunked, vectors: Sequence[Matrix], model: Model | None) -> BatchOutcome:
-    """Store a batch of chunks; the job's last one makes the document searchable in the same transaction."""
+    """Store a batch of chunks; the job's last one makes the document searchable in the same transaction.
+
+    A job that is run again after an upgrade may read its document by another recipe: the later run's chunks stand.
+    """
+    if _overtakes(change, batch):
+        _drop_staged(change, batch.job_id)
     earlier = outcome_of(change.connection, change.tenant, batch, new=False)
     if earlier is not None:
         return earlier
     if ledger.is_buried(change.connection, change.tenant, batch.job_id):
         return BatchOutcome(False, 0, batch.batches, False, 0, 0, dropped=True)
+    if _is_overtaken(change, batch):
+        return BatchOutcome(False, 0, batch.batches, False, 0, 0)
     for chunk, windows in zip(batch.chunks, vectors, strict=True):
         _stage(change, batch, chunk, windows, model)
     sql = "SELECT count(*) FROM job_batches WHERE tenant = ? AND job_id = ?"
     (done,) = change.connection.execute(sql, (change.tenant, batch.job_id)).fetchone()
     complete = done + 1 >= batch.batches
     change.connection.execute(
-        "INSERT INTO job_batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO job_batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(change.tenant, batch.job_id, batch.batch, batch.document_id, change.at),
-            *(done + 1, complete, len(batch.chunks), sum(map(len, vectors))),
+            *(done + 1, complete, len(batch.chunks), sum(map(len, vectors)), batch.started_at),
         ),
     )
     if complete:
@@ -86,6 +93,27 @@ def add_batch(change: Change, batch: DocumentChunked, vectors: Sequence[Matrix],
     outcome = outcome_of(change.connection, change.tenant, batch, new=True)
     assert outcome is not None
     return outcome
+
+
+def _overtakes(change: Change, batch: DocumentChunked) -> bool:
+    """Whether what is staged of the job is of an earlier run by another recipe."""
+    run = "SELECT 1 FROM job_batches WHERE tenant = ? AND job_id = ? AND (complete OR started_at >= ?)"
+    later = change.connection.execute(run, (change.tenant, batch.job_id, batch.started_at)).fetchone()
+    return later is None and _is_staged_by_another_recipe(change, batch)
+
+
+def _is_overtaken(change: Change, batch: DocumentChunked) -> bool:
+    """Whether a batch that is new comes too late: the job is complete, or a later run has begun by another recipe."""
+    complete = "SELECT 1 FROM job_batches WHERE tenant = ? AND job_id = ? AND complete"
+    over = change.connection.execute(complete, (change.tenant, batch.job_id)).fetchone()
+    return over is not None or _is_staged_by_another_recipe(change, batch)
+
+
+def _is_staged_by_another_recipe(change: Change, batch: DocumentChunked) -> bool:
+    # One tells of all: what a job has staged is of one run.
+    sql = "SELECT recipe FROM chunks WHERE tenant = ? AND job_id = ? AND searchable = 0 LIMIT 1"
+    row = change.connection.execute(sql, (change.tenant, batch.job_id)).fetchone()
+    return row is not None and row[0] != batch.recipe
 
 
 def outcome_of(

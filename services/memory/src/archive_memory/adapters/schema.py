@@ -90,7 +90,9 @@ CREATE INDEX documents_of_blob ON documents (blob);
 
 _THIRD: Final = "ALTER TABLE chunks ADD COLUMN headings TEXT NOT NULL DEFAULT '[]';"
 
-MIGRATIONS: Final[Sequence[str]] = (_FIRST, _SECOND, _THIRD)
+_FOURTH: Final = "ALTER TABLE job_batches ADD COLUMN started_at REAL NOT NULL DEFAULT 0;"
+
+MIGRATIONS: Final[Sequence[str]] = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
