@@ -86,7 +86,7 @@ async def test_redirects_are_followed_and_counted(web: Web) -> None:
 @pytest.mark.parametrize("onto", ["http://[::1]:{port}/x", "http://0.0.0.0:{port}/x", "http://127.0.0.2:{port}/x"])
 async def test_redirect_inwards_is_refused(web: Web, onto: str) -> None:
     web.answers["/from"] = answer(status="302 Found", location=onto.format(port=web.port))
-    with pytest.raises(AddressRefused):
+    with pytest.raises(AddressRefused, match=r"^The server sends on to another address: .* not on the public internet"):
         await read(downloads(web), web.url("/from"))
     assert web.asked == ["/from"]
 
@@ -94,8 +94,9 @@ async def test_redirect_inwards_is_refused(web: Web, onto: str) -> None:
 @pytest.mark.parametrize("onto", ["file:///etc/passwd", "gopher://h/", "http://h:22/", "http://u:p@h/"])
 async def test_redirect_to_something_else_is_refused(web: Web, onto: str) -> None:
     web.answers["/from"] = answer(status="302 Found", location=onto)
-    with pytest.raises(DownloadError):
+    with pytest.raises(AddressRefused, match="sends on") as told:
         await read(downloads(web), web.url("/from"))
+    assert told.value.next_step.startswith("Open the address in a browser.")
 
 
 async def test_private_address_is_not_dialled(web: Web) -> None:
@@ -142,6 +143,17 @@ async def test_slow_download_ends(web: Web) -> None:
     web.answers["/x"] = answer(b"")
     with pytest.raises(Unreachable, match="longer than"):
         await read(downloads(web, within_s=0.0), web.url("/x"))
+
+
+async def test_port_that_is_not_asked_names_its_setting(web: Web) -> None:
+    with pytest.raises(AddressRefused) as told:
+        await read(downloads(web), "http://127.0.0.1:22/")
+    assert "LIBRARIAN_FETCH_PORTS" in told.value.next_step
+
+
+async def test_unknown_name_is_told_without_the_words_of_the_system(web: Web) -> None:
+    with pytest.raises(Unreachable, match=r"^The name 'nobody.invalid' is not known\.$"):
+        await read(downloads(web), f"http://nobody.invalid:{web.port}/")
 
 
 INNER = """

@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Generator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import cast
@@ -13,13 +13,16 @@ import certifi
 import httpcore
 
 from archive_librarian.domain.addresses import Address, Network, Place, file_name, onward, place, refusal
-from archive_librarian.domain.errors import AddressRefused, DownloadError, ResourceLimit, Unreachable
+from archive_librarian.domain.errors import AddressRefused, BadAddress, DownloadError, ResourceLimit, Unreachable
 
 MOST_HOPS = 5
 CONNECT_S = 10.0
 IDLE_S = 30.0
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+GONE = frozenset({404, 410})
+LOCKED = frozenset({401, 403})
 MOVED = frozenset({301, 302, 303, 307, 308})
+_SENT_ON = "Open the address in a browser. What shows there can be saved and uploaded."
 _ASK = [("user-agent", "Archive-AI librarian"), ("accept", "*/*"), ("accept-encoding", "identity")]
 """Unpacked bytes only: what is counted is what comes, and nothing can swell."""
 
@@ -77,7 +80,10 @@ class Downloads:
     ) -> AsyncGenerator[Download, None]:
         onto = ""
         timeouts = {"connect": CONNECT_S, "read": IDLE_S, "write": IDLE_S, "pool": CONNECT_S}
-        async with pool.stream("GET", at.url, headers=_ASK, extensions={"timeout": timeouts}) as response:
+        async with AsyncExitStack() as stack:
+            with _sent_on() if hops else nullcontext():
+                asked = pool.stream("GET", at.url, headers=_ASK, extensions={"timeout": timeouts})
+                response = await stack.enter_async_context(asked)
             headers = {name.lower().decode(): value.decode("latin-1") for name, value in response.headers}
             if response.status in MOVED and headers.get("location"):
                 onto = onward(at.url, headers["location"])
@@ -91,7 +97,9 @@ class Downloads:
         if onto:
             if hops == MOST_HOPS:
                 raise DownloadError(f"The address sends on more than {MOST_HOPS} times.")
-            async with self._answer(pool, place(onto, ports=self._rules.ports), hops=hops + 1) as download:
+            with _sent_on():
+                next_place = place(onto, ports=self._rules.ports)
+            async with self._answer(pool, next_place, hops=hops + 1) as download:
                 yield download
 
     async def _counted(self, response: httpcore.Response) -> AsyncIterator[bytes]:
@@ -103,12 +111,25 @@ class Downloads:
             yield piece
 
 
+@contextmanager
+def _sent_on() -> Generator[None, None, None]:
+    """Say of a refusal that it is not the address which the person gave."""
+    try:
+        yield
+    except (AddressRefused, BadAddress) as error:
+        raise AddressRefused(f"The server sends on to another address: {error}", _SENT_ON) from error
+
+
 def _check(status: int, headers: dict[str, str], most_bytes: int) -> None:
     if status in AGAIN:
         raise Unreachable(f"The server answered {status}.")
     if status != 200:
-        words = {401: " It wants a login.", 403: " It wants a login.", 404: " There is nothing at this address."}
-        raise DownloadError(f"The server answered {status}.{words.get(status, '')}")
+        if status in GONE:
+            raise DownloadError(
+                f"The server answered {status}. There is nothing at this address.",
+                "See whether it is complete, then try again.",
+            )
+        raise DownloadError(f"The server answered {status}.{' It wants a login.' if status in LOCKED else ''}")
     if headers.get("content-encoding", "identity") != "identity":
         raise DownloadError("The server sends packed content that was not asked for.")
     told = headers.get("content-length", "")
@@ -119,7 +140,7 @@ def _check(status: int, headers: dict[str, str], most_bytes: int) -> None:
 def _too_large(most_bytes: int) -> ResourceLimit:
     return ResourceLimit(
         f"The file is larger than {most_bytes / 2**20:.0f} MB.",
-        "Upload it, or have the operator raise LIBRARIAN_FETCH_MAX_MB.",
+        "Add a smaller part of it, or have the operator raise LIBRARIAN_FETCH_MAX_MB.",
     )
 
 
@@ -159,6 +180,6 @@ async def _resolved(host: str, port: int) -> list[Address]:
     try:
         rows = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Unreachable(f"The name {host!r} is not known: {error}.") from error
+        raise Unreachable(f"The name {host!r} is not known.") from error
     # A zone, as in fe80::1%eth0, is of no use to a check.
     return list(dict.fromkeys(ip_address(str(row[4][0]).partition("%")[0]) for row in rows))

@@ -61,7 +61,10 @@ def place(url: str, *, ports: Collection[int]) -> Place:
     if parsed.username or parsed.password:
         raise AddressRefused("The address carries a password.", "Download the file yourself and upload it.")
     if port not in ports:
-        raise AddressRefused(f"Port {port} is not asked for documents.")
+        raise AddressRefused(
+            f"Port {port} is not asked for documents.",
+            "Download the file yourself and upload it, or have the operator set LIBRARIAN_FETCH_PORTS.",
+        )
     return Place(url, parsed.hostname, port)
 
 
