@@ -137,6 +137,10 @@ class DocumentDeleted(Message):
     document_id: str
 
 
+PAGELESS = frozenset({"html", "markdown", "text"})
+"""Formats without pages that people know: all that is in such a file counts as its first page."""
+
+
 class DocumentInfo(Model):
     """A row of the catalogue."""
 

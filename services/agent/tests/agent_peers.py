@@ -31,12 +31,18 @@ async def eventually(true: Callable[[], object], within: float = 20.0) -> None:
 
 
 def passage(
-    text: str, *, document: str = "harbour", similarity: float = 0.8, marks: tuple[tuple[int, int], ...] = ((0, 1),)
+    text: str,
+    *,
+    document: str = "harbour",
+    similarity: float = 0.8,
+    marks: tuple[tuple[int, int], ...] = ((0, 1),),
+    kind: str = "pdf",
 ) -> ChunkHit:
     return ChunkHit(
         chunk=Chunk(id=f"{document}-0", index=0, text=text, tokens=len(text.split()), marks=marks),
         document_id=document,
-        filename=f"{document}.pdf",
+        filename=f"{document}.{kind}",
+        format=kind,
         score=similarity,
         similarity=similarity,
     )

@@ -54,6 +54,14 @@ async def test_supported_citation_counts(gateway: Gateway, router: Router) -> No
     assert (ferry.cited, done.library_chunks_consulted, done.engine) == (False, 2, "scripted/parrot")
 
 
+@pytest.mark.usefixtures("agent")
+async def test_source_without_pages_names_none(gateway: Gateway, memory: Memory, router: Router) -> None:
+    memory.hits = (passage(CRANE, kind="markdown"),)
+    router.script = ["The harbour crane lifts 40 tonnes [Source 1]."]
+    (crane,) = (await gateway.ask(question(), ResearchCompleted)).sources
+    assert (crane.cited, crane.page, crane.sentence) == (True, None, "The harbour crane lifts 40 tonnes.")
+
+
 @pytest.mark.usefixtures("agent", "library")
 async def test_missing_marker_is_added_where_supported(gateway: Gateway, router: Router) -> None:
     router.script = ["It was built in 1880. The harbour crane lifts 40 tonnes. Whales sing."]

@@ -60,6 +60,17 @@ async def test_job_that_is_being_cut_shows_how_far_it_is(console: Any, journal: 
     assert "<small>chunking · 45 % · about 12 s left</small>" in await shown(console, "/system/jobs", "chunking")
 
 
+async def test_job_that_is_embedded_counts_passages_alone(console: Any, journal: Any) -> None:
+    embedded = JobProgressed(
+        job_id="a", phase="embedding", pages_done=1, pages_total=1, chunks_done=32, chunks_total=13_341, eta_s=70
+    )
+    await journal(queued("a"), embedded)
+    page = await shown(console, "/system/jobs", "embedding")
+    assert "<small>embedding · 32 of 13\u202f341 passages · about 70 s left</small>" in page
+    await journal(JobFinished(job_id="a", status="cancelled"))
+    assert "13\u202f341 passages" not in await shown(console, "/system/jobs", "Cancelled")
+
+
 async def test_failed_job_says_what_to_do(console: Any, journal: Any) -> None:
     await journal(queued("bad"), JobFinished(job_id="bad", status="failed", error=DAMAGED))
     await journal(queued("good"), JobFinished(job_id="good", status="done", pages=2, chunks=9))

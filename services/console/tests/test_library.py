@@ -336,6 +336,14 @@ async def test_names_are_shown_as_they_are_called(
     assert ("heron-gpj.exe" in page, ">Cancelled<" in page, ">Refused<" in page) == (True, True, False)
 
 
+async def test_text_without_pages_counts_none(console: Any, memory: Any) -> None:
+    memory.documents = [info("notes.md", format="markdown", pages=1, chunks=7)]
+    assert '<td class="num minor">–</td><td class="num minor">7</td>' in await console.page("/documents")
+    assert "1 page" not in await console.page("/documents/d")
+    memory.documents = [info("notes.pdf", pages=1, chunks=7)]
+    assert '<td class="num minor">1</td><td class="num minor">7</td>' in await console.page("/documents")
+
+
 async def test_document_is_deleted_and_read_again(
     console: Any, memory: Any, ingested: list[IngestDocument], until: Any, tmp_path: Any
 ) -> None:

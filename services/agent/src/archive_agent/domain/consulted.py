@@ -6,6 +6,7 @@ from itertools import zip_longest
 from archive_agent.domain.evidence import Candidate
 from archive_agent.domain.research import Source as Evidence
 from archive_contracts.agents import Source
+from archive_contracts.documents import PAGELESS
 from archive_contracts.memory import ChunkHit, MemoryItem
 
 # Cosines of all-MiniLM-L6-v2: greetings and other small talk reach 0.30 with a question they have nothing to do with.
@@ -19,7 +20,7 @@ def from_chunk(hit: ChunkHit) -> Candidate:
         text=hit.chunk.text,
         similarity=hit.similarity,
         filename=hit.filename,
-        marks=hit.chunk.marks or ((0, hit.chunk.page_start),),
+        marks=() if hit.format in PAGELESS else hit.chunk.marks or ((0, hit.chunk.page_start),),
         headings=hit.chunk.headings,
         document_id=hit.document_id,
         chunk_id=hit.chunk.id,

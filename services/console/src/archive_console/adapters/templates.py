@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from archive_console.adapters.markdown import Markdown, address_of
 from archive_console.domain.marking import split
+from archive_contracts.documents import PAGELESS, DocumentInfo
 
 NOW_S = 10.0
 """What spoke within it is there: whoever waits for work asks for it every second."""
@@ -41,8 +42,10 @@ class Templates:
             "heard": heard,
             "count": count,
         }
+        tests: dict[str, Any] = {"paged": paged}
         known: dict[str, Any] = {"asset": asset, "split": split}
         cast("dict[str, Any]", self._environment.filters).update(filters)
+        cast("dict[str, Any]", self._environment.tests).update(tests)
         cast("dict[str, Any]", self._environment.globals).update(known)
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
@@ -76,6 +79,11 @@ def size(amount: float) -> str:
         amount /= 1000
         unit += 1
     return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 or amount >= 100 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def paged(document: DocumentInfo) -> bool:
+    """Return whether a document has pages to speak of."""
+    return document.pages > 0 and document.format not in PAGELESS
 
 
 def age(seconds: float | None) -> str:
