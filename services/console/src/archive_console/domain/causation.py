@@ -1,20 +1,28 @@
 """What caused what: the messages of one correlation as a tree."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 
 from archive_contracts.envelope import Envelope
+
+MOST_ALIKE = 3
+"""Messages of one kind and one cause that are shown one after another: a long text is sent as hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A message, where it stands, and how many came before it in its chain of causes."""
+    """A message, where it stands, and how many came before it in its chain of causes.
+
+    ``alike`` is how many of its kind follow it, with the same cause, that are not shown.
+    """
 
     depth: int
     key: str
     entry: str
     envelope: Envelope
+    alike: int = 0
 
 
 def tree(found: Iterable[tuple[str, str, Envelope]]) -> list[Link]:
@@ -37,3 +45,19 @@ def tree(found: Iterable[tuple[str, str, Envelope]]) -> list[Link]:
                 shown[place] = Link(depth, *told[place])
                 waiting += [(depth + 1, below) for below in reversed(caused[place])]
     return list(shown.values())
+
+
+def folded(links: Sequence[Link], entry: str) -> list[Link]:
+    """Return a tree without the many that are like those before them; the message ``entry`` is never left out."""
+    kept: list[Link] = []
+    # Those that have caused something end what is alike: what stands below them is theirs alone.
+    ends = [link.depth < below.depth for link, below in pairwise(links)] + [False]
+    runs = groupby(
+        enumerate(links),
+        key=lambda each: (each[1].depth, each[1].key, each[1].envelope.type, each[0] if ends[each[0]] else -1),
+    )
+    for _, run in runs:
+        alike = [link for _, link in run]
+        shown = [link for place, link in enumerate(alike) if place < MOST_ALIKE or link.entry == entry]
+        kept += [*shown[:-1], replace(shown[-1], alike=len(alike) - len(shown))]
+    return kept

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from archive_bus import BusError
-from archive_console.domain.causation import tree
+from archive_console.domain.causation import folded, tree
 from archive_console.domain.errors import NotThere
 from archive_console.domain.overview import overview
 from archive_console.domain.readable import readable
@@ -150,7 +150,7 @@ async def show_message(visit: Visit) -> Response:
         partition=partition,
         entry=found,
         fields=readable(found.fields),
-        related=[(at(link.key), link) for link in tree(told)],
+        related=[(at(link.key), link) for link in folded(tree(told), found.id)],
     )
 
 
