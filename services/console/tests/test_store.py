@@ -97,6 +97,22 @@ async def test_asking_anew_drops_what_followed(store: ConversationStore) -> None
     assert not await store.apply("a", answer("three"))
 
 
+async def test_title_follows_the_first_question_until_somebody_names_it(store: ConversationStore) -> None:
+    async def title() -> str:
+        conversation = await store.get("a", "c")
+        return conversation.title if conversation else ""
+
+    await store.apply("a", question("first", "How tall?"))
+    await store.apply("a", question("second", "How old?"))
+    await store.apply("a", question("other", "How wide?", supersedes="second"))
+    assert await title() == "How tall?"
+    await store.apply("a", question("again", "How heavy?", supersedes="first"))
+    assert await title() == "How heavy?"
+    await store.apply("a", RenameConversation(conversation_id="c", title="Measures"))
+    await store.apply("a", question("last", "How deep?", supersedes="again"))
+    assert await title() == "Measures"
+
+
 async def test_superseding_stays_in_its_conversation(store: ConversationStore) -> None:
     await store.apply("a", question("one", conversation="other"))
     await store.apply("a", question("two", supersedes="one"))

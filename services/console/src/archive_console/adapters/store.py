@@ -168,6 +168,7 @@ def _ask(connection: sqlite3.Connection, tenant: str, change: RecordQuestion) ->
         (tenant, conversation, title_of(change.text), at, at),
     )
     if change.supersedes:
+        _retitle(connection, tenant, change)
         _drop_from(connection, tenant, conversation, change.supersedes)
     added = connection.execute(
         "INSERT INTO turns VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', '', '', '[]', '[]', NULL, 0)",
@@ -178,6 +179,17 @@ def _ask(connection: sqlite3.Connection, tenant: str, change: RecordQuestion) ->
     )
     connection.execute("INSERT INTO words (rowid, question, answer) VALUES (?, ?, '')", (added.lastrowid, change.text))
     return True
+
+
+def _retitle(connection: sqlite3.Connection, tenant: str, change: RecordQuestion) -> None:
+    """Name a conversation after its new first question, unless somebody has given it another name."""
+    sql = "SELECT id, question FROM turns WHERE tenant = ? AND conversation = ? ORDER BY seq LIMIT 1"
+    first = connection.execute(sql, (tenant, change.conversation_id)).fetchone()
+    if first and first[0] == change.supersedes:
+        connection.execute(
+            "UPDATE conversations SET title = ? WHERE tenant = ? AND id = ? AND title = ?",
+            (title_of(change.text), tenant, change.conversation_id, title_of(first[1])),
+        )
 
 
 def _answer(connection: sqlite3.Connection, tenant: str, change: RecordAnswer) -> bool:
