@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_console.domain.answers import Answer, text_of
+from archive_console.domain.answers import CUT, Answer, text_of
 from archive_contracts.agents import (
     AgentCompleted,
     AnswerDelta,
@@ -62,6 +62,12 @@ def test_any_pieces_can_be_sent(pieces: list[str]) -> None:
     assert len(told.text.encode("utf-16-le")) // 2 + len(told.half) == sum(
         len(piece.encode("utf-16-le", "surrogatepass")) // 2 for piece in pieces
     )
+
+
+def test_answer_that_was_cut_is_complete_and_says_so() -> None:
+    cut = fold(DONE.model_copy(update={"finish_reason": "length"}))
+    assert (cut.status, cut.text, cut.error) == ("done", "Hello", CUT)
+    assert fold(DONE).error is None
 
 
 def test_nothing_follows_the_end() -> None:

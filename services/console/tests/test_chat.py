@@ -34,8 +34,8 @@ def delta(text: str) -> ChatDelta:
     return ChatDelta(body=json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}), engine="bundled")
 
 
-def done(text: str) -> ChatCompleted:
-    return ChatCompleted(engine="bundled", pool="small", model="m", text=text)
+def done(text: str, ended: str = "stop") -> ChatCompleted:
+    return ChatCompleted(engine="bundled", pool="small", model="m", text=text, finish_reason=ended)
 
 
 class Router:
@@ -46,6 +46,7 @@ class Router:
         self.hold = asyncio.Event()
         self.hold.set()
         self.text = "Hello **world**"
+        self.ended = "stop"
 
     async def answer(self, delivery: Delivery[ChatRequested]) -> None:
         self.seen.append((delivery.envelope.tenant, delivery.message))
@@ -53,7 +54,7 @@ class Router:
         _ = delivery.emit(delta(first))
         await self.hold.wait()
         _ = delivery.emit(delta(f" {rest}"))
-        await delivery.reply(done(self.text))
+        await delivery.reply(done(self.text, self.ended))
 
 
 @pytest.fixture
@@ -88,6 +89,15 @@ async def test_answer_streams_and_stays(console: Any, router: Router) -> None:
     assert 'data-stream="/turns/' not in page
     again = await streamed(console, turn)
     assert "<strong>world</strong>" in again
+
+
+async def test_answer_that_was_cut_says_so_and_alarms_nobody(console: Any, router: Router) -> None:
+    router.ended = "length"
+    async with asked(console) as (path, turn):
+        assert "The answer was cut" in await streamed(console, turn)
+    page = (await console.http.get(path)).text
+    assert "The answer was cut" in page
+    assert 'class="problem"' not in page
 
 
 async def test_every_reader_sees_the_beginning(console: Any, router: Router) -> None:

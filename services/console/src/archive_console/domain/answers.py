@@ -19,6 +19,11 @@ from archive_contracts.chat import ChatCompleted, ChatDelta
 from archive_contracts.conversations import TurnStatus
 
 STOPPED = "cancelled"
+CUT = Problem(
+    code="answer_cut",
+    message="The answer was cut: it had reached its greatest length.",
+    next_step="Ask to go on, or for something shorter.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +64,8 @@ class Answer:
         match message:
             case ChatCompleted():
                 text = message.text or self.text
-                return replace(self, status="done", text=text, engine=message.engine)
+                cut = CUT if message.finish_reason == "length" else None
+                return replace(self, status="done", text=text, engine=message.engine, error=cut)
             case ResearchCompleted():
                 text, sources = message.answer or self.text, message.sources or self.sources
                 ended = replace(self, status="done", text=text, sources=sources, engine=message.engine)
