@@ -52,7 +52,7 @@ def talk() -> list[Message]:
         thought="A sum, then tax.",
         action="calculator",
         action_input="(19.99 + 5) * 1.19",
-        observation="29.7381",
+        observation=f"29.7381, of {'one line that is longer than any window is wide, ' * 8}and a{'h' * 200}",
     )
     said = RecordAnswer(
         conversation_id="prose",

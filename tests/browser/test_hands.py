@@ -4,7 +4,8 @@ import secrets
 from typing import Any
 
 import pytest
-from browser_hands import holds, kept
+from browser_hands import flaws, holds, kept
+from browser_hands import talk as hands_talk
 
 from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_testkit.system import ArchiveSystem
@@ -48,6 +49,27 @@ def test_keys_are_listed_and_work(page: Any, talk: str) -> None:
     page.keyboard.press("ArrowUp")
     page.get_by_text("Editing your question.").wait_for()
     assert page.locator("#text").input_value() == "Turn 2?"
+
+
+def test_steps_fold_by_themselves_and_stay_as_the_reader_put_them(page: Any, system: ArchiveSystem) -> None:
+    kept(system, *hands_talk())
+    page.goto("/chat/prose")
+    page.evaluate("""() => {
+        window.complete = document.querySelector(".answer").outerHTML;
+        document.querySelector(".steps").open = true;
+        put(complete.replace("29.7381", "29.74"));
+    }""")
+    page.get_by_text("29.74,").wait_for(state="attached")
+    assert page.locator(".steps[open]").count() == 0
+    page.locator(".steps summary").click()
+    page.evaluate("put(complete)")
+    page.get_by_text("29.7381,").wait_for()
+    assert flaws(page) == []
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.locator(".steps summary").click()
+    page.evaluate("put(complete.replace('class=\"steps\"', 'class=\"steps\" open').replace('29.7381', '29.74'))")
+    page.get_by_text("29.74,").wait_for(state="attached")
+    assert page.locator(".steps[open]").count() == 0
 
 
 def test_second_press_asks_once(page: Any) -> None:

@@ -13,13 +13,15 @@ function fragments(html) {
 // Made once: a format costs more than a hundred uses of it.
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const earlier = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 function localTimes(root) {
   const now = new Date().toDateString();
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
     const at = new Date(time.dateTime);
     time.title = whole.format(at);
-    time.textContent = (at.toDateString() === now ? hour : earlier).format(at);
+    const [today, before] = "exact" in time.dataset ? [second, whole] : [hour, earlier];
+    time.textContent = (at.toDateString() === now ? today : before).format(at);
   }
 }
 
@@ -96,6 +98,12 @@ function same(old, part) {
   return bare(old) === bare(part);
 }
 
+// What the reader opens or closes himself stays so; the steps of an answer fold by themselves once it is complete.
+document.addEventListener("click", (event) => {
+  const details = event.target.closest("summary")?.parentElement;
+  if (details) details.dataset.own = "";
+});
+
 // Puts each part where its id says. What the reader has opened, selected, or types into, stays as it is.
 function put(html) {
   const stay = nearBottom() && document.querySelector(".talk");
@@ -107,7 +115,9 @@ function put(html) {
     keepTyped(old, part);
     const twins = part.querySelectorAll("details");
     old.querySelectorAll("details").forEach((details, index) => {
-      if (details.open && twins[index]) twins[index].open = true;
+      if (!("own" in details.dataset) || !twins[index]) return;
+      twins[index].open = details.open;
+      twins[index].dataset.own = "";
     });
     old.replaceWith(part);
     ready(part);

@@ -68,7 +68,9 @@ function rest(failed) {
   document.getElementById("sending-what").textContent = words;
   if (!corner.querySelector(".over")) {
     const over = Object.assign(document.createElement("p"), { className: "over" });
-    over.append(Object.assign(document.createElement("a"), { href: upload, className: "button", textContent: "Show the documents" }), " ", button("Close", "Close the files that were not sent", () => {
+    // Where the list is, it shows by itself what came.
+    if (location.pathname + location.search !== upload) over.append(Object.assign(document.createElement("a"), { href: upload, className: "button", textContent: "Show the documents" }), " ");
+    over.append(button("Close", "Close the files that were not sent", () => {
       corner.querySelectorAll(".failed, .over").forEach((each) => each.remove());
       corner.hidden = true;
       arrived = 0;
