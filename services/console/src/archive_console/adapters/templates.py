@@ -37,6 +37,7 @@ class Templates:
             "markdown": markdown.html,
             "address": address_of,
             "moment": moment,
+            "instant": instant,
             "size": size,
             "age": age,
             "heard": heard,
@@ -69,6 +70,14 @@ def moment(seconds: float) -> Markup:
     at = datetime.fromtimestamp(seconds, UTC)
     return Markup('<time datetime="{}">{}</time>').format(
         at.isoformat(timespec="seconds"), at.strftime("%Y-%m-%d %H:%M UTC")
+    )
+
+
+def instant(seconds: float) -> Markup:
+    """Return a time to the second, for what happens many times a minute."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return Markup('<time datetime="{}" data-exact>{}</time>').format(
+        at.isoformat(timespec="seconds"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
     )
 
 
