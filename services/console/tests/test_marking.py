@@ -11,8 +11,8 @@ GAP = st.text(alphabet=" \n\t-,;", min_size=1, max_size=3)
 TEXT = "Intro. The lighthouse of Port\nEllery is 47 metres tall.) The rest."
 
 
-def chunk(text: str, start: int) -> Chunk:
-    return Chunk(id="c", index=0, text=text, tokens=1, char_start=start, char_end=start + len(text))
+def chunk(text: str, start: int, *headings: tuple[int, int]) -> Chunk:
+    return Chunk(id="c", index=0, text=text, tokens=1, char_start=start, char_end=start + len(text), headings=headings)
 
 
 def test_line_breaks_do_not_matter() -> None:
@@ -52,9 +52,9 @@ def split_words(text: str) -> list[str]:
     return "".join(char if char.isalnum() or char == "_" else " " for char in text).split()
 
 
-@given(st.text(), st.text())
-def test_pieces_make_up_the_text(text: str, sentence: str) -> None:
-    pieces = split(text, sentence)
+@given(st.text(), st.text(), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted).map(tuple)))
+def test_pieces_make_up_the_text(text: str, sentence: str, headings: list[tuple[int, int]]) -> None:
+    pieces = split(text, sentence, headings)
     assert "".join(piece.text for piece in pieces) == text
     assert sum(piece.marked for piece in pieces) <= 1
 
@@ -70,9 +70,29 @@ def test_sentence_becomes_a_piece() -> None:
 
 def test_overlap_is_shown_once() -> None:
     text = "abcdefghij"
-    assert joined([chunk(text[0:6], 0), chunk(text[4:9], 4), chunk(text[5:8], 5), chunk(text[8:], 8)]) == text
-    assert joined([chunk("abc", 0), chunk("xyz", 10)]) == "abc\n\nxyz"
-    assert joined([]) == ""
+    assert joined([chunk(text[0:6], 0), chunk(text[4:9], 4), chunk(text[5:8], 5), chunk(text[8:], 8)]).text == text
+    assert joined([chunk("abc", 0), chunk("xyz", 10)]).text == "abc\n\nxyz"
+    assert joined([]).text == ""
+
+
+def test_headings_are_found_again_behind_an_overlap() -> None:
+    text = "Rent\nIt is due.\nNotice\nThree months."
+    parts = [chunk(text[:22], 0, (0, 4), (16, 22)), chunk(text[16:], 16, (0, 6))]
+    passages = joined(parts)
+    assert [passages.text[left:right] for left, right in passages.headings] == ["Rent", "Notice"]
+    apart = joined([chunk("Rent", 0, (0, 4)), chunk("Notice\nThree.", 50, (0, 6))])
+    assert [apart.text[left:right] for left, right in apart.headings] == ["Rent", "Notice"]
+    assert split(passages.text, "three months.", passages.headings) == [
+        Piece("Rent", heading=True),
+        Piece("\nIt is due.\n"),
+        Piece("Notice", heading=True),
+        Piece("\n"),
+        Piece("Three months.", marked=True),
+    ]
+
+
+def test_sentence_that_begins_with_its_heading_is_one_piece() -> None:
+    assert split("Rent\nIt is due.", "Rent It is due.", [(0, 4)]) == [Piece("Rent\nIt is due.", marked=True)]
 
 
 @given(st.text(min_size=1, max_size=80), st.lists(st.integers(1, 12), min_size=1, max_size=10), st.integers(1, 5))
@@ -83,4 +103,4 @@ def test_overlapping_cuts_join_again(text: str, steps: list[int], overlap: int) 
         if places < len(text):
             chunks.append(chunk(text[begin : places + step], begin))
         places = min(len(text), places + step)
-    assert joined(chunks) == text
+    assert joined(chunks).text == text

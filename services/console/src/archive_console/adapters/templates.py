@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from archive_console.adapters.markdown import Markdown, address_of
-from archive_console.domain.marking import split
 from archive_contracts.documents import PAGELESS, DocumentInfo
 
 NOW_S = 10.0
@@ -44,7 +43,7 @@ class Templates:
             "count": count,
         }
         tests: dict[str, Any] = {"paged": paged}
-        known: dict[str, Any] = {"asset": asset, "split": split}
+        known: dict[str, Any] = {"asset": asset}
         cast("dict[str, Any]", self._environment.filters).update(filters)
         cast("dict[str, Any]", self._environment.tests).update(tests)
         cast("dict[str, Any]", self._environment.globals).update(known)

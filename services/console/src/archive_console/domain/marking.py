@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from archive_contracts.documents import Chunk
 
+Span = tuple[int, int]
+
 _WORD = re.compile(r"\w+", re.UNICODE)
 SHORTEST = 3
 """Words that a part of a sentence must have to be marked for the whole."""
@@ -17,6 +19,15 @@ class Piece:
 
     text: str
     marked: bool = False
+    heading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """The text of passages, and where in it headings stand, as (start, end) in their order."""
+
+    text: str
+    headings: tuple[Span, ...] = ()
 
 
 def find(text: str, sentence: str) -> tuple[int, int] | None:
@@ -54,27 +65,35 @@ def _common(spans: Sequence[tuple[str, int, int]], wanted: Sequence[str]) -> int
     return length
 
 
-def split(text: str, sentence: str) -> list[Piece]:
-    """Return a text in pieces, the sentence as a marked one where it is found."""
+def split(text: str, sentence: str, headings: Sequence[Span] = ()) -> list[Piece]:
+    """Return a text in pieces: headings and the sentence are ones of their own, a heading in the sentence is not."""
     found = find(text, sentence) if sentence else None
-    if found is None:
-        return [Piece(text)]
-    start, end = found
-    pieces = [Piece(text[:start]), Piece(text[start:end], marked=True), Piece(text[end:])]
+    start, end = found or (len(text), len(text))
+    kinds = [(start, end, True), *((left, right, False) for left, right in headings if right <= start or left >= end)]
+    pieces: list[Piece] = []
+    reached = 0
+    for left, right, marked in sorted(kinds):
+        if left >= reached:
+            pieces += [Piece(text[reached:left]), Piece(text[left:right], marked=marked, heading=not marked)]
+            reached = right
+    pieces.append(Piece(text[reached:]))
     return [piece for piece in pieces if piece.text]
 
 
-def joined(chunks: Sequence[Chunk]) -> str:
+def joined(chunks: Sequence[Chunk]) -> Passages:
     """Return the text that overlapping passages come from, each part of it once.
 
     Spans are offsets in the text of the whole document; passages are in their order.
     """
-    parts: list[str] = []
+    text, headings = "", list[Span]()
     reached = -1
     for chunk in chunks:
-        if reached < 0 or chunk.char_start >= reached:
-            parts.append(chunk.text if reached < 0 else f"\n\n{chunk.text}")
-        elif chunk.char_end > reached:
-            parts.append(chunk.text[reached - chunk.char_start :])
+        apart = reached >= 0 and chunk.char_start >= reached
+        known = max(0, reached - chunk.char_start)
+        if known < len(chunk.text):
+            text += "\n\n" if apart else ""
+            moved = len(text) - known
+            headings += [(max(left, known) + moved, right + moved) for left, right in chunk.headings if right > known]
+            text += chunk.text[known:]
         reached = max(reached, chunk.char_end)
-    return "".join(parts)
+    return Passages(text, tuple(headings))

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from archive_blobs import BlobRef
 from archive_bus import BusError
 from archive_console.domain.errors import BadForm, NotThere
-from archive_console.domain.marking import joined
+from archive_console.domain.marking import joined, split
 from archive_console.routes.asking import FIRST_S, PATIENCE_S, document, documents, passages
 from archive_console.routes.confirming import agreed, confirmation
 from archive_console.routes.downloads import arriving, known_job
@@ -178,12 +178,13 @@ async def show_source(visit: Visit) -> Response:
     size, boxes = (0.0, 0.0), ()
     if not whole and info.status in {"ready", "partial"}:
         size, boxes = await visit.desk.pages.boxes(info.blob, page, sentence)
+    shown_text = joined(part.found.chunks)
     return visit.page(
         "document.html",
         document=info,
         shown=page,
         sentence=sentence,
-        text=joined(part.found.chunks),
+        pieces=split(shown_text.text, sentence, shown_text.headings),
         part=part,
         turn=answered[1].id if answered else "",
         size=size,
