@@ -20,6 +20,13 @@ def test_new_person_reaches_the_cited_sentence(page: Any) -> None:
     page.get_by_role("button", name="Try a sample").click()
     ready(page, SAMPLE)
     page.get_by_role("link", name="Chat").click()
+    page.locator(".suggested a").first.wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    for offered in page.locator(".suggested a").all():
+        place = offered.bounding_box()
+        assert place["x"] > 8
+        assert place["x"] + place["width"] < 382
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.locator(".suggested a").first.click()
     page.get_by_role("button", name="Ask", exact=True).click()
     ended(page).wait_for()
