@@ -88,6 +88,8 @@ def test_engine_is_connected_by_its_address(page: Any) -> None:
     page.get_by_role("button", name="Connect", exact=True).click()
     page.locator("#offers", has_text="http://127.0.0.1:9/v1").wait_for()
     page.goto("/system/engines")
+    page.locator(".servers li", has_text="does not answer").wait_for()
+    assert page.locator(".servers li", has_text="http://127.0.0.1:9/v1").count() == 1
     page.locator("summary", has_text="Remove").click()
     page.get_by_label("Reason").fill("nothing listens there")
     page.locator("#live").get_by_role("button", name="Remove").click()
