@@ -245,6 +245,8 @@ async def test_silence_on_a_kept_connection_ends_the_wait(late: bool) -> None:
 
 async def test_no_server_is_not_connected() -> None:
     session = HttpSession(keep_s=60)
+    with pytest.raises(NotConnected, match=r"^Connection refused$"):
+        await session.ask(URL("http://127.0.0.1:1/v1"), b"", connect_s=30)
     for address in ("http://127.0.0.1:1/v1", "ftp://127.0.0.1/", "http://no.such.host.invalid/"):
         with pytest.raises(NotConnected):
             await session.ask(URL(address), b"", connect_s=30)

@@ -8,6 +8,7 @@ processes.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections import deque
@@ -305,6 +306,8 @@ async def connect(url: URL, *, within_s: float, free: Callable[[Wire], None]) ->
             )
     except TimeoutError:
         raise NotConnected(f"no answer within {within_s:g} s") from None
+    except ConnectionError as error:
+        raise NotConnected(os.strerror(error.errno) if error.errno else str(error)) from error
     except (OSError, UnicodeError) as error:
         raise NotConnected(str(error)) from error
     return wire
