@@ -97,6 +97,7 @@ class Memory:
         self.deleted: list[str] = []
         self.text = f"Intro. {FACTS[0].sentence} End."
         self.passages = 1
+        self.marks: tuple[tuple[int, int], ...] = ()
         self.looks = 0
 
     async def catalogue(self, delivery: Delivery[ListDocuments]) -> None:
@@ -116,7 +117,15 @@ class Memory:
     async def words(self, delivery: Delivery[GetDocumentText]) -> None:
         query, size = delivery.message, len(self.text) + 9
         chunks = [
-            Chunk(id=f"c{at}", index=at, text=text, tokens=9, char_start=at * size, char_end=at * size + len(text))
+            Chunk(
+                id=f"c{at}",
+                index=at,
+                text=text,
+                tokens=9,
+                char_start=at * size,
+                char_end=at * size + len(text),
+                marks=self.marks,
+            )
             for at, text in enumerate([f"{self.text}{at or ''}" for at in range(self.passages)])
         ]
         shown = chunks[query.offset : query.offset + query.limit]

@@ -269,6 +269,14 @@ async def test_source_opens_at_its_page(console: Any, memory: Any, tmp_path: Any
     assert content.content == pdf()
 
 
+async def test_text_of_a_page_is_of_no_other(console: Any, memory: Any, tmp_path: Any) -> None:
+    ref = await open_blobs(f"file://{tmp_path}/blobs").put(pdf())
+    memory.documents = [info(blob=str(ref), size=ref.size)]
+    memory.text, memory.marks = "It ends here.\nIt begins there.", ((0, 2), (14, 3))
+    shown = {page: await console.page(f"/documents/d?page={page}") for page in (2, 3)}
+    assert [("ends here" in page, "begins there" in page) for page in shown.values()] == [(True, False), (False, True)]
+
+
 async def test_quote_stands_on_its_page_alone(start: Any, memory: Any, tmp_path: Any) -> None:
     ref = await open_blobs(f"file://{tmp_path}/blobs").put(pdf())
     memory.documents = [info(blob=str(ref), size=ref.size)]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archive_console.domain.marking import Piece, find, joined, split
+from archive_console.domain.marking import Piece, find, joined, on_page, split
 from archive_contracts.documents import Chunk
 
 WORD = st.text(alphabet=st.characters(whitelist_categories=["Ll", "Lu", "Nd"]), min_size=1, max_size=8)
@@ -89,6 +89,22 @@ def test_headings_are_found_again_behind_an_overlap() -> None:
         Piece("\n"),
         Piece("Three months.", marked=True),
     ]
+
+
+def test_passage_is_cut_to_the_page_that_is_shown() -> None:
+    first = chunk("Rent\nDue now.\nNotice\nThree months.", 10, (0, 4), (14, 20))
+    first = first.model_copy(update={"marks": ((0, 2), (5, 3), (14, 4))})
+    second = chunk("Three months.\nRepairs", 31).model_copy(update={"marks": ((0, 4), (14, 5))})
+    pages = {page: joined(on_page([first, second], page)) for page in (1, 2, 3, 4, 5)}
+    assert [passages.text for passages in pages.values()] == [
+        "",
+        "Rent\n",
+        "Due now.\n",
+        "Notice\nThree months.\n",
+        "Repairs",
+    ]
+    assert (pages[2].headings, pages[3].headings, pages[4].headings) == (((0, 4),), (), ((0, 6),))
+    assert on_page([chunk("unmarked", 0)], 7) == [chunk("unmarked", 0)]
 
 
 def test_sentence_that_begins_with_its_heading_is_one_piece() -> None:

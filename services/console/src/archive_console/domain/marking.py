@@ -80,6 +80,30 @@ def split(text: str, sentence: str, headings: Sequence[Span] = ()) -> list[Piece
     return [piece for piece in pieces if piece.text]
 
 
+def on_page(chunks: Sequence[Chunk], page: int) -> list[Chunk]:
+    """Return what of passages stands on a page: a passage may begin before it, and go on behind it."""
+    kept: list[Chunk] = []
+    for chunk in chunks:
+        ends = [*(offset for offset, _ in chunk.marks[1:]), len(chunk.text)]
+        kept += [
+            _cut(chunk, offset, end) for (offset, number), end in zip(chunk.marks, ends, strict=False) if number == page
+        ]
+        kept += [chunk] if not chunk.marks else []
+    return kept
+
+
+def _cut(chunk: Chunk, start: int, end: int) -> Chunk:
+    headings = tuple(
+        (max(left, start) - start, min(right, end) - start)
+        for left, right in chunk.headings
+        if left < end and right > start
+    )
+    update = {"text": chunk.text[start:end], "headings": headings, "marks": ()}
+    return chunk.model_copy(
+        update=update | {"char_start": chunk.char_start + start, "char_end": chunk.char_start + end}
+    )
+
+
 def joined(chunks: Sequence[Chunk]) -> Passages:
     """Return the text that overlapping passages come from, each part of it once.
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from archive_blobs import BlobRef
 from archive_bus import BusError
 from archive_console.domain.errors import BadForm, NotThere
-from archive_console.domain.marking import joined, split
+from archive_console.domain.marking import joined, on_page, split
 from archive_console.routes.asking import FIRST_S, PATIENCE_S, document, documents, passages
 from archive_console.routes.confirming import agreed, confirmation
 from archive_console.routes.downloads import arriving, known_job
@@ -178,7 +178,7 @@ async def show_source(visit: Visit) -> Response:
     size, boxes = (0.0, 0.0), ()
     if not whole and info.status in {"ready", "partial"}:
         size, boxes = await visit.desk.pages.boxes(info.blob, page, sentence)
-    shown_text = joined(part.found.chunks)
+    shown_text = joined(part.found.chunks if whole else on_page(part.found.chunks, page))
     return visit.page(
         "document.html",
         document=info,
