@@ -126,8 +126,8 @@ def test_hostile_names_and_words_do_nothing(page: Any, tmp_path: Path) -> None:
     page.goto("/")
     ask(page, "<img src=x onerror=document.title='owned'> [x](javascript:document.title='owned')", "Chat")
     page.locator(".answer .prose").wait_for()
-    # What a small model goes on to say of it proves no more.
-    page.get_by_role("button", name="Stop").click()
+    # What a small model goes on to say of it proves no more; it may have said all.
+    page.evaluate("document.querySelector('form[action$=\"/stop\"] button')?.click()")
     ended(page).wait_for()
     assert "owned" not in page.title().replace(HOSTILE, "").partition(" ·")[0] or "img" in page.title()
     assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
