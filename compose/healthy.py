@@ -9,7 +9,7 @@ import socket
 import sys
 
 
-def status(port: int, path: str, within_s: float = 4) -> int:
+def status(port: int, path: str, within_s: float = 2) -> int:
     """Ask http://127.0.0.1:`port``path`; raise OSError where nobody answers, ValueError where not in HTTP."""
     with socket.create_connection(("127.0.0.1", port), timeout=within_s) as connection:
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())

@@ -19,6 +19,7 @@ SCRIPT = Path(__file__).parents[2] / "compose" / "healthy.py"
 def answering(answer: bytes) -> Generator[int]:
     """Answer one connection with these bytes once it has asked."""
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
 
         def serve() -> None:
             with server.accept()[0] as connection:

@@ -124,3 +124,26 @@ def test_section_is_told_for_every_offset() -> None:
 
 def test_blocks_without_text_leave_no_trace() -> None:
     assert joined(Block("One."), Block("\u00ad"), Block("Two.")) == "One.\nTwo."
+
+
+def bold(text: str) -> Block:
+    return Block(text, 1, Kind.LINE, 10.0, bold=True)
+
+
+FULL = "The long line goes on to the end of the page"
+
+
+def test_bold_line_that_opens_a_paragraph_is_a_heading() -> None:
+    assert joined(line(f"{FULL}."), bold("The crane of the northern quay"), line(FULL), line("and ends.")) == (
+        f"{FULL}.\nThe crane of the northern quay\n{FULL} and ends."
+    )
+
+
+def test_bold_lines_within_a_sentence_do_not_end_it() -> None:
+    for last, following in (
+        ("Harbour and Quay Company of Wilhelmina", "Rotterdam, and its heirs."),
+        ("the Harbour Company under Article", "12 of the Treaty."),
+    ):
+        assert "\n" not in joined(line(FULL), bold(last), line(following))
+    assert "\n" not in joined(bold(f"{FULL},"), line("Rotterdam, and its heirs."))
+    assert "\n" not in joined(bold(f"{FULL} under Article"), line("12 of the Treaty."))

@@ -146,6 +146,24 @@ async def test_cancel_kills_the_worker(tmp_path: Path) -> None:
         assert extractor.pids == []
 
 
+async def test_worker_killed_over_its_chunks_costs_no_page_and_leaves_none(tmp_path: Path) -> None:
+    path, killed = write_pdf(tmp_path / "a.pdf", 3), list[int]()
+    async with Extractor(workers=1) as extractor:
+
+        def kill_once(step: Progress) -> None:
+            if not killed and step.phase is Phase.CHUNKING:
+                killed.extend(extractor.pids)
+                os.kill(killed[0], signal.SIGKILL)
+
+        try:
+            found = await extractor.extract(path, filename="a.pdf", options=OPTIONS, on_progress=kill_once)
+        except ExtractionError:  # as its message says, it may be tried again
+            found = await extractor.extract(path, filename="a.pdf", options=OPTIONS, on_progress=kill_once)
+    assert killed
+    assert (found.pages, found.bad_pages) == (3, ())
+    assert [piece.index for piece in found.pieces] == list(range(len(found.pieces)))
+
+
 async def test_killed_worker_costs_one_page(tmp_path: Path) -> None:
     path, killed = write_pdf(tmp_path / "a.pdf", 300), list[int]()
     async with Extractor(workers=1) as extractor:

@@ -100,7 +100,7 @@ def step_lines(step: Json) -> list[str]:
 
 
 def counts(job: Json) -> str:
-    """Return how far a job has come: its phase, pages, chunks, vectors."""
+    """Return how far a job has come: the share of its phase, pages, chunks, vectors."""
     parts = [] if job.get("share") is None else [f"{100 * job['share']:.0f} %"]
     for done, total, word in (("pages_done", "pages", "page"), ("chunks_done", "chunks", "chunk")):
         if job.get(total) is not None:

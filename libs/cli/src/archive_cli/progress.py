@@ -77,7 +77,7 @@ class _Lines:
         # A line a phase: a log file wants no bar.
         if phase != "done" and self._told.get(path) != phase:
             self._told[path] = phase
-            self._console.text(f"{phase:<11} {path} {counts(job)}".rstrip())
+            self._console.text(f"{phase:<11} {path} {counts({**job, 'share': None})}".rstrip())
 
     def ended(self, outcome: Outcome) -> None:
         for line in ending(outcome):

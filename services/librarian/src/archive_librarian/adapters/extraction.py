@@ -196,6 +196,8 @@ class Cutter:
         return self._tokenizer
 
     def cut(self, document: Extracted, options: ChunkOptions) -> Cut:
-        """Sections, running text, chunks; these are made while they are asked for."""
+        """Sections, running text, chunks; these are made while they are asked for. Raises EmptyDocument."""
         text = flow(sectioned(document))
+        if not text.text.strip():
+            raise EmptyDocument("The document holds no letter that can be seen.")
         return Cut(len(text.text), chunk(text, self.tokenizer, options))

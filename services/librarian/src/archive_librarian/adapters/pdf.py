@@ -32,7 +32,7 @@ _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SPACED_LETTERS = re.compile(r"(?<![^\W_])(?:[A-Za-z0-9] ){3,}[A-Za-z0-9](?![^\W_])")
 _ALEF_LAM = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
 _LONGEST_FONT_NAME = 128
-_BOLD_NAME = re.compile(rb"(?i)bold|black|heavy|demi")
+_BOLD_NAME = re.compile(rb"(?i)bold|(?:^|[-,+ ])(?:black|heavy|demi)|(?:CM|SF)BX")
 _FORCE_BOLD = 1 << 18
 _FORMS = frozenset({1, 2, 3})  # AcroForm and the two XFA kinds
 

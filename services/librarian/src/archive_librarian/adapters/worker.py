@@ -123,6 +123,7 @@ class _Worker:
             self._send(_described(found), pack_blocks(found.blocks))
 
     def _cut(self, document: Extracted, options: ChunkOptions) -> None:
+        self._at(0)  # no page is to blame from here on
         cut = self._cutter.cut(document, options)
         self._send({"type": "progress", "phase": "chunking", "done": 0, "total": cut.length})
         while batch := list(islice(cut.pieces, _PIECES_A_FRAME)):

@@ -178,6 +178,7 @@ class Extractor:
         async with self._turns.turn(job.account):
             while True:
                 worker = await self._take()
+                job.pieces.clear()  # of a worker that died over them
                 try:
                     answer = await worker.run(head, tail, on_frame)
                 except StaleWorker:

@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of text on one page. Pages count from 1; `font_size` is in points, `bold` a whole line."""
+    """A run of text on one page. Pages count from 1; `font_size` is in points; a `bold` line begins and ends so."""
 
     text: str
     page: int = 1

@@ -19,6 +19,7 @@ _SENTENCE_END = re.compile(r"[.!?…:;。！？｡][\"'”’»)\]」』）]*$")
 _SPACES = re.compile(r"[ \t\u00a0\u2007\u202f\f\v\r]+")
 _CJK = re.compile(r"[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
 _LEADERS = re.compile(r"(?:[.·…] ){3,}[.·…]?|[.·]{5,}")
+_UNFINISHED = (",", ";", "(", "-", "–", "&")
 _SHORT = 0.6
 
 
@@ -67,13 +68,16 @@ def flow(blocks: Sequence[SectionedBlock]) -> Flow:
     headings: list[tuple[int, int]] = []
     length = 0
     previous: Block | None = None
+    opens = False
     widths = _page_widths([item.block for item in blocks])
     for item in blocks:
         block = item.block
         text = _clean(block)
         if not text:
             continue
-        joiner = _joiner(previous, block, widths) if previous else ""
+        joiner = _joiner(previous, block, widths, opens=opens) if previous else ""
+        # Bold lines that open a paragraph may be its heading; those that begin within one are not.
+        opens = block.bold and (opens or joiner != " ")
         parts.append(joiner)
         length += len(joiner)
         if not pages or pages[-1][1] != block.page:
@@ -107,15 +111,17 @@ def _page_widths(blocks: Sequence[Block]) -> dict[int, int]:
     return {page: sorted(found)[len(found) * 4 // 5] for page, found in lengths.items()}
 
 
-def _joiner(previous: Block, block: Block, widths: dict[int, int]) -> str:
-    if previous.kind is Kind.PART or _continues(previous, block, widths):
+def _joiner(previous: Block, block: Block, widths: dict[int, int], *, opens: bool) -> str:
+    if previous.kind is Kind.PART or _continues(previous, block, widths, opens=opens):
         return "" if _CJK.match(previous.text[-1:]) and _CJK.match(block.text[:1]) else " "
     return "\n"
 
 
-def _continues(previous: Block, block: Block, widths: dict[int, int]) -> bool:
-    """Whether two visual lines belong to one paragraph."""
-    if not _alike(previous, block) or _BULLET.match(block.text) or _sets_a_heading_off(previous, block):
+def _continues(previous: Block, block: Block, widths: dict[int, int], *, opens: bool) -> bool:
+    """Whether two visual lines belong to one paragraph; `opens`: all of it so far is bold."""
+    if not _alike(previous, block) or _BULLET.match(block.text):
+        return False
+    if _ends_a_heading(previous, block, opens=opens) or _may_begin_one(previous, block):
         return False
     starts_low = block.text[:1].islower()
     if previous.page != block.page:
@@ -132,11 +138,13 @@ def _alike(previous: Block, block: Block) -> bool:
     return lines and running and _same_size(previous.font_size, block.font_size)
 
 
-def _sets_a_heading_off(previous: Block, block: Block) -> bool:
-    """Whether one of two lines is bold, and is no part of the other's sentence: a heading in the size of the text."""
-    if previous.bold == block.bold or block.text[:1].islower():
-        return False
-    return previous.bold or _SENTENCE_END.search(previous.text) is not None
+def _ends_a_heading(previous: Block, block: Block, *, opens: bool) -> bool:
+    """Whether a heading in the size of the text is over; in doubt it is not, for that would cut a sentence in two."""
+    return opens and not block.bold and block.text[:1].isupper() and not previous.text.endswith(_UNFINISHED)
+
+
+def _may_begin_one(previous: Block, block: Block) -> bool:
+    return block.bold and not previous.bold and _SENTENCE_END.search(previous.text) is not None
 
 
 def _same_size(one: float | None, other: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""How long the rest of a phase will take, from how long its part so far took."""
+"""How long the rest of a phase will take, from how long the part of it that was seen took."""
 
 from archive_librarian.domain.extraction import Phase, Progress
 
@@ -6,14 +6,16 @@ from archive_librarian.domain.extraction import Phase, Progress
 class Pace:
     """Watches the progress of one document; times are those of any one clock, in seconds."""
 
-    def __init__(self, began_at: float) -> None:
-        self._phase = Phase.EXTRACTING
-        self._began_at = began_at
+    def __init__(self) -> None:
+        self._phase: Phase | None = None
+        self._began_at = 0.0
+        self._done_before = 0
 
     def eta_s(self, progress: Progress, now: float) -> float | None:
-        """Return what is left of the phase; None before anything of it is done."""
+        """Return what is left of the phase; None before it was seen to move."""
         if progress.phase != self._phase:
-            self._phase, self._began_at = progress.phase, now
-        if progress.done <= 0 or progress.total <= 0:
+            self._phase, self._began_at, self._done_before = progress.phase, now, progress.done
+        done = progress.done - self._done_before
+        if done <= 0:
             return None
-        return (now - self._began_at) / progress.done * max(0, progress.total - progress.done)
+        return (now - self._began_at) / done * max(0, progress.total - progress.done)

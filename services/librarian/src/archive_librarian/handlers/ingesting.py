@@ -111,7 +111,7 @@ class Ingestion:
 
     async def _read(self, delivery: Delivery[IngestDocument]) -> Extraction:
         command = delivery.message
-        pace = Pace(time.monotonic())
+        pace = Pace()
         teller = _Teller(lambda progress: self._tell(delivery, progress, pace))
         teller.note(Progress(Phase.EXTRACTING, 0, 0))
         with tempfile.TemporaryDirectory(prefix="librarian-") as folder:
