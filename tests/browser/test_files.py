@@ -61,7 +61,14 @@ def test_dropped_files_are_read_and_cancelled(page: Any, tmp_path: Path) -> None
 
 
 def test_file_beyond_the_limit_stays_here(page: Any) -> None:
+    sent: list[str] = []
+
+    def note(request: Any) -> None:
+        if request.method == "POST":
+            sent.append(request.url)
+
     page.goto("/documents")
+    page.on("request", note)
     page.evaluate("""() => {
         const file = new File(["x"], "huge.bin");
         Object.defineProperty(file, "size", { value: 10 * most });
@@ -70,6 +77,7 @@ def test_file_beyond_the_limit_stays_here(page: Any) -> None:
     page.locator("#sending .failed", has_text="larger than the limit of 210 MB").wait_for()
     page.get_by_role("button", name="Close the files that were not sent").click()
     page.locator("#sending").wait_for(state="hidden")
+    assert sent == []
 
 
 def test_dropped_folder_gives_its_files(page: Any, tmp_path: Path) -> None:

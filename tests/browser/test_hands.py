@@ -189,5 +189,7 @@ def test_refused_stream_is_opened_again(page: Any, library: str) -> None:
     page.clock.run_for(7_000)
     page.locator("#lost").wait_for()
     page.unroute("**/documents/events*", refuse)
-    page.clock.run_for(60_000)
+    with page.expect_response("**/documents/events*") as opened:
+        page.clock.run_for(60_000)
+    assert opened.value.ok
     page.locator("#lost").wait_for(state="hidden")

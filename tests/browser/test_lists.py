@@ -72,6 +72,7 @@ def test_going_back_shows_the_list_before(page: Any, library: str) -> None:
 
 def test_list_that_was_swapped_is_live(page: Any, library: str) -> None:
     page.goto("/documents")
+    stay(page)
     with page.expect_response("**/documents/events?q=late*"):
         page.locator("#find").fill("late-comer")
         page.keyboard.press("Enter")
@@ -82,6 +83,7 @@ def test_list_that_was_swapped_is_live(page: Any, library: str) -> None:
     other.get_by_role("button", name="Add", exact=True).click()
     page.bring_to_front()
     page.get_by_role("link", name="late-comer.txt").wait_for()
+    assert stayed(page)
 
 
 def test_views_of_jobs_keep_focus_and_search(page: Any, library: str) -> None:

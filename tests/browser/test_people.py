@@ -51,15 +51,17 @@ def test_hidden_tab_holds_no_connection(page: Any) -> None:
         document.dispatchEvent(new Event("visibilitychange"));
     }"""
 
-    def closed(request: Any) -> bool:
+    def of_events(request: Any) -> bool:
         return "/documents/events" in str(request.url)
 
     with page.expect_response("**/documents/events*"):
         page.goto("/documents")
-    with page.expect_event("requestfailed", closed):
+    with page.expect_event("requestfailed", of_events) as closed:
         page.evaluate(hide, True)
-    with page.expect_response("**/documents/events*"):
+    assert closed.value.failure == "net::ERR_ABORTED"
+    with page.expect_response("**/documents/events*") as opened:
         page.evaluate(hide, False)
+    assert opened.value.ok
 
 
 def test_pasted_address_is_offered_and_guarded(page: Any) -> None:
