@@ -155,8 +155,8 @@ def test_new_service_passes_the_linters(checkout: Path) -> None:
     (checkout / "pyrightconfig.json").write_text(json.dumps(strict))
     run(checkout, BIN / "ruff", "check", "services")
     run(checkout, BIN / "ruff", "format", "--check", "services")
-    run(checkout, BIN / "lint-imports")
-    run(checkout, BIN / "pyright", "--pythonpath", sys.executable)
+    assert " 0 broken" in run(checkout, BIN / "lint-imports")
+    assert "0 errors" in run(checkout, BIN / "pyright", "--pythonpath", sys.executable)
 
 
 def test_new_service_handles_its_first_message(checkout: Path, redis_url: str) -> None:

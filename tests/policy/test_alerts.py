@@ -23,11 +23,12 @@ def rules() -> list[Json]:
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
-def promtool(*words: str) -> None:
+def complaint(*words: str) -> str:
+    """Return what promtool has against it."""
     if (found := shutil.which("promtool")) is None:
         pytest.skip("promtool is not installed (Debian's prometheus)")
     done = subprocess.run([found, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr if done.returncode else ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def test_alert_fires_when_it_should(name: str, tmp_path: Path) -> None:
     series = [{"series": each, "values": values} for each, values in case.series.items()]
     test: Json = {"interval": "1m", "input_series": series, "alert_rule_test": moments}
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": [test]}))
-    promtool("test", "rules", str(tmp_path / "suite.yaml"))
+    assert complaint("test", "rules", str(tmp_path / "suite.yaml")) == ""
 
 
 def test_absent_exporter_is_an_alert(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_absent_exporter_is_an_alert(tmp_path: Path) -> None:
     moment = {"eval_time": "5m", "alertname": "ArchiveServerAway", "exp_alerts": told}
     test: Json = {"interval": "1m", "input_series": [], "alert_rule_test": [moment]}
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"rule_files": [str(RULES)], "tests": [test]}))
-    promtool("test", "rules", str(tmp_path / "suite.yaml"))
+    assert complaint("test", "rules", str(tmp_path / "suite.yaml")) == ""
 
 
 def test_every_alert_is_tested() -> None:
@@ -126,11 +127,11 @@ def test_every_alert_is_tested() -> None:
 
 
 def test_promtool_accepts_the_alerts() -> None:
-    promtool("check", "rules", str(RULES))
+    assert complaint("check", "rules", str(RULES)) == ""
 
 
 def test_promtool_accepts_the_settings() -> None:
-    promtool("check", "config", str(RULES.with_name("prometheus.yml")))
+    assert complaint("check", "config", str(RULES.with_name("prometheus.yml"))) == ""
 
 
 def test_every_alert_has_a_runbook() -> None:

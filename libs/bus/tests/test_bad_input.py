@@ -184,9 +184,11 @@ async def test_unsafe_server_is_logged_at_start(redis_server: RedisServer, caplo
     assert "maxmemory-policy is allkeys-lru" in caplog.text
 
 
-async def test_durable_server_is_ready(redis_server: RedisServer) -> None:
+async def test_durable_server_is_ready(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     async with bus_of("gateway", redis_server.url + "?durability=aof", state=redis_server.url) as gateway:
         await ready(gateway)
+    # Not for want of sight either.
+    assert "appendfsync" not in caplog.text
 
 
 def test_watched_address_takes_all_of_its_query() -> None:

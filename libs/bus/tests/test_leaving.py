@@ -71,6 +71,8 @@ async def test_end_of_a_subscription_is_told_after_an_outage(redis_server: Redis
         await subscription.close()
         await asyncio.to_thread(redis_server.start)
         await becomes(lambda: owners(redis_server.url), [b"-"])
+        async with client_of(redis_server.url) as client:
+            assert await client.hgetall(RUNS) == {}
 
 
 def again(said: list[str]) -> Handler[Any]:

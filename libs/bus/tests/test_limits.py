@@ -184,6 +184,8 @@ async def test_last_dropped_group_pins_nothing(redis_url: str, monkeypatch: pyte
         client_of(redis_url) as client,
     ):
         await fill(gateway, 5)
+        await asyncio.sleep(0.5)
+        assert await client.xlen(CHAT_REQUESTS.physical()) == 5
         await operator.drop_group(CHAT_REQUESTS, "router")
         await fill(gateway, 5)
         await becomes(lambda: client.xlen(CHAT_REQUESTS.physical()), 0)

@@ -218,18 +218,20 @@ async def test_broken_reader_ends_the_service(redis_url: str) -> None:
 
 async def test_waiting_for_a_place_is_no_standstill(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archive_bus._subscription.STALE_LOOP_S", 2.0)
-    began, held, shared = asyncio.Event(), asyncio.Event(), Fair(Gate(1))
+    seen, held, shared = list[str](), asyncio.Event(), Fair(Gate(1))
 
-    async def hold(_: Delivery[EmbedRequested]) -> None:
-        began.set()
+    async def hold(delivery: Delivery[EmbedRequested]) -> None:
+        seen.append(delivery.message.texts[0])
         await held.wait()
 
     for partition in ("p", "q"):
         slots = shared.share(1)
         bus.subscribe(ENGINE_JOBS, {EmbedRequested: hold}, partition=partition, slots=slots, prefetch=1)
-    await bus.publish(EmbedRequested(texts=("one",)), to=ENGINE_JOBS, partition="p")
-    async with asyncio.timeout(30):
-        await began.wait()
-        await asyncio.sleep(4.0)
+    await bus.publish(EmbedRequested(texts=("holder",)), to=ENGINE_JOBS, partition="p")
+    await until(1, seen)
+    await bus.publish(EmbedRequested(texts=("waiter",)), to=ENGINE_JOBS, partition="q")
+    await asyncio.sleep(4.0)
     await eventually(lambda: bus.live() is None, within=30.0)
+    assert seen == ["holder"]
     held.set()
+    await until(2, seen)

@@ -170,14 +170,11 @@ async def test_comments_count_as_life(engine: FaultEngine, impatient: OpenAIBack
 async def test_nobody_listening_is_refused(session: HttpSession) -> None:
     with socket.socket() as bound:  # bound but not listening: nobody else gets the port meanwhile
         bound.bind(("127.0.0.1", 0))
-        await _expect_refused(OpenAIBackend(f"http://127.0.0.1:{bound.getsockname()[1]}", session=session))
-
-
-async def _expect_refused(backend: OpenAIBackend) -> None:
-    error, _ = await _fail(backend)
-    assert isinstance(error, UpstreamRefused)
-    with pytest.raises(UpstreamRefused):
-        await backend.health()
+        backend = OpenAIBackend(f"http://127.0.0.1:{bound.getsockname()[1]}", session=session)
+        error, _ = await _fail(backend)
+        assert isinstance(error, UpstreamRefused)
+        with pytest.raises(UpstreamRefused):
+            await backend.health()
 
 
 async def test_html_page_is_malformed(engine: FaultEngine, backend: OpenAIBackend) -> None:

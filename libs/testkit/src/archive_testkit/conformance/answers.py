@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archive_blobs import FolderBlobs
-from archive_bus import Answered, Bus, Delivery, NoSuchLog, Origin, Reject, Retry
+from archive_bus import Answered, Delivery, NoSuchLog, Origin, Reject, Retry
 from archive_contracts.base import Failed, Message, Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.envelope import INLINE_LIMIT
@@ -78,12 +78,14 @@ class Answering:
             router.subscribe(CHAT_REQUESTS, {ChatRequested: speak})
             await gateway.publish(CHAT, to=CHAT_REQUESTS, origin=KEPT)
             await eventually(lambda: router.counters().get(("chat.requests", "done")) == 1)
-            await _no_such(gateway)
+            with pytest.raises(NoSuchLog):
+                await told(gateway.follow_log(KEPT.log))
 
     async def test_foreign_tenant_finds_nothing(self, backend: Backend) -> None:
         foreign = Origin(log=KEPT.log, tenant="acme")
         async with backend.bus("gateway") as gateway, gateway.open(CHAT, to=CHAT_REQUESTS, origin=foreign):
-            await _no_such(gateway)
+            with pytest.raises(NoSuchLog):
+                await told(gateway.follow_log(KEPT.log))
 
     async def test_second_run_goes_on_behind_the_first(self, backend: Backend) -> None:
         async def handle(delivery: Delivery[ChatRequested]) -> None:
@@ -146,8 +148,3 @@ class Answering:
                 await began.wait()
             await eventually(lambda: len(outcome) == 2)
         assert outcome == {"": True, KEPT.log: False}
-
-
-async def _no_such(bus: Bus) -> None:
-    with pytest.raises(NoSuchLog):
-        await told(bus.follow_log(KEPT.log))
