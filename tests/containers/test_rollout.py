@@ -3,14 +3,15 @@
 The console is replaced, too, and not asked: it has one process, which owns its volume.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from archive_testkit import waiting
 from archive_testkit.traffic import Answers, Ask, Traffic, chat, embed, search, upload
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ ROLLED = (
     *("gateway", "console", "router", "agent", "tool-runner", "librarian", "memory", "engine-embed"),
     *("engine-small", "engine-small-2"),
 )
-BACK_S = 180.0
+wait_for = partial(waiting.wait_for, within=180.0, every_s=0.5)
 
 
 def run(http: httpx.Client, number: int) -> str:
@@ -56,13 +57,6 @@ def pair(project: "Project") -> Iterator["Project"]:
     overlays = [Path(__file__).parent / "two.yaml"]
     with project.beside("archive-rolled", *overlays) as pair:
         yield pair
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + BACK_S
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.5)
 
 
 def restart(pair: "Project", container: str) -> None:

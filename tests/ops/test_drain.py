@@ -30,8 +30,9 @@ from archive_contracts.streams import (
 )
 from archive_contracts.tools import RunTool, ToolCompleted
 from archive_telemetry import App
-from archive_testkit.peers import BusAs, Until
+from archive_testkit.peers import BusAs
 from archive_testkit.servers import free_port
+from archive_testkit.waiting import eventually
 from archive_tool_runner.app import build as build_tool_runner
 from archive_tool_runner.settings import Settings as ToolRunnerSettings
 
@@ -100,7 +101,7 @@ class Work:
             await asyncio.sleep(WORK_S)
 
 
-async def test_tool_runner_ends_at_work(bus_as: BusAs, start: Start, until: Until) -> None:
+async def test_tool_runner_ends_at_work(bus_as: BusAs, start: Start) -> None:
     work = Work(free=8)
 
     async def search(delivery: Delivery[SearchChunks]) -> None:
@@ -117,7 +118,7 @@ async def test_tool_runner_ends_at_work(bus_as: BusAs, start: Start, until: Unti
         calls = [
             tasks.create_task(agent.request(call, ToolCompleted, to=TOOL_COMMANDS, timeout=WITHIN_S)) for call in wanted
         ]
-        await until(lambda: work.waiting >= 8)
+        await eventually(lambda: work.waiting >= 8)
         assert await ended(first, once_told=work.release) == 0
         assert any(not call.done() for call in calls)
         start("archive_tool_runner")
@@ -139,7 +140,7 @@ def step(tool: str, **arguments: str) -> str:
 
 
 @pytest.mark.usefixtures("tools")
-async def test_agent_ends_at_work(redis_url: str, bus_as: BusAs, start: Start, until: Until) -> None:
+async def test_agent_ends_at_work(redis_url: str, bus_as: BusAs, start: Start) -> None:
     work = Work(free=16)
 
     async def think(delivery: Delivery[ChatRequested]) -> None:
@@ -157,7 +158,7 @@ async def test_agent_ends_at_work(redis_url: str, bus_as: BusAs, start: Start, u
             tasks.create_task(gateway.request(run, AgentCompleted, to=AGENT_COMMANDS, timeout=WITHIN_S))
             for run in wanted
         ]
-        await until(lambda: work.waiting >= 16)
+        await eventually(lambda: work.waiting >= 16)
         assert await ended(first, once_told=work.release) == 0
         assert any(not run.done() for run in runs)
         start("archive_agent")
@@ -213,7 +214,7 @@ class Reader:
         }
 
 
-async def test_console_ends_at_work(redis_url: str, tmp_path: Path, bus_as: BusAs, start: Start, until: Until) -> None:
+async def test_console_ends_at_work(redis_url: str, tmp_path: Path, bus_as: BusAs, start: Start) -> None:
     work, callers = Work(free=8), ("who", "what", "where", "when")
     settings = {"CONSOLE_DIR": str(tmp_path / "console"), "CONSOLE_PORT": str(free_port())}
     page = Reader(f"http://127.0.0.1:{settings['CONSOLE_PORT']}")
@@ -227,7 +228,7 @@ async def test_console_ends_at_work(redis_url: str, tmp_path: Path, bus_as: BusA
         router.subscribe(CHAT_REQUESTS, {ChatRequested: answer}, concurrency=LOAD)
         first = start("archive_console", **settings)
         asking = [tasks.create_task(page.ask(name, QUESTIONS // len(callers))) for name in callers]
-        await until(lambda: work.waiting >= len(callers))
+        await eventually(lambda: work.waiting >= len(callers))
         assert await ended(first, once_told=work.release) == 0
         start("archive_console", **settings)
         await asyncio.wait(asking)
@@ -239,8 +240,8 @@ async def test_console_ends_at_work(redis_url: str, tmp_path: Path, bus_as: BusA
             wanted = {question: [(question, "done", "It is so.")] for question in page.accepted}
             return await page.answers() == wanted
 
-        await until(all_recorded)
-        await until(all_answered)
+        await eventually(all_recorded)
+        await eventually(all_answered)
     assert len(page.accepted) + len(page.unanswered) == QUESTIONS
     assert len(page.unanswered) <= len(callers), "each has one request under way"
     assert set(work.asked.values()) == {1}

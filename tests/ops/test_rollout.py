@@ -7,8 +7,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from redis import Redis
 
+from archive_testkit import waiting
 from archive_testkit.fault_engine import fault_engine, spoken
 from archive_testkit.system import ArchiveSystem
 from archive_testkit.traffic import UNSURE, Answers, Ask, Traffic, chat, embed, search, upload
@@ -26,6 +28,7 @@ WAVES = (
 )
 """What is ended at once. Of what a waiting caller needs one always stays; work for others waits on the bus."""
 BACK_S = 90.0
+wait_for = partial(waiting.wait_for, within=BACK_S, despite=(OSError, ValueError, httpx.HTTPError))
 COUNTED: dict[str, tuple[str, ...]] = {
     "{embeddings.requests:0}": ("embedding",),
     "{chat.events:0}": ("chat",),
@@ -193,18 +196,6 @@ def restart(system: ArchiveSystem, names: tuple[str, ...]) -> None:
     for pid in before.values():
         os.kill(pid, signal.SIGTERM)
     wait_for(lambda: all(ready(system).get(name, pid) != pid for name, pid in before.items()))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + BACK_S
-    while True:
-        try:
-            if condition():
-                return
-        except (OSError, ValueError, httpx.HTTPError):
-            pass
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,8 +16,8 @@ from archive_bus import create_streams
 from archive_contracts import access
 from archive_contracts.deploy.exporter import settings
 from archive_contracts.streams import STREAMS, Kind, Server
-from archive_testkit.peers import Until
 from archive_testkit.servers import RedisServer, free_port
+from archive_testkit.waiting import eventually
 
 BINARY = shutil.which("prometheus-redis-exporter") or shutil.which("redis_exporter")
 PASSWORD = "x"
@@ -55,7 +55,7 @@ def figures(guarded: RedisServer) -> Iterator[str]:
     process.wait(10)
 
 
-async def test_exporter_sees_every_group(figures: str, guarded: RedisServer, until: Until) -> None:
+async def test_exporter_sees_every_group(figures: str, guarded: RedisServer) -> None:
     async def listens() -> bool:
         try:
             async with httpx.AsyncClient(timeout=30) as http:
@@ -63,7 +63,7 @@ async def test_exporter_sees_every_group(figures: str, guarded: RedisServer, unt
         except httpx.TransportError:
             return False
 
-    await until(listens)
+    await eventually(listens)
     async with httpx.AsyncClient(timeout=30) as http:
         told = (await http.get(f"{figures}/metrics")).text
     seen = {line for line in told.splitlines() if line.startswith("redis_stream_group_messages_pending{")}

@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import sys
-import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -37,21 +36,6 @@ def bus_of(
 
 def client_of(url: str) -> Any:
     return Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
-
-
-async def eventually(true: Callable[[], bool], within: float = 60.0) -> None:
-    until = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < until, f"not within {within:g} s"
-        await asyncio.sleep(0.01)
-
-
-async def becomes(ask: Callable[[], Awaitable[T]], wanted: T, within: float = 60.0) -> None:
-    """Wait until what is asked for is what is wanted."""
-    until = time.monotonic() + within
-    while (found := await ask()) != wanted and time.monotonic() < until:
-        await asyncio.sleep(0.02)
-    assert found == wanted
 
 
 async def ready(bus: Bus) -> None:

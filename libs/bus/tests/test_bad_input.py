@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bus_peers import CHAT, COMPLETED, bus_of, client_of, eventually, ready
+from bus_peers import CHAT, COMPLETED, bus_of, client_of, ready
 
 import archive_bus
 from archive_bus import (
@@ -37,6 +37,7 @@ from archive_contracts.jobs import JobQueued
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL, MEMORY_QUERIES
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import eventually
 
 KEY, KIND = CHAT_REQUESTS.physical(), ChatRequested.type
 

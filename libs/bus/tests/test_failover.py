@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import CHAT, bus_of, eventually, ready
+from bus_peers import CHAT, bus_of, ready
 
 from archive_bus import Bus, BusUnavailable, Delivery
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
 from archive_testkit.guarantees import Figure
 from archive_testkit.sentinels import WatchedServers
+from archive_testkit.waiting import eventually
 
 NO_REDIS = pytest.mark.skipif(not shutil.which("redis-server"), reason="there is no redis-server")
 STREAM = replace(CHAT_REQUESTS, lease=timedelta(seconds=3), retention=timedelta(hours=1))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bus_peers import CHAT, STATS, bus_of, client_of, eventually, ready
+from bus_peers import CHAT, STATS, bus_of, client_of, ready
 from prometheus_client import REGISTRY
 
 from archive_bus import Bus, Delivery, Operator, Reject, Retry, _consumer, _trimming
@@ -30,6 +30,7 @@ from archive_contracts.streams import (
     dead_letters,
 )
 from archive_testkit.servers import RedisServer, server_binary
+from archive_testkit.waiting import eventually
 
 BINARIES = {Flavour.VALKEY_9: server_binary(), Flavour.REDIS_7_0: shutil.which("redis-server")}
 

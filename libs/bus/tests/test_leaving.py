@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from bus_peers import CHAT, COMPLETED, becomes, bus_of, client_of, eventually
+from bus_peers import CHAT, COMPLETED, bus_of, client_of
 
 from archive_bus import Delivery, Handler, Lane
 from archive_bus._owners import Owner
@@ -17,6 +17,7 @@ from archive_contracts.chat import ChatCompleted, ChatRequested
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, REPLIES
 from archive_testkit.proxy import TcpProxy
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import becomes, eventually
 
 LASTING = replace(CHAT_REQUESTS, lease=timedelta(minutes=5))
 """What nobody hands back comes to nobody while a test waits."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import CHAT, KEPT, becomes, bus_of, client_of, eventually, publish_output
+from bus_peers import CHAT, KEPT, bus_of, client_of, publish_output
 
 from archive_bus import Bus, Busy, Delivery, Limits, NoSuchGroup, Operator, _trimming
 from archive_bus._redis import RedisTransport, RedisUrls
@@ -15,6 +15,7 @@ from archive_contracts.documents import IngestDocument
 from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import becomes, eventually
 
 TEN = Limits(depth=10)
 INGEST = IngestDocument(job_id="j", document_id="d", blob="", filename="a.txt", size=1)

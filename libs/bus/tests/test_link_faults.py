@@ -14,10 +14,8 @@ from bus_peers import (
     KEPT,
     STATS,
     answer_stats,
-    becomes,
     bus_of,
     client_of,
-    eventually,
 )
 
 from archive_bus import BusUnavailable, Delivery, Entry, Lane, Origin
@@ -29,6 +27,7 @@ from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES, REPLIES, St
 from archive_testkit.guarantees import Figure
 from archive_testkit.proxy import TcpProxy
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import becomes, eventually
 
 
 @pytest.mark.guarantee("G6")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bus_peers import CHAT, bus_of, client_of, eventually
+from bus_peers import CHAT, bus_of, client_of
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import REGISTRY, generate_latest
@@ -19,6 +19,7 @@ from archive_bus._redis import RedisTransport
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
+from archive_testkit.waiting import eventually
 
 LANE = {"service": "router", "stream": "chat.requests", "partition": "0"}
 

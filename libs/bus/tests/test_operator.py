@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import COMPLETED, client_of, eventually
+from bus_peers import COMPLETED, client_of
 from redis.asyncio import Redis
 
 from archive_bus import (
@@ -32,6 +32,7 @@ from archive_contracts.documents import IngestDocument
 from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, JOBS_JOURNAL, dead_letters
 from archive_testkit.servers import free_port
+from archive_testkit.waiting import eventually
 
 INGEST = IngestDocument(job_id="j", document_id="d", blob="", filename="a.txt", size=1)
 CHAT = ChatRequested(body="{}", model="m")

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from bus_peers import bus_of, client_of, eventually
+from bus_peers import bus_of, client_of
 
 from archive_bus import Bus, Delivery, Operator
 from archive_contracts.chat import ChatCompleted
@@ -21,6 +21,7 @@ from archive_contracts.streams import CHAT_EVENTS, Stream
 from archive_testkit.guarantees import Figure
 from archive_testkit.proxy import TcpProxy
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import eventually
 
 OWNER = Path(__file__).parent / "apps" / "owner.py"
 STREAM = replace(CHAT_EVENTS, partitions=8, key="session", lease=timedelta(seconds=1))

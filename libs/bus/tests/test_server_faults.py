@@ -15,10 +15,8 @@ from bus_peers import (
     QUICK,
     STATS,
     answer_stats,
-    becomes,
     bus_of,
     client_of,
-    eventually,
     restart,
 )
 
@@ -29,6 +27,7 @@ from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, MEMORY_QUERIES
 from archive_testkit.guarantees import Figure
 from archive_testkit.servers import RedisServer, free_port
+from archive_testkit.waiting import becomes, eventually
 
 KILLS = 5
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import client_of, eventually
+from bus_peers import client_of
 
 from archive_bus import Bus, BusOptions, Delivery, Entry, Fair, Gate, Lane, Retry, connect
 from archive_bus._redis import RedisTransport
 from archive_contracts.engine import EmbedRequested
 from archive_contracts.streams import ENGINE_JOBS
+from archive_testkit.waiting import eventually
 
 LASTING = replace(ENGINE_JOBS, lease=timedelta(minutes=10))
 
@@ -20,12 +21,6 @@ LASTING = replace(ENGINE_JOBS, lease=timedelta(minutes=10))
 async def bus(redis_url: str) -> AsyncIterator[Bus]:
     async with connect(redis_url, redis_url, BusOptions(service="engine", grace_s=1.0)) as running:
         yield running
-
-
-async def until(count: int, seen: list[str]) -> None:
-    async with asyncio.timeout(10):
-        while len(seen) < count:
-            await asyncio.sleep(0.01)
 
 
 async def owners(url: str) -> list[bytes]:
@@ -43,14 +38,14 @@ async def test_closed_subscription_leaves_the_rest(bus: Bus) -> None:
 
     first = bus.subscribe(ENGINE_JOBS, {EmbedRequested: note}, partition="p")
     await bus.publish(EmbedRequested(texts=("one",)), to=ENGINE_JOBS, partition="p")
-    await until(1, seen)
+    await eventually(lambda: len(seen) >= 1)
     await first.close()
     await first.close()
     await bus.publish(EmbedRequested(texts=("two",)), to=ENGINE_JOBS, partition="p")
     await asyncio.sleep(0.2)
     assert seen == ["one"]
     bus.subscribe(ENGINE_JOBS, {EmbedRequested: note}, partition="p")
-    await until(2, seen)
+    await eventually(lambda: len(seen) >= 2)
 
 
 async def test_shared_slots_bound_both(bus: Bus) -> None:
@@ -69,7 +64,7 @@ async def test_shared_slots_bound_both(bus: Bus) -> None:
     for number in range(10):
         job = EmbedRequested(texts=(str(number),))
         await bus.publish(job, to=ENGINE_JOBS, partition="p" if number % 2 else "q")
-    await until(10, seen)
+    await eventually(lambda: len(seen) >= 10)
     assert most == 2
 
 
@@ -87,7 +82,7 @@ async def test_reads_stay_within_free_slots(bus: Bus) -> None:
     for number in range(20):
         await bus.publish(EmbedRequested(texts=(str(number),)), to=ENGINE_JOBS, partition="p")
     bus.subscribe(ENGINE_JOBS, {EmbedRequested: work}, partition="p", prefetch=most, slots=gate)
-    await until(20, seen)
+    await eventually(lambda: len(seen) >= 20)
     assert max(asked) == 4
     assert sorted(seen, key=int) == [str(number) for number in range(20)]
 
@@ -193,7 +188,7 @@ async def test_counts_outlive_their_subscription(bus: Bus) -> None:
 
     subscription = bus.subscribe(ENGINE_JOBS, {EmbedRequested: note}, partition="p")
     await bus.publish(EmbedRequested(texts=("one",)), to=ENGINE_JOBS, partition="p")
-    await until(1, seen)
+    await eventually(lambda: len(seen) >= 1)
     await subscription.close()
     assert bus.counters()["engine.jobs", "done"] == 1
 
@@ -228,10 +223,10 @@ async def test_waiting_for_a_place_is_no_standstill(bus: Bus, monkeypatch: pytes
         slots = shared.share(1)
         bus.subscribe(ENGINE_JOBS, {EmbedRequested: hold}, partition=partition, slots=slots, prefetch=1)
     await bus.publish(EmbedRequested(texts=("holder",)), to=ENGINE_JOBS, partition="p")
-    await until(1, seen)
+    await eventually(lambda: len(seen) >= 1)
     await bus.publish(EmbedRequested(texts=("waiter",)), to=ENGINE_JOBS, partition="q")
     await asyncio.sleep(4.0)
     await eventually(lambda: bus.live() is None, within=30.0)
     assert seen == ["holder"]
     held.set()
-    await until(2, seen)
+    await eventually(lambda: len(seen) >= 2)

@@ -21,8 +21,8 @@ from archive_bus import (
 from archive_contracts import access
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.streams import CHAT_EVENTS, SERVICES, Server
-from archive_testkit.peers import Until
 from archive_testkit.servers import RedisServer, free_port, server_binary
+from archive_testkit.waiting import eventually
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def test_wrong_password_is_told(closed: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("binary", sorted({server_binary(), shutil.which("redis-server") or server_binary()}))
-async def test_idle_processes_are_counted(binary: str, until: Until) -> None:
+async def test_idle_processes_are_counted(binary: str) -> None:
     """Redis 7.0 says of a consumer that asks in vain that it is idle: it is seen by its connections."""
     server = RedisServer(binary=binary).start()
     other: Any = Redis.from_url(server.url, client_name="memory@elsewhere:1")  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
@@ -125,8 +125,8 @@ async def test_idle_processes_are_counted(binary: str, until: Until) -> None:
             async def alone() -> bool:
                 return await survey_processes(server.url) == {"memory": 1}
 
-            await until(both)
-            await until(alone)
+            await eventually(both)
+            await eventually(alone)
             assert (await survey_processes(server.url)).keys() == {"memory"}
     finally:
         server.stop()

@@ -9,13 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from bus_peers import CHAT, bus_of, client_of, eventually
+from bus_peers import CHAT, bus_of, client_of
 
 from archive_bus import Delivery
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
 from archive_testkit.guarantees import Figure
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import eventually
 
 ALARM = Path(__file__).parent / "apps" / "alarm.py"
 TIMERS = 10_000

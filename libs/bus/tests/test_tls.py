@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bus_peers import CHAT, bus_of, eventually
+from bus_peers import CHAT, bus_of
 
 from archive_bus import BusUnavailable, Delivery
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
 from archive_testkit.servers import RedisServer, free_port
+from archive_testkit.waiting import eventually
 
 DEBIAN = shutil.which("redis-server")
 OPENSSL = shutil.which("openssl")

@@ -14,7 +14,6 @@ from bus_peers import (
     QUICK,
     bus_of,
     client_of,
-    eventually,
     heard,
     publish_output,
     worker_on,
@@ -26,6 +25,7 @@ from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, JOBS_JOURNAL
 from archive_testkit.guarantees import Figure
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import eventually
 
 
 @pytest.mark.guarantee("G2")

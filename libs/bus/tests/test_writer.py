@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from bus_peers import CHAT, COMPLETED, KEPT, bus_of, client_of, eventually
+from bus_peers import CHAT, COMPLETED, KEPT, bus_of, client_of
 
 from archive_bus import BusUnavailable, Delivery, _writer
 from archive_bus._link import Link
@@ -11,6 +11,7 @@ from archive_bus._writer import Writer
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_EVENTS
 from archive_testkit.servers import RedisServer, free_port
+from archive_testkit.waiting import eventually
 
 
 @pytest.mark.guarantee("G1")

@@ -5,8 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from archive_cli.home import Home
+from archive_testkit.waiting import wait_for
 
 FAKE_SERVICE = """
 import http.server, json, os, pathlib, signal, sys
@@ -92,7 +92,7 @@ class Archive:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.wait_for(lambda: process.poll() is not None or self.state() == "ready")
+        wait_for(lambda: process.poll() is not None or self.state() == "ready")
         return process
 
     def state(self) -> str:
@@ -111,14 +111,6 @@ class Archive:
         listed: list[dict[str, Any]] = self.read().get("processes", [])
         none: dict[str, Any] = {}
         return next((item for item in listed if item["name"] == name), none)
-
-    @staticmethod
-    def wait_for(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
-        """Wait until something holds."""
-        until = time.monotonic() + within_s
-        while not condition():
-            assert time.monotonic() < until, "waited in vain"
-            time.sleep(0.05)
 
     @staticmethod
     def _command(words: tuple[str, ...]) -> list[str]:

@@ -1,9 +1,7 @@
-import asyncio
 import io
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from archive_cli.home import Home
 from archive_cli.plan import Process, Wave
 from archive_cli.report import Report
 from archive_cli.supervisor import Supervisor
+from archive_testkit.waiting import eventually
 
 GRACE_S = 20.0
 
@@ -38,12 +37,6 @@ def script(fake_services: Path) -> Path:
     return fake_services / "archive_router" / "__main__.py"
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
 async def test_ready_process_tells_its_port(home: Home, script: Path) -> None:
     supervisor, told = make(home)
     async with supervisor:
@@ -62,7 +55,7 @@ async def test_dead_process_returns(home: Home, script: Path) -> None:
         await supervisor.wait_ready(["one"], timeout_s=30)
         first = supervisor.processes[0].pid
         os.kill(first, signal.SIGKILL)
-        await until(lambda: supervisor.processes[0].restarts == 1 and supervisor.processes[0].state == "ready")
+        await eventually(lambda: supervisor.processes[0].restarts == 1 and supervisor.processes[0].state == "ready")
         assert supervisor.processes[0].pid != first
     assert "killed by SIGKILL; started again in" in told.getvalue()
 
@@ -72,7 +65,7 @@ async def test_early_death_shows_last_lines(home: Home) -> None:
     async with supervisor:
         command = ("sh", "-c", "echo the reason; exit 1")
         supervisor.start(Process(name="one", service="one", wave=Wave.SERVICE, command=command, port=1))
-        await until(lambda: supervisor.processes[0].restarts > 2)
+        await eventually(lambda: supervisor.processes[0].restarts > 2)
     assert "| the reason" in told.getvalue()
 
 
@@ -112,7 +105,7 @@ async def test_deaf_process_is_killed(home: Home, monkeypatch: pytest.MonkeyPatc
     async with supervisor:
         command = ("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1; done")
         supervisor.start(Process(name="one", service="one", wave=Wave.SERVICE, command=command, port=1))
-        await until(
+        await eventually(
             lambda: "deaf" in (home.logs / "one.log").read_text() if (home.logs / "one.log").exists() else False
         )
     assert "did not end within" in told.getvalue()
@@ -144,6 +137,6 @@ async def test_stuck_process_is_restarted(home: Home, script: Path, monkeypatch:
         supervisor.start(service(home, script, "one"))
         await supervisor.wait_ready(["one"], timeout_s=30)
         (home.path / "one.broken").write_text("")
-        await until(lambda: supervisor.processes[0].restarts > 0)
+        await eventually(lambda: supervisor.processes[0].restarts > 0)
         (home.path / "one.broken").unlink()
     assert "does not make progress" in told.getvalue()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from archive_testkit.waiting import wait_for
+
 if TYPE_CHECKING:
     from conftest import Archive
 
@@ -69,7 +71,7 @@ def test_children_die_with_a_killed_supervisor(archive: "Archive") -> None:
     assert len(family) >= len(RUNNING)
     process.kill()
     process.wait()
-    archive.wait_for(lambda: not living(family))
+    wait_for(lambda: not living(family))
     assert archive.run("status").returncode == 3
 
 
@@ -77,9 +79,7 @@ def test_dead_service_returns(archive: "Archive") -> None:
     archive.start()
     before = archive.process("router")["pid"]
     os.kill(before, signal.SIGKILL)
-    archive.wait_for(
-        lambda: archive.process("router").get("state") == "ready" and archive.process("router")["restarts"]
-    )
+    wait_for(lambda: archive.process("router").get("state") == "ready" and archive.process("router")["restarts"])
     assert archive.process("router")["pid"] != before
 
 
@@ -89,9 +89,9 @@ def test_unwritable_run_file_ends_nothing(archive: "Archive") -> None:
     blocking.mkdir()
     os.kill(archive.process("router")["pid"], signal.SIGKILL)
     log = archive.home / "logs" / "supervisor.log"
-    archive.wait_for(lambda: "run.json unwritten" in log.read_text())
+    wait_for(lambda: "run.json unwritten" in log.read_text())
     blocking.rmdir()
-    archive.wait_for(lambda: archive.process("router").get("state") == "ready")
+    wait_for(lambda: archive.process("router").get("state") == "ready")
     assert process.poll() is None
 
 
@@ -99,7 +99,7 @@ def test_killed_server_returns_with_its_data(archive: "Archive") -> None:
     archive.start()
     assert b"OK" in ask_bus(archive, "SET kept yes")
     os.kill(archive.process("bus")["pid"], signal.SIGKILL)
-    archive.wait_for(lambda: archive.process("bus").get("state") == "ready" and archive.process("bus")["restarts"])
+    wait_for(lambda: archive.process("bus").get("state") == "ready" and archive.process("bus")["restarts"])
     assert b"yes" in ask_bus(archive, "GET kept")
 
 
@@ -115,9 +115,9 @@ def test_data_outlives_the_run(archive: "Archive") -> None:
 def test_added_engine_gets_a_worker(archive: "Archive") -> None:
     archive.start()
     assert archive.run("engines", "add", "http://127.0.0.1:9", "--name", "mine").returncode == 0
-    archive.wait_for(lambda: archive.process("engine-mine").get("state") == "ready")
+    wait_for(lambda: archive.process("engine-mine").get("state") == "ready")
     assert archive.run("engines", "remove", "mine").returncode == 0
-    archive.wait_for(lambda: not archive.process("engine-mine"))
+    wait_for(lambda: not archive.process("engine-mine"))
 
 
 def test_replicas_are_started(archive: "Archive") -> None:

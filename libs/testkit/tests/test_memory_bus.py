@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from archive_contracts.jobs import JobQueued
 from archive_contracts.streams import CHAT_REQUESTS, JOBS_JOURNAL, Server
 from archive_testkit.memory_broker import Broker
 from archive_testkit.memory_bus import memory_bus
+from archive_testkit.waiting import eventually
 
 CHAT = ChatRequested(body="{}", model="m")
 
@@ -25,12 +25,6 @@ class Clock:
 
     def __call__(self) -> float:
         return time.time() + self.ahead_s
-
-
-async def eventually(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def hang(delivery: Delivery[ChatRequested]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from archive_bus import Bus, BusOptions, Delivery, connect
@@ -22,12 +22,6 @@ GARBLED = "\x00"
 
 def bus_of(service: str, url: str) -> Bus:
     return connect(url, url, BusOptions(service=service, grace_s=0.2))
-
-
-async def eventually(true: Callable[[], object], within: float = 20.0) -> None:
-    async with asyncio.timeout(within):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 def passage(

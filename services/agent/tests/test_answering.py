@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from agent_peers import GARBLED, Gateway, Memory, Router, eventually, passage
+from agent_peers import GARBLED, Gateway, Memory, Router, passage
 
 from archive_agent.domain.budget import ANSWER, ANSWER_SHARE, estimated_tokens
 from archive_agent.domain.support import NO_SUPPORT_ANSWER
@@ -24,6 +24,7 @@ from archive_contracts.engine import EngineRegistered, ModelCard
 from archive_contracts.memory import MemoryItem, RecallMemories, SearchChunks
 from archive_contracts.streams import AGENT_COMMANDS, ENGINE_EVENTS
 from archive_telemetry import App
+from archive_testkit.waiting import eventually
 
 QUESTION = "How many tonnes does the harbour crane lift?"
 CRANE = "The harbour was built in 1880. The harbour crane lifts 40 tonnes. It was painted green."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_peers import Gateway, Memory, Router, action, eventually, passage
+from agent_peers import Gateway, Memory, Router, action, passage
 
 from archive_agent.handlers import react
 from archive_contracts.agents import (
@@ -23,6 +23,7 @@ from archive_contracts.agents import (
 from archive_contracts.base import Message, Problem
 from archive_contracts.streams import RUNS_JOURNAL
 from archive_telemetry import App
+from archive_testkit.waiting import eventually
 from archive_tool_runner.app import build as build_tool_runner
 from archive_tool_runner.settings import Settings as ToolRunnerSettings
 

@@ -19,7 +19,8 @@ from archive_contracts.documents import Chunk, DeleteDocument, DocumentDeleted, 
 from archive_contracts.memory import DocumentsFound, DocumentText, GetDocument, GetDocumentText, ListDocuments
 from archive_contracts.streams import MEMORY_COMMANDS, MEMORY_QUERIES
 from archive_testkit.documents import FACTS
-from archive_testkit.peers import LOOK_S, WITHIN_S, listening
+from archive_testkit.peers import listening
+from archive_testkit.waiting import LOOK_S, WITHIN_S
 
 LATE = '<p class="waiting"><span></span>Reading</p>'
 UNKNOWN = "Looking for your documents"

@@ -26,6 +26,7 @@ from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_contracts.memory import ForgetSession, SessionForgotten
 from archive_contracts.streams import AGENT_COMMANDS, CHAT_REQUESTS, MEMORY_COMMANDS
+from archive_testkit.waiting import eventually
 
 SOURCE = Source(number=1, type="library", text="t", sentence="It is 47 m.", document_id="d", chunk_id="c", page=2)
 
@@ -113,7 +114,7 @@ async def test_every_reader_sees_the_beginning(console: Any, router: Router) -> 
         assert "Hello <strong>world</strong>" in await streamed(console, turn)
 
 
-async def test_lost_answer_says_so(start: Any, tmp_path: Path, until: Any) -> None:
+async def test_lost_answer_says_so(start: Any, tmp_path: Path) -> None:
     async with ConversationStore(tmp_path / "console") as store:
         left = RecordQuestion(conversation_id="c", turn_id="t" * 32, mode="chat", text="Hi", asked_at=1.0)
         await store.apply("default", left)
@@ -122,11 +123,11 @@ async def test_lost_answer_says_so(start: Any, tmp_path: Path, until: Any) -> No
         async def told() -> bool:
             return "was interrupted" in await console.page("/chat/c")
 
-        await until(told)
+        await eventually(told)
         assert "Ask again with &#39;Retry&#39;." in await console.page("/chat/c")
 
 
-async def test_stopped_answer_keeps_its_part(console: Any, router: Router, until: Any) -> None:
+async def test_stopped_answer_keeps_its_part(console: Any, router: Router) -> None:
     router.hold.clear()
     async with asked(console) as (path, turn):
         async with console.http.stream("GET", f"/turns/{turn}/events") as reply:
@@ -138,7 +139,7 @@ async def test_stopped_answer_keeps_its_part(console: Any, router: Router, until
         async def stopped() -> bool:
             return "Stopped." in (await console.http.get(path)).text
 
-        await until(stopped)
+        await eventually(stopped)
     assert "Hello" in (await console.http.get(path)).text
 
 

@@ -15,6 +15,7 @@ from archive_contracts.keys import BOOK, KeyCreated, KeyRevoked, digest_of
 from archive_contracts.memory import DocumentsFound, ListDocuments
 from archive_contracts.streams import KEYS_JOURNAL, MEMORY_QUERIES
 from archive_telemetry import SettingError
+from archive_testkit.waiting import eventually
 
 KEY = "a long secret key"
 
@@ -212,7 +213,7 @@ async def made(bus: Any, secret: str, tenant: str, *scopes: str) -> None:
     await bus.append(created, to=KEYS_JOURNAL, entity=BOOK)
 
 
-async def test_created_keys_open_their_tenant(console: Any, bus_as: Any, until: Any) -> None:
+async def test_created_keys_open_their_tenant(console: Any, bus_as: Any) -> None:
     assert (await console.http.get("/")).status_code == 200
     async with bus_as("gateway") as bus:
         await made(bus, "alpha", "acme", "platform")
@@ -221,18 +222,18 @@ async def test_created_keys_open_their_tenant(console: Any, bus_as: Any, until: 
         async def closed() -> bool:
             return (await console.http.get("/")).status_code == 303
 
-        await until(closed)
+        await eventually(closed)
         assert (await console.post("/login", key="alpha")).status_code == 303
         assert (await console.http.get("/")).status_code == 200
         assert (await console.http.get("/system")).status_code == 403
         await bus.append(KeyRevoked(key_id="key_acme", revoked_at=1), to=KEYS_JOURNAL, entity=BOOK)
-        await until(closed)
+        await eventually(closed)
         assert (await console.post("/login", key="alpha")).status_code == 401
     assert (await console.post("/login", key="beta")).status_code == 303
     assert (await console.http.get("/system")).status_code == 200
 
 
-async def test_shelf_is_of_one_tenant(console: Any, bus_as: Any, peer: Any, until: Any) -> None:
+async def test_shelf_is_of_one_tenant(console: Any, bus_as: Any, peer: Any) -> None:
     async def looked(delivery: Delivery[ListDocuments]) -> None:
         tenant = delivery.envelope.tenant
         held = DocumentInfo(id=tenant, filename=f"{tenant}-secret.pdf", status="ready", created_at=1.0)
@@ -247,16 +248,14 @@ async def test_shelf_is_of_one_tenant(console: Any, bus_as: Any, peer: Any, unti
 
         # Both, and the first again: by then the shelf of the other is known too.
         for own, other in (("acme", "globex"), ("globex", "acme"), ("acme", "globex")):
-            await until(lambda tenant=own: entered(tenant))
+            await eventually(lambda tenant=own: entered(tenant))
             await console.shelf("/")
             shown = (await console.http.get(f"/?document={other}")).text
             assert f"{own}-secret.pdf" in shown
             assert f"{other}-secret.pdf" not in shown
 
 
-async def test_void_key_ends_open_streams(
-    console: Any, bus_as: Any, until: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_void_key_ends_open_streams(console: Any, bus_as: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archive_console.routes.events.PING_S", 0.1)
     ended: list[str] = []
 
@@ -275,7 +274,7 @@ async def test_void_key_ends_open_streams(
         async def closed() -> bool:
             return (await console.http.get("/")).status_code == 303
 
-        await until(closed)
+        await eventually(closed)
         await console.post("/login", key="beta")
         tasks.create_task(read("somebody", somebody := asyncio.Event()))
         await somebody.wait()

@@ -15,6 +15,7 @@ from archive_contracts.documents import DocumentInfo, FetchDocument
 from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL
 from archive_testkit.documents import pdf
+from archive_testkit.waiting import eventually
 
 URL = "https://example.org/<b>.pdf"
 
@@ -38,11 +39,9 @@ async def fetched(peer: Any) -> AsyncIterator[list[FetchDocument]]:
         yield found
 
 
-async def test_address_becomes_a_job(
-    console: Any, memory: Any, fetched: list[FetchDocument], until: Any, bus_as: Any
-) -> None:
+async def test_address_becomes_a_job(console: Any, memory: Any, fetched: list[FetchDocument], bus_as: Any) -> None:
     reply = await console.post("/documents/address", url=URL)
-    await until(lambda: fetched)
+    await eventually(lambda: fetched)
     assert (fetched[0].url, reply.headers["location"]) == (URL, "/documents")
     page = await console.page("/documents")
     assert "https://example.org/&lt;b&gt;.pdf" in page
@@ -56,11 +55,11 @@ async def test_address_becomes_a_job(
     assert "&lt;b&gt;" not in await console.page("/documents")
 
 
-async def failed_download(console: Any, fetched: list[FetchDocument], until: Any, bus_as: Any) -> str:
+async def failed_download(console: Any, fetched: list[FetchDocument], bus_as: Any) -> str:
     """Return the job of a download that failed."""
     before = len(fetched)
     await console.post("/documents/address", url=URL)
-    await until(lambda: len(fetched) > before)
+    await eventually(lambda: len(fetched) > before)
     job, problem = fetched[-1].job_id, Problem(code="c", message="It is <private>.", next_step="Upload it.")
     async with bus_as("librarian") as bus:
         failed = JobFinished(job_id=job, status="failed", error=problem)
@@ -69,9 +68,9 @@ async def failed_download(console: Any, fetched: list[FetchDocument], until: Any
 
 
 async def test_failed_download_stays_with_its_cause(
-    console: Any, memory: Any, fetched: list[FetchDocument], until: Any, bus_as: Any
+    console: Any, memory: Any, fetched: list[FetchDocument], bus_as: Any
 ) -> None:
-    job = await failed_download(console, fetched, until, bus_as)
+    job = await failed_download(console, fetched, bus_as)
     memory.documents = [info()]
     for _ in range(2):
         page = await console.page("/documents")
@@ -84,9 +83,9 @@ async def test_failed_download_stays_with_its_cause(
 
 
 async def test_failed_download_is_dismissed(
-    console: Any, memory: Any, fetched: list[FetchDocument], until: Any, bus_as: Any
+    console: Any, memory: Any, fetched: list[FetchDocument], bus_as: Any
 ) -> None:
-    job = await failed_download(console, fetched, until, bus_as)
+    job = await failed_download(console, fetched, bus_as)
     for odd in ("..", "x" * 32):
         await console.post(f"/documents/jobs/{odd}/dismiss")
     assert "Not fetched" in await console.page("/documents")

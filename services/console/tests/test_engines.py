@@ -13,6 +13,7 @@ from archive_console.domain.engines import NO_HOST, chatting, offer, only_bundle
 from archive_contracts.engine import EngineRegistered, EngineSpec, ModelCard
 from archive_contracts.streams import ENGINE_EVENTS, ENGINE_REGISTRY
 from archive_finding import Found
+from archive_testkit.waiting import eventually
 
 MODEL = "<b>llama</b>"
 
@@ -98,14 +99,14 @@ async def test_bad_engine_is_refused(console: Any, fields: dict[str, str]) -> No
     assert "Added by hand" not in await console.page("/system/engines")
 
 
-async def test_answering_engine_ends_the_offer(start: Any, bus_as: Any, until: Any) -> None:
+async def test_answering_engine_ends_the_offer(start: Any, bus_as: Any) -> None:
     async with start(engine_ports=()) as console, bus_as("engine") as bus:
         await bus.publish(worker("vllm", "embedder-small-embed", "qwen"), to=ENGINE_EVENTS)
 
         async def heard() -> bool:
             return "Only the bundled model" not in await console.page("/")
 
-        await until(heard)
+        await eventually(heard)
         assert await fragment(console, "/system/offers/events", "vllm answers from now on")
         assert "<option selected>qwen</option>" in await console.page("/")
 

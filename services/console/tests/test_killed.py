@@ -17,6 +17,7 @@ from archive_bus import Delivery
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
 from archive_testkit.servers import free_port
+from archive_testkit.waiting import eventually
 
 START_S = 60.0
 
@@ -65,7 +66,7 @@ def delta(text: str) -> ChatDelta:
     return ChatDelta(body=json.dumps({"choices": [{"index": 0, "delta": {"content": text}}]}))
 
 
-async def test_killed_console_records_the_whole(redis_url: str, tmp_path: Path, peer: Any, until: Any) -> None:
+async def test_killed_console_records_the_whole(redis_url: str, tmp_path: Path, peer: Any) -> None:
     killed = asyncio.Event()
 
     async def answer(delivery: Delivery[ChatRequested]) -> None:
@@ -91,5 +92,5 @@ async def test_killed_console_records_the_whole(redis_url: str, tmp_path: Path, 
                 found = (await console.get(f"{path}/export.json")).json()["turns"][0]
                 return (found["status"], found["answer"]) == ("done", "Hello world")
 
-            await until(recorded)
+            await eventually(recorded)
             assert "Hello world" in (await console.get(path)).text

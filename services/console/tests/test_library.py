@@ -23,6 +23,7 @@ from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
 from archive_contracts.memory import DocumentsFound, ListDocuments
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_QUERIES
 from archive_testkit.documents import FACTS, pdf
+from archive_testkit.waiting import eventually
 
 FACT = FACTS[0]
 MODE = re.compile(r'name="mode" value="(\w+)" checked')
@@ -46,7 +47,7 @@ def info(name: str = "a.pdf", **more: Any) -> DocumentInfo:
     return DocumentInfo.model_validate(given | {"created_at": time.time()} | more)
 
 
-async def test_files_become_jobs(console: Any, ingested: list[IngestDocument], until: Any, tmp_path: Any) -> None:
+async def test_files_become_jobs(console: Any, ingested: list[IngestDocument], tmp_path: Any) -> None:
     files = [("file", ("../../etc/x.txt", b"one")), ("file", ("b.md", b"# two"))]
     reply = await console.post("/documents", files=files)
     assert (reply.status_code, reply.headers["location"]) == (303, "/documents")
@@ -54,7 +55,7 @@ async def test_files_become_jobs(console: Any, ingested: list[IngestDocument], u
     async def both() -> bool:
         return len(ingested) == 2
 
-    await until(both)
+    await eventually(both)
     assert [(found.filename, found.size) for found in ingested] == [("x.txt", 3), ("b.md", 5)]
     assert len({found.job_id for found in ingested}) == 2
 
@@ -74,18 +75,16 @@ async def test_nothing_is_not_uploaded(console: Any, ingested: list[IngestDocume
     assert ingested == []
 
 
-async def test_empty_file_holds_no_other_up(console: Any, ingested: list[IngestDocument], until: Any) -> None:
+async def test_empty_file_holds_no_other_up(console: Any, ingested: list[IngestDocument]) -> None:
     files = [("file", ("full.txt", b"x")), ("file", ("hollow.txt", b"")), ("file", ("more.txt", b"y"))]
     reply = await console.post("/documents", files=files)
     assert reply.status_code == 400
     assert "hollow.txt" in reply.text
     assert "The other 2 of 3 were added." in reply.text
-    await until(lambda: sorted(found.filename for found in ingested) == ["full.txt", "more.txt"])
+    await eventually(lambda: sorted(found.filename for found in ingested) == ["full.txt", "more.txt"])
 
 
-async def test_file_cancelled_on_its_way_is_no_failure(
-    console: Any, monkeypatch: pytest.MonkeyPatch, until: Any
-) -> None:
+async def test_file_cancelled_on_its_way_is_no_failure(console: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
     def tell(event: str, **_: Any) -> None:
@@ -98,7 +97,7 @@ async def test_file_cancelled_on_its_way_is_no_failure(
     writer.write(b"POST /documents HTTP/1.1\r\nhost: localhost\r\n" + form)
     await writer.drain()
     writer.close()
-    await until(lambda: told)
+    await eventually(lambda: told)
     assert told == ["left while sending"]
 
 
@@ -123,9 +122,7 @@ async def test_many_picked_documents_stay_picked(console: Any, memory: Any) -> N
         assert [box[0] for box in found if box[1]] == [f"d{number}" for number in range(120)]
 
 
-async def test_failing_look_is_told_once(
-    console: Any, memory: Any, monkeypatch: pytest.MonkeyPatch, until: Any
-) -> None:
+async def test_failing_look_is_told_once(console: Any, memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
     def tell(event: str, **_: Any) -> None:
@@ -142,11 +139,11 @@ async def test_failing_look_is_told_once(
             if "The page failed." in line:
                 break
         looks = memory.looks
-        await until(lambda: memory.looks > looks + 3)
+        await eventually(lambda: memory.looks > looks + 3)
     assert told == ["a look failed"]
 
 
-async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: list[Any], until: Any) -> None:
+async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: list[Any]) -> None:
     assert "Add the sample" in await console.page("/documents")
     assert "Try a sample" in await console.shelf("/")
     await console.post("/documents/sample")
@@ -154,7 +151,7 @@ async def test_sample_is_offered_and_added(console: Any, memory: Any, ingested: 
     async def added() -> bool:
         return [found.filename for found in ingested] == ["welcome-to-archive-ai.md"]
 
-    await until(added)
+    await eventually(added)
 
 
 async def test_picked_document_stays_picked(console: Any, memory: Any) -> None:
@@ -329,15 +326,13 @@ async def test_deleted_document_says_so(console: Any, memory: Any) -> None:
         assert "/v1/" not in gone.text
 
 
-async def test_names_are_shown_as_they_are_called(
-    console: Any, memory: Any, ingested: list[IngestDocument], until: Any
-) -> None:
+async def test_names_are_shown_as_they_are_called(console: Any, memory: Any, ingested: list[IngestDocument]) -> None:
     await console.post("/documents", files=[("file", ('the "last" one.txt', b"words"))])
 
     async def named() -> bool:
         return [found.filename for found in ingested] == ['the "last" one.txt']
 
-    await until(named)
+    await eventually(named)
     cancelled = Problem(code="cancelled", message="The job was cancelled.")
     memory.documents = [info("heron-\u202egpj.exe", status="failed", error=cancelled)]
     page = await console.page("/documents")
@@ -353,7 +348,7 @@ async def test_text_without_pages_counts_none(console: Any, memory: Any) -> None
 
 
 async def test_document_is_deleted_and_read_again(
-    console: Any, memory: Any, ingested: list[IngestDocument], until: Any, tmp_path: Any
+    console: Any, memory: Any, ingested: list[IngestDocument], tmp_path: Any
 ) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"words"
@@ -365,7 +360,7 @@ async def test_document_is_deleted_and_read_again(
     async def queued() -> bool:
         return [found.blob for found in ingested] == [str(ref)]
 
-    await until(queued)
+    await eventually(queued)
     assert "Delete a.pdf?" in (await console.post("/documents/d/delete")).text
     assert memory.deleted == []
     await console.post("/documents/d/delete", sure="yes")

@@ -11,12 +11,13 @@ from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.engine import EngineRegistered, ModelCard
 from archive_contracts.streams import CHAT_REQUESTS, ENGINE_EVENTS
+from archive_testkit.waiting import eventually
 
 HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture
-async def dead(peer: Any, bus_as: Any, redis_url: str, until: Any) -> list[str]:
+async def dead(peer: Any, bus_as: Any, redis_url: str) -> list[str]:
     """Two chats that were given up."""
 
     async def refuse(delivery: Delivery[ChatRequested]) -> None:
@@ -29,7 +30,7 @@ async def dead(peer: Any, bus_as: Any, redis_url: str, until: Any) -> list[str]:
         async def given_up() -> bool:
             return len(await letters(redis_url)) == 2
 
-        await until(given_up)
+        await eventually(given_up)
     return await letters(redis_url)
 
 
@@ -54,7 +55,7 @@ async def test_overview_counts_groups(console: Any, dead: list[str]) -> None:
     assert '<div class="bad"><dt><a href="/system/dead">Dead letters</a></dt><dd>2</dd>' in page
 
 
-async def test_overview_tells_speed_and_headroom(console: Any, bus_as: Any, until: Any) -> None:
+async def test_overview_tells_speed_and_headroom(console: Any, bus_as: Any) -> None:
     async with bus_as("engine") as bus:
         for served, failed in ((0, 0), (4, 1)):
             beat = EngineRegistered(
@@ -72,7 +73,7 @@ async def test_overview_tells_speed_and_headroom(console: Any, bus_as: Any, unti
         async def told() -> bool:
             return "of 4 calls to engines in a minute" in await console.page("/system")
 
-        await until(told)
+        await eventually(told)
     page = await console.page("/system")
     assert "<dd>25.0 %<small>" in page
     assert page.count("% of") == 2
@@ -101,7 +102,7 @@ async def test_dead_letters_are_filtered_and_read(console: Any, dead: list[str])
     assert (await console.http.get("/system/dead/1-1")).status_code >= 400
 
 
-async def test_dead_letter_is_replayed(console: Any, dead: list[str], peer: Any, redis_url: str, until: Any) -> None:
+async def test_dead_letter_is_replayed(console: Any, dead: list[str], peer: Any, redis_url: str) -> None:
     seen: list[str] = []
 
     async def take(delivery: Delivery[ChatRequested]) -> None:
@@ -116,7 +117,7 @@ async def test_dead_letter_is_replayed(console: Any, dead: list[str], peer: Any,
         async def handled() -> bool:
             return seen == [HOSTILE, HOSTILE]
 
-        await until(handled)
+        await eventually(handled)
 
 
 async def test_drop_needs_a_reason(console: Any, dead: list[str], redis_url: str) -> None:
@@ -216,7 +217,7 @@ async def test_failing_look_ends_nothing(console: Any, monkeypatch: pytest.Monke
     assert (await console.http.get("/system")).status_code == 200
 
 
-async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: Any) -> None:
+async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any) -> None:
     assert "No engine is alive" in await console.page("/system/engines")
     assert "Only the bundled model answers" in await console.page("/")
     beat = EngineRegistered(
@@ -228,7 +229,7 @@ async def test_engines_are_known_by_heartbeat(console: Any, bus_as: Any, until: 
     async def listed() -> bool:
         return "vllm" in await console.page("/system/engines")
 
-    await until(listed)
+    await eventually(listed)
     page = await console.page("/")
     assert "Only the bundled model answers" not in page
     assert HOSTILE not in page

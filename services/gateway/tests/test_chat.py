@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +13,10 @@ from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.control import CancelRequested
 from archive_contracts.streams import CHAT_REQUESTS, CONTROL
+from archive_testkit.waiting import eventually
 
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 CHUNK = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}'
-Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 async def test_whole_answer_returns_verbatim(gateway: Any, router: Any) -> None:
@@ -123,7 +122,7 @@ async def test_problem_after_first_byte_is_in_band(gateway: Any, peer: Any) -> N
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_leaving_client_cancels(gateway: Any, peer: Any, until: Until, bus_as: Any, stream: bool) -> None:
+async def test_leaving_client_cancels(gateway: Any, peer: Any, bus_as: Any, stream: bool) -> None:
     began: list[str] = []
     stopped: list[str] = []
 
@@ -138,9 +137,9 @@ async def test_leaving_client_cancels(gateway: Any, peer: Any, until: Until, bus
 
     async with peer("router", CHAT_REQUESTS, {ChatRequested: hang}):
         asking = asyncio.ensure_future(gateway.http.post("/v1/chat/completions", json=ASKED | {"stream": stream}))
-        await until(lambda: began)
+        await eventually(lambda: began)
         asking.cancel()
-        await until(lambda: stopped == began)
+        await eventually(lambda: stopped == began)
     async with bus_as("router") as bus:
         async for received in bus.follow(CONTROL, since=timedelta(minutes=1)):
             if received and isinstance(received.message, CancelRequested):

@@ -14,6 +14,7 @@ from archive_contracts.base import Problem
 from archive_contracts.documents import DeleteDocument, DocumentDeleted, DocumentInfo, IngestDocument, document_id
 from archive_contracts.memory import DocumentsFound, GetDocument, ListDocuments
 from archive_contracts.streams import DOCUMENT_COMMANDS, JOBS_JOURNAL, MEMORY_COMMANDS, MEMORY_QUERIES
+from archive_testkit.waiting import eventually
 
 ROW = DocumentInfo(id="d1", filename="a.txt", status="ready", chunks=3)
 
@@ -29,15 +30,13 @@ async def librarian(peer: Any) -> AsyncIterator[list[IngestDocument]]:
         yield got
 
 
-async def test_upload_becomes_job_and_command(
-    gateway: Any, librarian: Any, until: Any, bus_as: Any, tmp_path: Path
-) -> None:
+async def test_upload_becomes_job_and_command(gateway: Any, librarian: Any, bus_as: Any, tmp_path: Path) -> None:
     content = b"knowledge " * 100_000
     form = {"replace": "old-1"}
     reply = await gateway.http.post("/v1/documents", files={"file": ("../a b.txt", content)}, data=form)
     assert reply.status_code == 202
     accepted = reply.json()
-    await until(lambda: librarian)
+    await eventually(lambda: librarian)
     [command] = librarian
     assert (command.job_id, command.document_id) == (accepted["job_id"], accepted["document_id"])
     assert (command.filename, command.size, command.replace) == ("a b.txt", len(content), "old-1")
@@ -47,11 +46,11 @@ async def test_upload_becomes_job_and_command(
     assert (job["status"], job["document_id"]) == ("queued", command.document_id)
 
 
-async def test_several_files_are_a_list(gateway: Any, librarian: Any, until: Any) -> None:
+async def test_several_files_are_a_list(gateway: Any, librarian: Any) -> None:
     files = [("file", ("a.txt", b"a")), ("file", ("b.txt", b"b"))]
     reply = await gateway.http.post("/v1/documents/", files=files)
     assert [item["filename"] for item in reply.json()] == ["a.txt", "b.txt"]
-    await until(lambda: len(librarian) == 2)
+    await eventually(lambda: len(librarian) == 2)
 
 
 async def test_same_content_is_same_document(gateway: Any) -> None:

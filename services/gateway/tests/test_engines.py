@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from archive_contracts.engine import EVERY_ENGINE, EngineRegistered, EngineRegistry
 from archive_contracts.streams import ENGINE_EVENTS, ENGINE_REGISTRY
-from archive_testkit.peers import Until
+from archive_testkit.waiting import eventually
 
 SPEC = {"name": "far", "base_url": "http://far:8000/v1", "pool": "large", "slots": 8}
 BY_OPERATOR = {"authorization": "Bearer k"}
@@ -22,7 +22,7 @@ async def test_added_engine_reaches_its_hosts(start: Any, bus_as: Any) -> None:
         assert [spec["name"] for spec in listed.json()["added"]] == ["far"]
 
 
-async def test_added_engine_without_hosts_is_told(start: Any, bus_as: Any, until: Until) -> None:
+async def test_added_engine_without_hosts_is_told(start: Any, bus_as: Any) -> None:
     host = EngineRegistered(
         worker="w", engine="minilm", pool="embed", models=(), capabilities=("embedding",), slots=1, hosts=True
     )
@@ -34,7 +34,7 @@ async def test_added_engine_without_hosts_is_told(start: Any, bus_as: Any, until
 
         assert await hosted() is False
         await bus.publish(host, to=ENGINE_EVENTS)
-        await until(hosted)
+        await eventually(hosted)
 
 
 async def test_removed_engine_leaves_its_hosts(start: Any, bus_as: Any) -> None:

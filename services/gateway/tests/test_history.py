@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from archive_bus import BusUnavailable
 from archive_gateway.adapters.history import KEY, SampleBook
 from archive_gateway.domain.history import EVERY_S, Sample, Summary, Traffic, joined, summed_up
+from archive_testkit.waiting import eventually
 
 FIELDS = {
     "timestamp",
@@ -69,9 +70,7 @@ async def test_requests_show_in_the_current_sample(gateway: Any, router: Any) ->
     assert current["avg_latency"] >= 1.5
 
 
-async def test_history_tells_the_last_hours(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch, start: Any, until: Any
-) -> None:
+async def test_history_tells_the_last_hours(gateway: Any, monkeypatch: pytest.MonkeyPatch, start: Any) -> None:
     monkeypatch.setattr("archive_gateway.adapters.history.EVERY_S", 0.05)
     async with start() as quick:
         await quick.http.post("/metrics/record?latency=2&success=false")
@@ -80,7 +79,7 @@ async def test_history_tells_the_last_hours(
             found = (await gateway.http.get("/metrics/?hours=99")).json()
             return found if found["summary"]["total_requests"] else None
 
-        await until(kept)
+        await eventually(kept)
         found = await kept()
     assert (found["time_range"], found["summary"]["avg_latency"], found["summary"]["error_rate"]) == ("24h", 2.0, 100.0)
     assert set(found["metrics"][0]) == FIELDS

@@ -13,6 +13,7 @@ from archive_blobs import BlobRef, open_blobs
 from archive_bus import Delivery
 from archive_contracts.documents import FetchDocument, IngestDocument, document_id
 from archive_contracts.streams import DOCUMENT_COMMANDS, INGRESS, dead_letters
+from archive_testkit.waiting import eventually
 
 KEY = INGRESS.physical()
 
@@ -39,11 +40,9 @@ def entry(**data: str) -> dict[Any, Any]:
     return {"type": "document.ingest.v1", "data": json.dumps(data)}
 
 
-async def test_text_from_outside_is_ingested(
-    gateway: Any, foreign: Redis, librarian: Any, until: Any, tmp_path: Path
-) -> None:
+async def test_text_from_outside_is_ingested(gateway: Any, foreign: Redis, librarian: Any, tmp_path: Path) -> None:
     await foreign.xadd(KEY, entry(text="Some words.", filename="../n.txt") | {"tenant": "somebody-else"})
-    await until(lambda: librarian)
+    await eventually(lambda: librarian)
     command = librarian[0].message
     assert (command.filename, command.origin, command.size) == ("n.txt", "ingress", 11)
     assert librarian[0].envelope.tenant == "default"
@@ -54,29 +53,27 @@ async def test_text_from_outside_is_ingested(
     assert (job["status"], job["document_id"]) == ("queued", command.document_id)
 
 
-async def test_stored_blob_is_ingested(
-    gateway: Any, foreign: Redis, librarian: Any, until: Any, tmp_path: Path
-) -> None:
+async def test_stored_blob_is_ingested(gateway: Any, foreign: Redis, librarian: Any, tmp_path: Path) -> None:
     ref = await open_blobs(f"file://{tmp_path}/blobs").put(b"stored before")
     await foreign.xadd(KEY, entry(blob=str(ref), filename="b.txt"))
-    await until(lambda: librarian)
+    await eventually(lambda: librarian)
     assert librarian[0].message.blob == str(ref)
 
 
-async def test_address_is_left_to_the_librarian(gateway: Any, foreign: Redis, librarian: Any, until: Any) -> None:
+async def test_address_is_left_to_the_librarian(gateway: Any, foreign: Redis, librarian: Any) -> None:
     await foreign.xadd(KEY, entry(url="https://example.com/a.pdf"))
-    await until(lambda: librarian)
+    await eventually(lambda: librarian)
     command = librarian[0].message
     assert (command.url, command.origin) == ("https://example.com/a.pdf", "ingress")
     job = (await gateway.http.get(f"/v1/jobs/{command.job_id}")).json()
     assert (job["status"], job["filename"]) == ("queued", "https://example.com/a.pdf")
 
 
-async def test_redelivery_makes_no_second_command(gateway: Any, foreign: Redis, librarian: Any, until: Any) -> None:
+async def test_redelivery_makes_no_second_command(gateway: Any, foreign: Redis, librarian: Any) -> None:
     for _ in range(2):
         await foreign.xadd(KEY, entry(text="Twice.") | {"id": "same-id"})
     await foreign.xadd(KEY, entry(text="Last."))
-    await until(lambda: len(librarian) >= 2)
+    await eventually(lambda: len(librarian) >= 2)
     assert len({seen.message.job_id for seen in librarian}) == len(librarian) == 2
 
 
@@ -91,9 +88,7 @@ async def test_redelivery_makes_no_second_command(gateway: Any, foreign: Redis, 
         {"blob": f"blob:sha256:{'0' * 64}:3"},
     ],
 )
-async def test_unusable_entry_is_kept_with_reason(
-    gateway: Any, foreign: Redis, until: Any, data: dict[str, str]
-) -> None:
+async def test_unusable_entry_is_kept_with_reason(gateway: Any, foreign: Redis, data: dict[str, str]) -> None:
     await foreign.xadd(KEY, entry(**data))
     rows: Any = []
     while not rows:

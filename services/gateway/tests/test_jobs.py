@@ -10,6 +10,7 @@ from archive_bus import Bus, Origin
 from archive_contracts.jobs import JobFinished, JobProgressed, JobQueued
 from archive_contracts.streams import JOBS_JOURNAL
 from archive_gateway.domain.job_list import JobList
+from archive_testkit.waiting import becomes, eventually
 
 QUEUED = JobQueued(job_id="j1", kind="ingest", document_id="d1", filename="a.txt")
 READING = JobProgressed(job_id="j1", phase="extracting", pages_done=1, pages_total=2)
@@ -82,7 +83,7 @@ async def test_ended_job_cannot_be_cancelled(gateway: Any, journal: Bus) -> None
     assert not await journal.cancelled("j1")
 
 
-async def test_jobs_are_listed_newest_first(gateway: Any, until: Any) -> None:
+async def test_jobs_are_listed_newest_first(gateway: Any) -> None:
     made = [
         (await gateway.http.post("/v1/documents", files={"file": (f"{name}.txt", name.encode())})).json()["job_id"]
         for name in ("one", "two", "three")
@@ -94,14 +95,14 @@ async def test_jobs_are_listed_newest_first(gateway: Any, until: Any) -> None:
     async def known() -> bool:
         return (await listed())["total"] == 3
 
-    await until(known)
+    await eventually(known)
     assert [job["id"] for job in (await listed())["jobs"]] == made[::-1]
     (middle,) = (await listed(limit=1, offset=1))["jobs"]
     assert (middle["id"], middle["status"], middle["filename"]) == (made[1], "queued", "two.txt")
     assert (await listed(offset=3))["jobs"] == []
 
 
-async def test_jobs_are_listed_for_their_tenant(gateway: Any, journal: Bus, until: Any) -> None:
+async def test_jobs_are_listed_for_their_tenant(gateway: Any, journal: Bus) -> None:
     for job, tenant in (("j1", "default"), ("j2", "other")):
         queued = QUEUED.model_copy(update={"job_id": job})
         await journal.append(queued, to=JOBS_JOURNAL, entity=job, origin=Origin(tenant=tenant))
@@ -111,8 +112,7 @@ async def test_jobs_are_listed_for_their_tenant(gateway: Any, journal: Bus, unti
     async def told() -> list[tuple[str, str]]:
         return [(job["id"], job["status"]) for job in (await gateway.http.get("/v1/jobs")).json()["jobs"]]
 
-    await until(told)
-    assert await told() == [("j1", "done")]
+    await becomes(told, [("j1", "done")])
 
 
 @pytest.mark.parametrize("page", ["limit=0", "limit=101", "offset=-1"])

@@ -20,6 +20,7 @@ from archive_gateway.adapters.usage import UsageLedger
 from archive_gateway.domain.quota import LocalQuota, Reservation, duration, needed
 from archive_gateway.domain.usage import Account, Counts, UsageSheet
 from archive_testkit.servers import RedisServer
+from archive_testkit.waiting import eventually
 
 ROOT = {"authorization": "Bearer root"}
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -121,7 +122,7 @@ async def test_concurrency_of_a_key_is_shared(closed: Any, start: Any, engine: a
                 await asyncio.sleep(0.02)
 
 
-async def test_leavers_give_their_places_back(closed: Any, engine: asyncio.Event, until: Any) -> None:
+async def test_leavers_give_their_places_back(closed: Any, engine: asyncio.Event) -> None:
     key = await key_with(closed, concurrent=2)
     engine.clear()
     begun: list[str] = []
@@ -135,7 +136,7 @@ async def test_leavers_give_their_places_back(closed: Any, engine: asyncio.Event
 
     # Each leaves in the middle of its answer; a place that stayed taken would be missed by the third.
     for _ in range(5):
-        await until(admitted)
+        await eventually(admitted)
     assert len([line for line in begun if line]) == 5
 
 

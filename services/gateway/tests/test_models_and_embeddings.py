@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
@@ -11,8 +11,7 @@ import pytest
 from archive_bus import Delivery
 from archive_contracts.engine import Embedded, EmbedRequested, EngineLeft, EngineRegistered, ModelCard
 from archive_contracts.streams import EMBEDDING_REQUESTS, ENGINE_EVENTS
-
-Until = Callable[[Callable[[], object]], Awaitable[None]]
+from archive_testkit.waiting import eventually
 
 
 def engine(worker: str = "w1", *models: str, healthy: bool = True) -> EngineRegistered:
@@ -33,11 +32,11 @@ async def client(gateway: Any) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
-async def test_models_come_from_heartbeats(gateway: Any, client: openai.AsyncOpenAI, bus_as: Any, until: Until) -> None:
+async def test_models_come_from_heartbeats(gateway: Any, client: openai.AsyncOpenAI, bus_as: Any) -> None:
     async with bus_as("engine") as bus:
         await bus.publish(engine(), to=ENGINE_EVENTS)
         await bus.publish(engine("w2", "sick", healthy=False), to=ENGINE_EVENTS)
-        await until(lambda: gateway.info()["models"])
+        await eventually(lambda: gateway.info()["models"])
     listed = [model.id async for model in client.models.list()]
     assert listed == ["org/small"]
     assert (await client.models.retrieve("org/small")).owned_by == "archive-ai"
@@ -45,12 +44,12 @@ async def test_models_come_from_heartbeats(gateway: Any, client: openai.AsyncOpe
     assert [(found["worker"], found["healthy"]) for found in engines] == [("w1", True), ("w2", False)]
 
 
-async def test_engine_that_left_is_gone(gateway: Any, bus_as: Any, until: Until) -> None:
+async def test_engine_that_left_is_gone(gateway: Any, bus_as: Any) -> None:
     async with bus_as("engine") as bus:
         await bus.publish(engine(), to=ENGINE_EVENTS)
-        await until(lambda: gateway.info()["models"])
+        await eventually(lambda: gateway.info()["models"])
         await bus.publish(EngineLeft(worker="w1", pool="small"), to=ENGINE_EVENTS)
-        await until(lambda: not gateway.info()["models"])
+        await eventually(lambda: not gateway.info()["models"])
     assert (await gateway.http.get("/v1/models")).json() == {"object": "list", "data": []}
 
 

@@ -12,12 +12,13 @@ from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import EngineRegistered, ModelCard
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_REQUESTS, ENGINE_EVENTS, MEMORY_QUERIES
+from archive_testkit.waiting import eventually
 
 MESSAGES = [{"role": "user", "content": "hi", "odd": 1}]
 
 
 @pytest.fixture
-async def engines(gateway: Any, bus_as: Any, until: Any) -> None:
+async def engines(gateway: Any, bus_as: Any) -> None:
     def worker(name: str, *, healthy: bool) -> EngineRegistered:
         return EngineRegistered(
             worker=name,
@@ -33,7 +34,7 @@ async def engines(gateway: Any, bus_as: Any, until: Any) -> None:
     async with bus_as("engine") as bus:
         await bus.publish(worker("sick", healthy=False), to=ENGINE_EVENTS)
         await bus.publish(worker("well", healthy=True), to=ENGINE_EVENTS)
-        await until(lambda: gateway.info()["models"])
+        await eventually(lambda: gateway.info()["models"])
 
 
 async def test_smart_asks_the_smart_profile(gateway: Any, router: Any) -> None:

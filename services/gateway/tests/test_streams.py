@@ -23,6 +23,7 @@ from archive_gateway.adapters.attendance import LIFE_MS, LISTENS_MS, StreamAtten
 from archive_gateway.domain.ports import Patron
 from archive_gateway.routes.openai.streams import GRACE_S, NOTE_S
 from archive_testkit.servers import free_port
+from archive_testkit.waiting import eventually
 
 ASKED: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 RESUMABLE = {"x-archive-resume": "1"}
@@ -156,24 +157,22 @@ async def test_unknown_stream_is_said(gateway: Any, name: str) -> None:
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "stream_not_found")
 
 
-async def test_leaving_for_good_cancels(gateway: Any, speaker: Speaker, until: Any) -> None:
+async def test_leaving_for_good_cancels(gateway: Any, speaker: Speaker) -> None:
     speaker.say(1)
     heard = await begin(gateway.http, 1, {})
     stream = heard[0][0].partition("/")[0]
-    await until(lambda: speaker.cancelled == [stream])
+    await eventually(lambda: speaker.cancelled == [stream])
     reply = await gateway.http.get(f"/v1/streams/{stream}")
     assert '"stream_cancelled"' in reply.text
     assert "[DONE]" not in reply.text
 
 
-async def test_nobody_comes_back_in_grace(
-    gateway: Any, speaker: Speaker, until: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nobody_comes_back_in_grace(gateway: Any, speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archive_gateway.routes.openai.streams.GRACE_S", 0.3)
     monkeypatch.setattr("archive_gateway.adapters.attendance.LISTENS_MS", 100)
     speaker.say(2)
     await begin(gateway.http, 2, RESUMABLE)
-    await until(lambda: speaker.cancelled)
+    await eventually(lambda: speaker.cancelled)
     rows: list[Any] = []
     while not rows:
         rows = (await gateway.http.get("/v1/usage")).json()["rows"]

@@ -33,12 +33,6 @@ def bus_of(service: str, url: str) -> Bus:
     return connect(url, url, BusOptions(service=service, grace_s=0.2))
 
 
-async def eventually(true: Callable[[], object], within: float = 30.0) -> None:
-    async with asyncio.timeout(within):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
 def fact(page: int) -> str:
     return f"The secret number of page {page} is {page * 37}."
 

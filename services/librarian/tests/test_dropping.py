@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from librarian_peers import Gateway, Memory, bus_of, eventually, pdf
+from librarian_peers import Gateway, Memory, bus_of, pdf
 
 from archive_contracts.streams import JOBS_JOURNAL
 from archive_telemetry import App
+from archive_testkit.waiting import eventually
 
 TEXT = b"The gates of the harbour shut at nine.\n"
 EVERY_S = 0.05
@@ -55,7 +56,7 @@ class Folder:
         wanted = sorted(files)
         try:
             await eventually(lambda: self._without_dates() == wanted)
-        except TimeoutError:
+        except AssertionError:
             raise AssertionError(self.files()) from None
 
     def _without_dates(self) -> list[str]:

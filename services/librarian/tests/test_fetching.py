@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from librarian_peers import Gateway, Memory, eventually
+from librarian_peers import Gateway, Memory
 
 from archive_contracts.documents import FetchDocument
 from archive_contracts.jobs import JobQueued
@@ -17,6 +17,7 @@ from archive_librarian.adapters.downloads import Downloads, Rules
 from archive_librarian.domain.addresses import file_name, onward, place, refusal
 from archive_librarian.domain.errors import AddressRefused, BadAddress, DownloadError, ResourceLimit, Unreachable
 from archive_telemetry import App
+from archive_testkit.waiting import eventually
 
 LOOPBACK = (ip_network("127.0.0.1/32"),)
 

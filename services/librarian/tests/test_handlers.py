@@ -11,7 +11,6 @@ from librarian_peers import (
     bus_of,
     drawn_pdf,
     encrypted_pdf,
-    eventually,
     fact,
     long_pdf,
     pdf,
@@ -33,6 +32,7 @@ from archive_librarian.domain.chunker import ChunkOptions
 from archive_librarian.handlers import ingesting
 from archive_telemetry import App
 from archive_testkit.deaths import kill_all_runs
+from archive_testkit.waiting import eventually
 
 TEXT = b"The gates of the harbour shut at nine.\n"
 

@@ -1,7 +1,5 @@
-"""What tests of a service with an HTTP door have in common: where it stands, who is around it, how to wait."""
+"""What tests of a service with an HTTP door have in common: where it stands, and who is around it."""
 
-import asyncio
-import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,15 +11,11 @@ import pytest
 from archive_bus import Bus, BusOptions, Delivery, connect
 from archive_contracts.base import Message
 from archive_contracts.streams import Stream
+from archive_testkit.waiting import WITHIN_S
 
 Handlers = dict[type[Message], Callable[[Delivery[Any]], Awaitable[None]]]
 Peer = Callable[[str, Stream, Handlers], AbstractAsyncContextManager[Bus]]
 BusAs = Callable[[str], AbstractAsyncContextManager[Bus]]
-Until = Callable[[Callable[[], object]], Awaitable[None]]
-
-WITHIN_S = 60.0
-"""Machines are slow and shared: a wait that ends early proves nothing."""
-LOOK_S = 0.02
 
 
 class Door(Protocol):
@@ -70,18 +64,3 @@ def peer(redis_url: str) -> Peer:
 def bus_as(redis_url: str) -> BusAs:
     """Be another service that only publishes and looks."""
     return lambda service: connect(redis_url, redis_url, BusOptions(service=service, grace_s=0.2))
-
-
-@pytest.fixture
-def until() -> Until:
-    """Wait until something is true; it may have to be awaited."""
-
-    async def waiting(true: Callable[[], object]) -> None:
-        async with asyncio.timeout(WITHIN_S):
-            while True:
-                found = true()
-                if await found if inspect.isawaitable(found) else found:
-                    return
-                await asyncio.sleep(LOOK_S)
-
-    return waiting

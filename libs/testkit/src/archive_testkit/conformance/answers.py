@@ -12,7 +12,8 @@ from archive_contracts.base import Failed, Message, Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.envelope import INLINE_LIMIT
 from archive_contracts.streams import CHAT_REQUESTS
-from archive_testkit.conformance.backend import Backend, Feature, eventually, needs, quick
+from archive_testkit.conformance.backend import Backend, Feature, needs, quick
+from archive_testkit.waiting import eventually
 
 CHAT = ChatRequested(body="{}", model="m")
 COMPLETED = ChatCompleted(engine="e", pool="p", model="m")

@@ -1,8 +1,7 @@
 """What the conformance suite needs from a backend, and the one in memory."""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -92,14 +91,6 @@ def needs(backend: Backend, feature: Feature) -> None:
 def quick(stream: Stream, *, lease_s: float = 0.6) -> Stream:
     """Return a stream of the map with a lease that a test can wait for."""
     return replace(stream, lease=timedelta(seconds=lease_s))
-
-
-async def eventually(true: Callable[[], bool], within: float = 10.0) -> None:
-    """Wait until something becomes true; AssertionError when it does not."""
-    until = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < until, f"not within {within:g} s"
-        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -15,7 +15,8 @@ from archive_contracts.documents import DocumentDeleted, DocumentFailed, IngestD
 from archive_contracts.engine import EmbedRequested
 from archive_contracts.memory import GetLibraryStats
 from archive_contracts.streams import CHAT_EVENTS, CHAT_REQUESTS, DOCUMENT_COMMANDS, DOCUMENT_EVENTS, ENGINE_JOBS
-from archive_testkit.conformance.backend import Backend, bare, eventually, lane_of, quick, take
+from archive_testkit.conformance.backend import Backend, bare, lane_of, quick, take
+from archive_testkit.waiting import eventually
 
 CHAT = ChatRequested(body="{}", model="m")
 INGEST = IngestDocument(job_id="j", document_id="d", blob="", filename="a.txt", size=1)

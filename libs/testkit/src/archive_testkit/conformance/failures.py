@@ -10,7 +10,8 @@ from archive_contracts.base import Problem
 from archive_contracts.chat import ChatDelta, ChatRequested
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES, Stream, dead_letters
-from archive_testkit.conformance.backend import Backend, Feature, bare, eventually, lane_of, needs, quick, take
+from archive_testkit.conformance.backend import Backend, Feature, bare, lane_of, needs, quick, take
+from archive_testkit.waiting import eventually
 
 CHAT = ChatRequested(body="{}", model="m")
 NOTHING = Problem(code="nothing_there", message="no library", status=404)

@@ -9,7 +9,8 @@ from archive_bus import Delivery, Reject, Retry
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatRequested
 from archive_contracts.streams import CHAT_REQUESTS
-from archive_testkit.conformance.backend import Backend, Feature, eventually, needs, quick
+from archive_testkit.conformance.backend import Backend, Feature, needs, quick
+from archive_testkit.waiting import eventually
 
 STREAM = quick(CHAT_REQUESTS)
 WINDOW = timedelta(hours=1)

@@ -11,7 +11,8 @@ from archive_bus import Bus, Delivery, Reject, Retry
 from archive_contracts.base import Problem
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.streams import CHAT_EVENTS
-from archive_testkit.conformance.backend import Backend, Feature, bare, eventually, lane_of, needs
+from archive_testkit.conformance.backend import Backend, Feature, bare, lane_of, needs
+from archive_testkit.waiting import eventually
 
 ORDERED = replace(CHAT_EVENTS, partitions=4, key="session", lease=timedelta(seconds=1.5))
 KEYS = tuple(f"session-{number}" for number in range(12))

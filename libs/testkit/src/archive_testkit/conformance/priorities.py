@@ -8,7 +8,8 @@ from archive_bus import WEIGHTS, Bus, Delivery, Fair, Gate
 from archive_contracts.chat import Priority
 from archive_contracts.engine import EmbedRequested
 from archive_contracts.streams import ENGINE_JOBS
-from archive_testkit.conformance.backend import Backend, Feature, eventually, needs
+from archive_testkit.conformance.backend import Backend, Feature, needs
+from archive_testkit.waiting import eventually
 
 
 def serve(bus: Bus, slots: int, handler: "Handler") -> None:

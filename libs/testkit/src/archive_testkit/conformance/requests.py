@@ -12,7 +12,8 @@ from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.envelope import BLOB_PREFIX, INLINE_LIMIT
 from archive_contracts.memory import GetLibraryStats, LibraryStats
 from archive_contracts.streams import CHAT_REQUESTS, MEMORY_QUERIES, REPLIES
-from archive_testkit.conformance.backend import Backend, Feature, eventually, needs
+from archive_testkit.conformance.backend import Backend, Feature, needs
+from archive_testkit.waiting import eventually
 
 CHAT = ChatRequested(body="{}", model="m")
 COMPLETED = ChatCompleted(engine="e", pool="p", model="m")

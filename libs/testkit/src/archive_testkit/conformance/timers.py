@@ -11,7 +11,8 @@ from archive_contracts.chat import ChatRequested
 from archive_contracts.control import CancelRequested
 from archive_contracts.engine import EmbedRequested
 from archive_contracts.streams import CHAT_REQUESTS, CONTROL, ENGINE_JOBS
-from archive_testkit.conformance.backend import Backend, Feature, eventually, needs
+from archive_testkit.conformance.backend import Backend, Feature, needs
+from archive_testkit.waiting import eventually
 
 CHAT = ChatRequested(body="{}", model="m")
 JOB = EmbedRequested(texts=("text",))
