@@ -97,6 +97,11 @@ def tabbed(page: Any, target: Any) -> None:
     raise AssertionError(f"the tabulator does not reach {target}")
 
 
+def focused(page: Any) -> str:
+    """Return the id of what is in focus."""
+    return str(page.evaluate("document.activeElement.id"))
+
+
 def ask(page: Any, question: str, mode: str) -> None:
     """Ask as people do."""
     page.get_by_label(mode, exact=True).check(force=True)

@@ -4,15 +4,11 @@ import secrets
 from typing import Any
 
 import pytest
-from browser_hands import flaws, holds, kept
+from browser_hands import flaws, focused, holds, kept
 from browser_hands import talk as hands_talk
 
 from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_testkit.system import ArchiveSystem
-
-
-def focused(page: Any) -> str:
-    return str(page.evaluate("document.activeElement.id"))
 
 
 @pytest.fixture

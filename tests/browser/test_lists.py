@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from browser_hands import kept, tabbed
+from browser_hands import focused, kept, tabbed
 
 from archive_contracts.conversations import RecordAnswer, RecordQuestion
 from archive_testkit.system import ArchiveSystem
@@ -17,10 +17,6 @@ def stay(page: Any) -> None:
 
 def stayed(page: Any) -> bool:
     return bool(page.evaluate("document.body.dataset.stays === 'yes'"))
-
-
-def focused(page: Any) -> str:
-    return str(page.evaluate("document.activeElement.id"))
 
 
 def heading(page: Any, number: int) -> Any:

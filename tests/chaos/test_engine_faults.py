@@ -27,7 +27,7 @@ from archive_engine.app import build as build_engine
 from archive_engine.settings import Settings as EngineSettings
 from archive_router.app import build as build_router
 from archive_router.settings import Settings as RouterSettings
-from archive_testkit.fault_engine import FaultEngine, delta, fault_engine, sse
+from archive_testkit.fault_engine import FaultEngine, delta, greeting_engine, sse
 from archive_testkit.servers import RedisServer
 
 CHATS = "/v1/chat/completions"
@@ -68,10 +68,7 @@ class Site:
         return engine
 
     async def engine(self) -> FaultEngine:
-        engine = await self._stack.enter_async_context(fault_engine())
-        engine.routes["/v1/models"] = {"data": [{"id": "m"}]}
-        engine.answers("Hel", "lo")
-        return engine
+        return await self._stack.enter_async_context(greeting_engine())
 
     @asynccontextmanager
     async def worker(self, pool: str, engine: FaultEngine, **facts: Any) -> AsyncGenerator[None]:

@@ -134,39 +134,35 @@ def test_watchers_read_only_numbers(server: RedisServer, user: str) -> None:
             assert not passes(admin, user, command)
 
 
-def as_user(server: RedisServer, user: str, password: str) -> Any:
-    return Redis(port=server.port, username=user, password=password)
-
-
 def test_unknown_password_is_refused(server: RedisServer) -> None:
-    with as_user(server, "router", "gateway-secret") as client, pytest.raises(AuthenticationError):
+    with server.as_user("router", "gateway-secret") as client, pytest.raises(AuthenticationError):
         client.ping()
 
 
 def test_consumer_cannot_add_by_script(server: RedisServer) -> None:
     key = STREAMS["chat.requests"].physical()
-    with as_user(server, "router", "router-secret") as client:
+    with server.as_user("router", "router-secret") as client:
         sha = client.script_load("return redis.call('XADD', KEYS[1], '*', 'a', '1')")
         with pytest.raises(ResponseError, match=r"(?i)permission|access"):
             client.evalsha(sha, 1, key)
 
 
 def test_mark_cannot_overwrite_a_stream(server: RedisServer) -> None:
-    with as_user(server, "gateway", "gateway-secret") as client:
+    with server.as_user("gateway", "gateway-secret") as client:
         assert client.set("{chat.requests:0}:seen:1", "1-1")
         with pytest.raises(NoPermissionError):
             client.set("{chat.requests:0}", "x")
 
 
 def test_services_keep_their_own_keys(server: RedisServer) -> None:
-    with as_user(server, "router", "router-secret") as client:
+    with server.as_user("router", "router-secret") as client:
         assert client.hset("router:posteriors", "a", "1") in {0, 1}
         with pytest.raises(NoPermissionError):
             client.hgetall("gateway:{limits:k}")
 
 
 def test_publisher_adds_to_its_own_stream_only(server: RedisServer) -> None:
-    with as_user(server, "ingress-acme", "acme") as client:
+    with server.as_user("ingress-acme", "acme") as client:
         assert client.xadd("{ingress.acme:0}", {"type": "document.ingest.v1", "data": "{}"})
         with pytest.raises(NoPermissionError):
             client.xadd("{ingress.default:0}", {"a": "1"})

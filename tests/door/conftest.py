@@ -15,7 +15,7 @@ from archive_gateway.app import build as build_gateway
 from archive_gateway.settings import Settings as GatewaySettings
 from archive_router.app import build as build_router
 from archive_router.settings import Settings as RouterSettings
-from archive_testkit.fault_engine import FaultEngine, fault_engine
+from archive_testkit.fault_engine import FaultEngine, greeting_engine
 from archive_testkit.peers import listening
 from archive_testkit.servers import RedisServer
 
@@ -73,10 +73,7 @@ class Door:
 
     async def lone_engine(self) -> FaultEngine:
         """Run an engine that has no worker."""
-        engine = await self._stack.enter_async_context(fault_engine())
-        engine.routes["/v1/models"] = {"data": [{"id": "m"}]}
-        engine.answers("Hel", "lo")
-        return engine
+        return await self._stack.enter_async_context(greeting_engine())
 
     async def ready(self, *pools: str) -> None:
         """Wait until the gateway knows a healthy worker of each of these pools."""

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from redis import Redis
 
 from archive_cli.__main__ import main
 from archive_contracts.access import digest
@@ -81,10 +80,6 @@ def test_administrator_is_known_by_digests(folder: Path, tmp_path: Path, capsys:
     assert f"user administrator on {digest(password)}" in told[0].replace("reset ", "")
 
 
-def as_user(server: RedisServer, user: str, password: str) -> Any:
-    return Redis(port=server.port, username=user, password=password)
-
-
 def test_administrator_renews_the_rules_of_a_server(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,9 +96,9 @@ def test_administrator_renews_the_rules_of_a_server(
         assert main(["doctor", "--json"]) == 0
         levels = {found["check"]: found["level"] for found in json.loads(capsys.readouterr().out)["findings"]}
         assert (levels["bus access"], levels["groups"]) == ("ok", "ok")
-        with as_user(server, "router", "another") as router:
+        with server.as_user("router", "another") as router:
             assert router.ping()
-        with as_user(server, "ingress-acme", "door") as acme:
+        with server.as_user("ingress-acme", "door") as acme:
             assert acme.xadd("{ingress.acme:0}", {"type": "document.ingest.v1", "data": "{}"})
     finally:
         server.stop()

@@ -38,6 +38,13 @@ def client_of(url: str) -> Any:
     return Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType] - untyped **kwargs
 
 
+async def owners(url: str, key: str, group: str) -> list[bytes]:
+    """Return whose the messages are that are not settled; what anybody may take is nobody's."""
+    async with client_of(url) as client:
+        pending = await client.xpending_range(key, group, "-", "+", 100)
+    return [entry["consumer"] for entry in pending]
+
+
 async def ready(bus: Bus) -> None:
     """Wait until nothing is wrong with the servers: on a crowded machine the first look comes too late for itself."""
     async with asyncio.timeout(60):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from bus_peers import CHAT, COMPLETED, bus_of, client_of
+from bus_peers import CHAT, COMPLETED, bus_of, client_of, owners
 
 from archive_bus import Delivery, Handler, Lane
 from archive_bus._owners import Owner
@@ -21,17 +21,12 @@ from archive_testkit.waiting import becomes, eventually
 
 LASTING = replace(CHAT_REQUESTS, lease=timedelta(minutes=5))
 """What nobody hands back comes to nobody while a test waits."""
-RUNS = f"{LASTING.physical()}:router:runs"
+KEY = LASTING.physical()
+RUNS = f"{KEY}:router:runs"
 
 
 async def hang(_: Delivery[ChatRequested]) -> None:
     await asyncio.Event().wait()
-
-
-async def owners(url: str) -> list[bytes]:
-    async with client_of(url) as client:
-        pending = await client.xpending_range(LASTING.physical(), "router", "-", "+", 100)
-    return [entry["consumer"] for entry in pending]
 
 
 @pytest.mark.guarantee("G4")
@@ -48,7 +43,7 @@ async def test_drain_in_an_outage_strands_nothing(redis_server: RedisServer) -> 
             # Once its end has begun: it gives up what waits first, then what runs.
             asyncio.get_running_loop().call_later(1.0, tasks.create_task, asyncio.to_thread(redis_server.start))
         # All of them came with one read.
-        assert await owners(redis_server.url) == [b"-"] * 10
+        assert await owners(redis_server.url, KEY, "router") == [b"-"] * 10
         async with client_of(redis_server.url) as client:
             assert await client.hgetall(RUNS) == {}
 
@@ -71,7 +66,7 @@ async def test_end_of_a_subscription_is_told_after_an_outage(redis_server: Redis
         await asyncio.to_thread(redis_server.kill)
         await subscription.close()
         await asyncio.to_thread(redis_server.start)
-        await becomes(lambda: owners(redis_server.url), [b"-"])
+        await becomes(lambda: owners(redis_server.url, KEY, "router"), [b"-"])
         async with client_of(redis_server.url) as client:
             assert await client.hgetall(RUNS) == {}
 
@@ -212,9 +207,9 @@ async def test_acknowledgement_into_an_outage_is_handed_back(
         await near.publish(CHAT, to=LASTING)
         await eventually(lambda: bool(attempts))
         await subscription.close()
-        assert await owners(redis_server.url) == [far.process.encode()]
+        assert await owners(redis_server.url, KEY, "router") == [far.process.encode()]
         proxy.heal()
-        await becomes(lambda: owners(redis_server.url), [b"-"])
+        await becomes(lambda: owners(redis_server.url, KEY, "router"), [b"-"])
         near.subscribe(LASTING, {ChatRequested: handle})
         await eventually(lambda: near.counters().get((LASTING.name, "done")) == 1)
     assert attempts == [1, 1]

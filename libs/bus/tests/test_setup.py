@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bus_peers import client_of
-from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from archive_bus import SetupRefused, create_streams, create_users
@@ -31,10 +29,6 @@ def admin_url(server: RedisServer) -> str:
     return server.url.replace("redis://", "redis://:root@")
 
 
-def as_user(server: RedisServer, user: str, password: str) -> Any:
-    return Redis(port=server.port, username=user, password=password)
-
-
 async def test_groups_begin_at_the_start(redis_url: str) -> None:
     created = await create_streams(redis_url, pools=["small"])
     assert "{engine.jobs:small} engine" in created
@@ -54,7 +48,7 @@ async def test_setup_finds_the_master() -> None:
     try:
         assert await create_streams(servers.url)
         assert await create_users(servers.url, {"router": ["two"]}) == ["router"]
-        with as_user(servers.master, "router", "two") as router:
+        with servers.master.as_user("router", "two") as router:
             assert router.exists(CHAT_REQUESTS.physical())
     finally:
         await asyncio.to_thread(servers.__exit__, None, None, None)
@@ -67,7 +61,7 @@ async def test_wrong_administrator_is_refused(closed: RedisServer) -> None:
 
 async def test_users_get_what_the_map_gives(closed: RedisServer) -> None:
     assert await create_users(admin_url(closed), {"gateway": ["one"], "router": ["two"]}) == ["gateway", "router"]
-    with as_user(closed, "gateway", "one") as gateway, as_user(closed, "router", "two") as router:
+    with closed.as_user("gateway", "one") as gateway, closed.as_user("router", "two") as router:
         gateway.xgroup_create(CHAT_REQUESTS.physical(), "router", "0", mkstream=True)
         assert gateway.xadd(CHAT_REQUESTS.physical(), {"type": "x"})
         with pytest.raises(NoPermissionError):
@@ -76,15 +70,15 @@ async def test_users_get_what_the_map_gives(closed: RedisServer) -> None:
 
 async def test_credential_changes_without_an_outage(closed: RedisServer) -> None:
     await create_users(admin_url(closed), {"router": ["old"]})
-    with as_user(closed, "router", "old") as living:
+    with closed.as_user("router", "old") as living:
         assert living.ping()
         await create_users(admin_url(closed), {"router": ["old", "new"]})
         assert living.ping()
-        with as_user(closed, "router", "new") as renewed:
+        with closed.as_user("router", "new") as renewed:
             assert renewed.ping()
             await create_users(admin_url(closed), {"router": ["new"]})
             assert renewed.ping()
-    with as_user(closed, "router", "old") as late, pytest.raises(AuthenticationError):
+    with closed.as_user("router", "old") as late, pytest.raises(AuthenticationError):
         late.ping()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from bus_peers import client_of
+from bus_peers import owners
 
 from archive_bus import Bus, BusOptions, Delivery, Entry, Fair, Gate, Lane, Retry, connect
 from archive_bus._redis import RedisTransport
@@ -15,19 +15,13 @@ from archive_contracts.streams import ENGINE_JOBS
 from archive_testkit.waiting import eventually
 
 LASTING = replace(ENGINE_JOBS, lease=timedelta(minutes=10))
+KEY = LASTING.physical("p")
 
 
 @pytest.fixture
 async def bus(redis_url: str) -> AsyncIterator[Bus]:
     async with connect(redis_url, redis_url, BusOptions(service="engine", grace_s=1.0)) as running:
         yield running
-
-
-async def owners(url: str) -> list[bytes]:
-    """Return whose the messages are that are not settled; what anybody may take is nobody's."""
-    async with client_of(url) as client:
-        pending = await client.xpending_range(LASTING.physical("p"), "engine", "-", "+", 10)
-    return [entry["consumer"] for entry in pending]
 
 
 async def test_closed_subscription_leaves_the_rest(bus: Bus) -> None:
@@ -129,7 +123,7 @@ async def test_bus_waits_for_a_closing_subscription(redis_url: str) -> None:
             await began.wait()
         tasks.create_task(subscription.close())
         await asyncio.sleep(0.05)
-    assert await owners(redis_url) == [b"-"]
+    assert await owners(redis_url, KEY, "engine") == [b"-"]
 
 
 async def test_two_ends_at_once_cut_no_drain(redis_url: str) -> None:
@@ -154,7 +148,7 @@ async def test_two_ends_at_once_cut_no_drain(redis_url: str) -> None:
         tasks.create_task(closing.close())
         asyncio.get_running_loop().call_later(0.2, release.set)
     assert sorted(done) == ["p", "q"]
-    assert await owners(redis_url) == []
+    assert await owners(redis_url, KEY, "engine") == []
 
 
 async def test_drain_strands_nothing_claimed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +171,7 @@ async def test_drain_strands_nothing_claimed(redis_url: str, monkeypatch: pytest
         async with asyncio.timeout(30):
             await claims.wait()
         await subscription.close()
-    assert set(await owners(redis_url)) <= {b"-"}
+    assert set(await owners(redis_url, KEY, "engine")) <= {b"-"}
 
 
 async def test_counts_outlive_their_subscription(bus: Bus) -> None:

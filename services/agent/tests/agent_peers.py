@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from archive_bus import Bus, BusOptions, Delivery, connect
+from archive_bus import Bus, Delivery
 from archive_contracts.agents import RunAgent, RunFinished, RunResearch
 from archive_contracts.base import Message, Problem
 from archive_contracts.chat import ChatCompleted, ChatDelta, ChatRequested
@@ -18,10 +18,6 @@ Line = str | Problem | None
 """What a model does next: say something, fail, or hang until it is cancelled."""
 GARBLED = "\x00"
 """A line that begins well and goes on with a chunk that is no JSON."""
-
-
-def bus_of(service: str, url: str) -> Bus:
-    return connect(url, url, BusOptions(service=service, grace_s=0.2))
 
 
 def passage(

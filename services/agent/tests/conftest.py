@@ -10,36 +10,37 @@ import pytest
 # Test folders are no packages; agent_peers is a name that no other service's tests use.
 sys.path.append(str(Path(__file__).parent))
 
-from agent_peers import Gateway, Memory, Router, bus_of
+from agent_peers import Gateway, Memory, Router
 
 from archive_agent.app import build
 from archive_agent.settings import Settings
 from archive_bus import Bus
 from archive_telemetry import App
+from archive_testkit.peers import BusAs
 
 
 @pytest.fixture
-async def gateway(redis_url: str) -> AsyncIterator[Gateway]:
-    async with bus_of("gateway", redis_url) as bus:
+async def gateway(bus_as: BusAs) -> AsyncIterator[Gateway]:
+    async with bus_as("gateway") as bus:
         yield Gateway(bus)
 
 
 @pytest.fixture
-async def memory(redis_url: str) -> AsyncIterator[Memory]:
-    async with bus_of("memory", redis_url) as bus:
+async def memory(bus_as: BusAs) -> AsyncIterator[Memory]:
+    async with bus_as("memory") as bus:
         yield Memory(bus)
 
 
 @pytest.fixture
-async def router(redis_url: str) -> AsyncIterator[Router]:
-    async with bus_of("router", redis_url) as bus:
+async def router(bus_as: BusAs) -> AsyncIterator[Router]:
+    async with bus_as("router") as bus:
         yield Router(bus)
 
 
 @pytest.fixture
-async def engine(redis_url: str) -> AsyncIterator[Bus]:
+async def engine(bus_as: BusAs) -> AsyncIterator[Bus]:
     """The bus of an engine, to announce it by."""
-    async with bus_of("engine", redis_url) as bus:
+    async with bus_as("engine") as bus:
         yield bus
 
 

@@ -58,6 +58,13 @@ async def gateway(start: Start) -> AsyncIterator[Running]:
         yield running
 
 
+@pytest.fixture
+async def closed(start: Start) -> AsyncIterator[Running]:
+    """A gateway with the operator's own key."""
+    async with start(api_key="root") as running:
+        yield running
+
+
 @dataclass
 class Router:
     """What the peer in the router's place saw."""

@@ -1,7 +1,7 @@
 """Keys, over HTTP and over their journal: who comes in with them, and when no longer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,13 +18,6 @@ Make = Callable[..., Awaitable[Any]]
 
 def bearer(secret: str) -> dict[str, str]:
     return {"authorization": f"Bearer {secret}"}
-
-
-@pytest.fixture
-async def closed(start: Any) -> AsyncIterator[Any]:
-    """A gateway with the operator's own key."""
-    async with start(api_key="root") as running:
-        yield running
 
 
 @pytest.fixture

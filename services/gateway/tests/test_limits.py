@@ -28,13 +28,6 @@ CHUNK = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","cho
 WHOLE = '{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[]}'
 
 
-@pytest.fixture
-async def closed(start: Any) -> AsyncIterator[Any]:
-    """A gateway with the operator's own key."""
-    async with start(api_key="root") as running:
-        yield running
-
-
 async def key_with(gateway: Any, **limits: int) -> dict[str, str]:
     made = await gateway.http.post("/v1/keys", json={"name": "k", "limits": limits}, headers=ROOT)
     return {"authorization": f"Bearer {made.json()['key']}"}

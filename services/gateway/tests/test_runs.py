@@ -29,13 +29,6 @@ CUT = (ModelUse(model="small", prompt_tokens=90, completion_tokens=9, cut=1, est
 
 
 @pytest.fixture
-async def closed(start: Any) -> AsyncIterator[Any]:
-    """A gateway with the operator's own key."""
-    async with start(api_key="root") as running:
-        yield running
-
-
-@pytest.fixture
 async def agent(peer: Any) -> AsyncIterator[None]:
     """An agent whose runs call a model three times; what hangs is cut short in a call when it is cancelled."""
 

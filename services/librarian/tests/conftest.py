@@ -10,12 +10,13 @@ import pytest
 # Test folders are no packages; librarian_peers is a name that no other service's tests use.
 sys.path.append(str(Path(__file__).parent))
 
-from librarian_peers import Gateway, Memory, bus_of
+from librarian_peers import Gateway, Memory
 
 from archive_blobs import Blobs, open_blobs
 from archive_librarian.app import build
 from archive_librarian.settings import Settings
 from archive_telemetry import App
+from archive_testkit.peers import BusAs
 
 
 @pytest.fixture
@@ -24,14 +25,14 @@ def blobs(tmp_path: Path) -> Blobs:
 
 
 @pytest.fixture
-async def gateway(redis_url: str, blobs: Blobs) -> AsyncIterator[Gateway]:
-    async with bus_of("gateway", redis_url) as bus:
+async def gateway(bus_as: BusAs, blobs: Blobs) -> AsyncIterator[Gateway]:
+    async with bus_as("gateway") as bus:
         yield Gateway(bus, blobs)
 
 
 @pytest.fixture
-async def memory(redis_url: str) -> AsyncIterator[Memory]:
-    async with bus_of("memory", redis_url) as bus:
+async def memory(bus_as: BusAs) -> AsyncIterator[Memory]:
+    async with bus_as("memory") as bus:
         yield Memory(bus)
 
 

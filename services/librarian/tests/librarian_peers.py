@@ -12,7 +12,7 @@ import fpdf
 import pypdf
 
 from archive_blobs import BlobRef, Blobs
-from archive_bus import Bus, BusOptions, Delivery, connect
+from archive_bus import Bus, Delivery
 from archive_contracts.base import Problem
 from archive_contracts.documents import (
     DocumentChunked,
@@ -27,10 +27,6 @@ from archive_contracts.memory import DocumentsFound, GetDocument
 from archive_contracts.streams import DOCUMENT_CHUNKS, DOCUMENT_COMMANDS, DOCUMENT_EVENTS, JOBS_JOURNAL, MEMORY_QUERIES
 
 JobEvent = JobQueued | JobProgressed | JobFinished
-
-
-def bus_of(service: str, url: str) -> Bus:
-    return connect(url, url, BusOptions(service=service, grace_s=0.2))
 
 
 def fact(page: int) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from librarian_peers import Gateway, Memory, bus_of, pdf
+from librarian_peers import Gateway, Memory, pdf
 
 from archive_contracts.streams import JOBS_JOURNAL
 from archive_telemetry import App
+from archive_testkit.peers import BusAs
 from archive_testkit.waiting import eventually
 
 TEXT = b"The gates of the harbour shut at nine.\n"
@@ -174,7 +175,7 @@ async def test_restart_takes_up_claimed_files(watching: Watching, folder: Folder
 
 
 async def test_file_outlives_librarian_and_memory(
-    watching: Watching, folder: Folder, redis_url: str, gateway: Gateway
+    watching: Watching, folder: Folder, bus_as: BusAs, gateway: Gateway
 ) -> None:
     async with watching().lifespan():
         folder.drop("a.txt", TEXT)
@@ -182,7 +183,7 @@ async def test_file_outlives_librarian_and_memory(
         job = folder.job_of("a.txt")
         await gateway.progressed(job)
     assert folder.job_of("a.txt") == job
-    async with bus_of("memory", redis_url) as bus:
+    async with bus_as("memory") as bus:
         memory = Memory(bus)
         await gateway.job(job)
         async with watching().lifespan():

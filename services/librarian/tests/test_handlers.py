@@ -8,7 +8,6 @@ import pytest
 from librarian_peers import (
     Gateway,
     Memory,
-    bus_of,
     drawn_pdf,
     encrypted_pdf,
     fact,
@@ -32,6 +31,7 @@ from archive_librarian.domain.chunker import ChunkOptions
 from archive_librarian.handlers import ingesting
 from archive_telemetry import App
 from archive_testkit.deaths import kill_all_runs
+from archive_testkit.peers import BusAs
 from archive_testkit.waiting import eventually
 
 TEXT = b"The gates of the harbour shut at nine.\n"
@@ -255,7 +255,7 @@ async def test_failed_content_is_read_again(gateway: Gateway, memory: Memory) ->
 
 
 async def test_redelivery_publishes_nothing_twice(
-    redis_url: str, blobs: Blobs, gateway: Gateway, memory: Memory, monkeypatch: pytest.MonkeyPatch
+    bus_as: BusAs, blobs: Blobs, gateway: Gateway, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[int] = []
 
@@ -271,7 +271,7 @@ async def test_redelivery_publishes_nothing_twice(
 
     monkeypatch.setattr(ingesting, "batches", cut_short)
     monkeypatch.setattr(ingesting, "TELL_EVERY_S", 0.0)
-    async with Extractor(workers=1) as extractor, bus_of("librarian", redis_url) as bus:
+    async with Extractor(workers=1) as extractor, bus_as("librarian") as bus:
         ingestion = ingesting.Ingestion(extractor, blobs, ChunkOptions(64, 8))
         bus.subscribe(DOCUMENT_COMMANDS, {IngestDocument: run})
         await gateway.upload(pdf(30), "facts.pdf")

@@ -10,7 +10,7 @@ import pytest
 # Test folders are no packages; memory_peers and memory_samples are names that no other service's tests use.
 sys.path.append(str(Path(__file__).parent))
 
-from memory_peers import Client, Engine, Start, bus_of
+from memory_peers import Client, Engine, Start
 
 from archive_bus import Bus
 from archive_contracts.streams import DOCUMENT_CHUNKS
@@ -20,6 +20,7 @@ from archive_memory.handlers import documents, embedding
 from archive_memory.handlers import turns as turning
 from archive_memory.settings import Settings
 from archive_telemetry import App
+from archive_testkit.peers import BusAs
 
 
 @pytest.fixture
@@ -39,15 +40,15 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-async def lane(redis_url: str) -> AsyncIterator[Bus]:
+async def lane(bus_as: BusAs) -> AsyncIterator[Bus]:
     """The bus of an engine that nobody has put on its lane yet."""
-    async with bus_of("engine", redis_url) as bus:
+    async with bus_as("engine") as bus:
         yield bus
 
 
 @pytest.fixture
-async def client(redis_url: str, lane: Bus) -> AsyncIterator[Client]:
-    async with bus_of("gateway", redis_url) as gateway, bus_of("librarian", redis_url) as librarian:
+async def client(bus_as: BusAs, lane: Bus) -> AsyncIterator[Client]:
+    async with bus_as("gateway") as gateway, bus_as("librarian") as librarian:
         yield Client(gateway, librarian, lane)
 
 

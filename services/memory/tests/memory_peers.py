@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from memory_samples import MODEL, vector
 
-from archive_bus import Bus, BusOptions, Delivery, Origin, RequestFailed, connect
+from archive_bus import Bus, Delivery, Origin, RequestFailed
 from archive_contracts.base import Message, Problem
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.documents import DocumentChunked, DocumentFailed, DocumentInfo, DocumentIngested, IngestDocument
@@ -45,10 +45,6 @@ FACTS = ("The pier is long.", "The crane lifts forty tonnes.", "Gates shut at ni
 
 Start = Callable[..., App]
 """Builds a memory in the folder of the test."""
-
-
-def bus_of(service: str, url: str) -> Bus:
-    return connect(url, url, BusOptions(service=service, grace_s=0.2))
 
 
 def meaning(text: str) -> list[float]:

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from memory_peers import FACTS, Client, Engine, bus_of
+from memory_peers import FACTS, Client, Engine
 from memory_samples import batch
 
 from archive_contracts.jobs import JobFinished, JobProgressed
 from archive_contracts.memory import DocumentsFound, GetDocument, GetLibraryStats, LibraryStats
+from archive_testkit.peers import BusAs
 
 
 @pytest.mark.usefixtures("memory", "served")
@@ -74,8 +75,8 @@ async def test_new_document_supersedes_the_replaced(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("memory", "hasty")
-async def test_absent_engine_leaves_search_by_words(client: Client, engine: Engine, redis_url: str) -> None:
-    async with bus_of("engine", redis_url) as brief:
+async def test_absent_engine_leaves_search_by_words(client: Client, engine: Engine, bus_as: BusAs) -> None:
+    async with bus_as("engine") as brief:
         engine.serve(brief)
         await client.send(batch(*FACTS))
         await client.job()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from archive_bus import Bus, BusOptions, Delivery, Operator, Origin, RequestFailed, connect
+from archive_bus import Bus, Delivery, Operator, Origin, RequestFailed
 from archive_contracts.base import Problem
 from archive_contracts.chat import Capability, ChatCompleted, ChatDelta, ChatRequested
 from archive_contracts.engine import (
@@ -23,10 +23,7 @@ from archive_router.app import build
 from archive_router.handlers import routing
 from archive_router.settings import Settings
 from archive_telemetry import App
-
-
-def bus_of(service: str, url: str) -> Bus:
-    return connect(url, url, BusOptions(service=service, grace_s=0.2))
+from archive_testkit.peers import BusAs
 
 
 class EnginesFile:
@@ -129,14 +126,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def engines(redis_url: str) -> AsyncIterator[Engines]:
-    async with bus_of("engine", redis_url) as bus:
+async def engines(bus_as: BusAs) -> AsyncIterator[Engines]:
+    async with bus_as("engine") as bus:
         yield Engines(bus)
 
 
 @pytest.fixture
-async def gateway(redis_url: str) -> AsyncIterator[Gateway]:
-    async with bus_of("gateway", redis_url) as bus:
+async def gateway(bus_as: BusAs) -> AsyncIterator[Gateway]:
+    async with bus_as("gateway") as bus:
         yield Gateway(bus)
 
 
@@ -161,10 +158,12 @@ async def test_routes_by_model_and_by_pool(router: App, engines: Engines, gatewa
     assert [(job.pool, job.model) for job in engines.jobs[:2]] == [("big", "tall"), ("small", "tiny")]
 
 
-async def test_request_that_is_being_answered_is_not_sent_twice(router: App, engines: Engines, redis_url: str) -> None:
+async def test_request_that_is_being_answered_is_not_sent_twice(
+    router: App, engines: Engines, redis_url: str, bus_as: BusAs
+) -> None:
     origin = Origin(log="the-answer")
     asked = ChatRequested(body="{}", model="m", stream=True)
-    async with bus_of("gateway", redis_url) as bus, bus_of("router", redis_url) as first:
+    async with bus_as("gateway") as bus, bus_as("router") as first:
         holding = asyncio.Event()
 
         async def hold(delivery: Delivery[ChatRequested]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from archive_bus import Bus, BusOptions, Delivery, Origin, connect
+from archive_bus import Bus, Delivery, Origin
 from archive_contracts.base import Message, Problem
 from archive_contracts.documents import Chunk
 from archive_contracts.memory import (
@@ -23,6 +23,7 @@ from archive_contracts.memory import (
 from archive_contracts.streams import MEMORY_QUERIES, TOOL_COMMANDS, TOOL_EVENTS
 from archive_contracts.tools import RunTool, ToolCompleted, ToolRunnerLeft, ToolsRegistered
 from archive_telemetry import App
+from archive_testkit.peers import BusAs
 from archive_tool_runner import handlers
 from archive_tool_runner.app import build
 from archive_tool_runner.settings import Settings
@@ -34,10 +35,6 @@ PASSAGE = ChunkHit(
     score=1.0,
     similarity=0.9,
 )
-
-
-def bus_of(service: str, url: str) -> Bus:
-    return connect(url, url, BusOptions(service=service, grace_s=0.2))
 
 
 class Memory:
@@ -95,14 +92,14 @@ async def runner(app: App) -> AsyncIterator[App]:
 
 
 @pytest.fixture
-async def agent(redis_url: str) -> AsyncIterator[Agent]:
-    async with bus_of("agent", redis_url) as bus:
+async def agent(bus_as: BusAs) -> AsyncIterator[Agent]:
+    async with bus_as("agent") as bus:
         yield Agent(bus)
 
 
 @pytest.fixture
-async def memory(redis_url: str) -> AsyncIterator[Memory]:
-    async with bus_of("memory", redis_url) as bus:
+async def memory(bus_as: BusAs) -> AsyncIterator[Memory]:
+    async with bus_as("memory") as bus:
         yield Memory(bus)
 
 

@@ -111,6 +111,15 @@ class FaultEngine:
 
 
 @asynccontextmanager
+async def greeting_engine() -> AsyncGenerator[FaultEngine]:
+    """Run one that has the model `m`, which says `Hello` in two pieces until told otherwise."""
+    async with fault_engine() as engine:
+        engine.routes["/v1/models"] = {"data": [{"id": "m"}]}
+        engine.answers("Hel", "lo")
+        yield engine
+
+
+@asynccontextmanager
 async def fault_engine() -> AsyncGenerator[FaultEngine]:
     """Run one on a free port."""
     engine = FaultEngine()

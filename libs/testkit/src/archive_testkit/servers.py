@@ -10,6 +10,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from redis import Redis
 
 START_S = 120.0
 """For how long a start is waited for; on a crowded machine one takes ten seconds and more."""
@@ -66,6 +69,10 @@ class RedisServer:
     def url(self) -> str:
         """The address for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def as_user(self, user: str, password: str) -> Any:
+        """Return a client that is a user of the server."""
+        return Redis(port=self.port, username=user, password=password)
 
     @property
     def pid(self) -> int:
