@@ -5,13 +5,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from archive_contracts.streams import SERVICES
 from archive_testkit.documents import FACTS, pdf
+from archive_testkit.jobs import ended
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -37,18 +38,8 @@ def upload(http: httpx.Client, title: str, *, pages: int = 3) -> str:
     return str(http.post("/v1/documents", files={"file": file}).raise_for_status().json()["job_id"])
 
 
-def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
-    until = time.monotonic() + END_S
-    while time.monotonic() < until:
-        job: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").raise_for_status().json()
-        if job["status"] in {"done", "partial", "failed", "cancelled"}:
-            return job
-        time.sleep(0.5)
-    raise AssertionError("the job did not end")
-
-
 def test_question_is_answered_with_its_source(http: httpx.Client) -> None:
-    assert ended(http, upload(http, "almanac"))["status"] == "done"
+    assert ended(http, upload(http, "almanac"), END_S)["status"] == "done"
     reply = http.post("/research", json={"question": FACTS[0].question, "top_k": 3}).raise_for_status()
     assert "almanac.pdf" in reply.text
 
@@ -66,7 +57,7 @@ def test_stop_at_work_loses_nothing(project: "Project", http: httpx.Client, serv
     time.sleep(1.0)
     project.stop_at_work(project.container(service))
     project.run("up", "--detach", "--wait", service)
-    assert ended(http, job_id)["status"] == "done"
+    assert ended(http, job_id, END_S)["status"] == "done"
 
 
 def test_every_service_has_an_image(project: "Project") -> None:
@@ -114,7 +105,7 @@ def test_operator_finds_nothing_wrong(project: "Project") -> None:
 
 
 def test_backup_fills_an_empty_project(project: "Project", http: httpx.Client) -> None:
-    assert ended(http, upload(http, "chronicle"))["status"] == "done"
+    assert ended(http, upload(http, "chronicle"), END_S)["status"] == "done"
     project.operate("archive", "backup", "/data/whole.tar")
     copy = type(project)(project.engine, project.secrets, name="archive-restored")
     try:
@@ -141,7 +132,7 @@ def test_new_credential_needs_one_command(project: "Project", http: httpx.Client
     project.make_secrets()
     project.up()
     assert project.inspect("bus", ["State", "StartedAt"]) != before, "a server reads its rules at its start alone"
-    assert ended(http, upload(http, "renewed"))["status"] == "done"
+    assert ended(http, upload(http, "renewed"), END_S)["status"] == "done"
 
 
 def test_image_is_swapped_under_traffic(project: "Project") -> None:

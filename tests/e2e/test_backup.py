@@ -1,12 +1,12 @@
 """An installation is saved while it runs and lives on in an empty one; the doctor finds both sound."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from archive_testkit.jobs import ended
 from archive_testkit.system import ArchiveSystem
 
 TEXT = b"The clockmaker of Tarn Lane is called Osric Vale. He mends tower clocks. " * 3
@@ -14,14 +14,9 @@ TEXT = b"The clockmaker of Tarn Lane is called Osric Vale. He mends tower clocks
 
 def ingested(http: httpx.Client) -> dict[str, Any]:
     job_id = http.post("/v1/documents", files={"file": ("clocks.txt", TEXT)}).json()["job_id"]
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        job = http.get(f"/v1/jobs/{job_id}").json()
-        if job["status"] in {"done", "failed"}:
-            assert job["status"] == "done", job
-            return job
-        time.sleep(0.2)
-    raise AssertionError("the job did not end")
+    job = ended(http, job_id)
+    assert job["status"] == "done", job
+    return job
 
 
 def test_running_system_is_sound(processes: ArchiveSystem) -> None:

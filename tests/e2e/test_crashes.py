@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from archive_testkit.documents import FACTS, pdf
+from archive_testkit.jobs import ended
 from archive_testkit.system import ArchiveSystem
+from archive_testkit.waiting import wait_for
 
 PAGES = 60
 
@@ -23,15 +25,11 @@ def http(processes: ArchiveSystem) -> Iterator[httpx.Client]:
 
 
 def wait_ready(system: ArchiveSystem, http: httpx.Client, old_pid: int, name: str) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            if system.pid_of(name) != old_pid and http.get("/readyz").status_code == 200:
-                return
-        except (httpx.HTTPError, StopIteration, ValueError):
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"{name} did not come back")
+    """Wait until a process that was killed is back."""
+    wait_for(
+        lambda: system.pid_of(name) != old_pid and http.get("/readyz").status_code == 200,
+        despite=(httpx.HTTPError, StopIteration, ValueError),
+    )
 
 
 def asked_again(http: httpx.Client, body: Mapping[str, object]) -> int:
@@ -42,19 +40,6 @@ def asked_again(http: httpx.Client, body: Mapping[str, object]) -> int:
             return reply.status_code
         time.sleep(float(reply.headers["retry-after"]))
     return 503
-
-
-def ended(http: httpx.Client, job_id: str) -> dict[str, object]:
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        try:
-            job = http.get(f"/v1/jobs/{job_id}").json()
-            if job.get("status") in {"done", "partial", "failed", "cancelled"}:
-                return job
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError("the job did not end")
 
 
 @pytest.mark.parametrize("victim", ["librarian", "memory", "engine-embed", "router", "bus", "state"])

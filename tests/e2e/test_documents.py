@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from archive_testkit.documents import FACTS, UNKNOWN, docx, pdf
+from archive_testkit.jobs import ended
 from archive_testkit.system import ArchiveSystem
 
 ALMANAC = pdf()
@@ -21,17 +22,6 @@ def upload(client: httpx.Client, name: str, content: bytes) -> dict[str, Any]:
     return reply.json()
 
 
-def finished(client: httpx.Client, job_id: str, *, within: float = 90) -> dict[str, Any]:
-    until = time.monotonic() + within
-    job: dict[str, Any] = {}
-    while time.monotonic() < until:
-        job = client.get(f"/v1/jobs/{job_id}").json()
-        if job["status"] in {"done", "partial", "failed", "cancelled"}:
-            return job
-        time.sleep(0.1)
-    raise AssertionError(f"job {job_id} did not end: {job}")
-
-
 def research(client: httpx.Client, question: str) -> dict[str, Any]:
     return client.post("/research", json={"question": question, "use_memory": False}).json()
 
@@ -39,7 +29,7 @@ def research(client: httpx.Client, question: str) -> dict[str, Any]:
 @pytest.fixture
 def almanac(client: httpx.Client) -> Iterator[str]:
     """The document with the known facts."""
-    job = finished(client, upload(client, "almanac.pdf", ALMANAC)["job_id"])
+    job = ended(client, upload(client, "almanac.pdf", ALMANAC)["job_id"])
     assert (job["status"], job["pages"]) == ("done", 12)
     yield job["document_id"]
     client.delete(f"/v1/documents/{job['document_id']}")
@@ -79,14 +69,14 @@ def test_streamed_research_sends_sources_first(client: httpx.Client, almanac: st
 def test_same_content_is_one_document(client: httpx.Client, almanac: str) -> None:
     before = client.get("/v1/documents").json()["total"]
     again = upload(client, "copy.pdf", ALMANAC)
-    job = finished(client, again["job_id"])
+    job = ended(client, again["job_id"])
     assert again["document_id"] == almanac
     assert (job["status"], job["duplicate"]) == ("done", True)
     assert client.get("/v1/documents").json()["total"] == before
 
 
 def test_docx_is_read(client: httpx.Client) -> None:
-    job = finished(client, upload(client, "almanac.docx", docx(FACTS[:3]))["job_id"])
+    job = ended(client, upload(client, "almanac.docx", docx(FACTS[:3]))["job_id"])
     assert job["status"] == "done"
     found = client.post("/library/search", json={"query": FACTS[2].question, "top_k": 3}).json()
     assert any(FACTS[2].sentence in chunk["text"] for chunk in found["chunks"])
@@ -103,7 +93,7 @@ def test_docx_is_read(client: httpx.Client) -> None:
 )
 def test_refused_file_says_why(client: httpx.Client, name: str, content: bytes, code: str) -> None:
     accepted = upload(client, name, content)
-    job = finished(client, accepted["job_id"])
+    job = ended(client, accepted["job_id"])
     assert (job["status"], job["error"]["code"]) == ("failed", code)
     assert job["error"]["next_step"]
     document = client.get(f"/v1/documents/{accepted['document_id']}").json()
@@ -122,7 +112,7 @@ def test_job_is_cancelled(client: httpx.Client) -> None:
     text = "\n".join(f"Entry {number}: the ledger of house {number} was closed in spring." for number in range(30_000))
     accepted = upload(client, "ledger.txt", text.encode())
     assert client.delete(f"/v1/jobs/{accepted['job_id']}").status_code == 200
-    job = finished(client, accepted["job_id"])
+    job = ended(client, accepted["job_id"])
     assert job["status"] == "cancelled"
 
 

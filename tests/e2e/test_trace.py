@@ -4,6 +4,7 @@ import time
 
 import httpx
 
+from archive_testkit.jobs import ended
 from archive_testkit.otlp import OtlpReceiver
 from archive_testkit.system import ArchiveSystem
 
@@ -14,8 +15,7 @@ def test_question_is_one_trace(all_in_one: ArchiveSystem, otlp: OtlpReceiver) ->
     with httpx.Client(base_url=all_in_one.url, timeout=120) as http:
         text = b"The weaver of Corrin Street is called Adela Munk. " * 3
         job_id = http.post("/v1/documents", files={"file": ("weaver.txt", text)}).json()["job_id"]
-        while http.get(f"/v1/jobs/{job_id}").json()["status"] not in {"done", "failed"}:
-            time.sleep(0.1)
+        assert ended(http, job_id)["status"] == "done"
         http.post("/research", json={"question": "Who is the weaver of Corrin Street?"})
     until = time.monotonic() + 20
     services: set[str] = set()

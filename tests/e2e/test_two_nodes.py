@@ -19,6 +19,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from archive_testkit.documents import FACTS, pdf
+from archive_testkit.jobs import ended
 from archive_testkit.servers import RedisServer, free_port
 
 BUCKET = "archive"
@@ -108,11 +109,7 @@ def gateway_url(tmp_path: Path) -> Iterator[str]:
 def test_upload_on_one_node_is_read_on_the_other(gateway_url: str) -> None:
     with httpx.Client(base_url=gateway_url, timeout=60) as http:
         job_id = http.post("/v1/documents", files={"file": ("almanac.pdf", pdf())}).json()["job_id"]
-        job: dict[str, Any] = {}
-        until = time.monotonic() + 60
-        while time.monotonic() < until and job.get("status") not in {"done", "failed"}:
-            job = http.get(f"/v1/jobs/{job_id}").json()
-            time.sleep(0.1)
+        job = ended(http, job_id)
         assert job["status"] == "done", job
         found = http.post("/library/search", json={"query": FACTS[0].question, "top_k": 1}).json()
         assert FACTS[0].sentence in found["chunks"][0]["text"]

@@ -22,11 +22,10 @@ from archive_contracts.documents import (
     IngestDocument,
     document_id,
 )
-from archive_contracts.jobs import Job, JobFinished, JobProgressed, JobQueued, fold
+from archive_contracts.jobs import Job, JobEvent, JobFinished, JobProgressed, JobQueued
 from archive_contracts.memory import DocumentsFound, GetDocument
 from archive_contracts.streams import DOCUMENT_CHUNKS, DOCUMENT_COMMANDS, DOCUMENT_EVENTS, JOBS_JOURNAL, MEMORY_QUERIES
-
-JobEvent = JobQueued | JobProgressed | JobFinished
+from archive_testkit.jobs import followed
 
 
 def fact(page: int) -> str:
@@ -134,14 +133,7 @@ class Gateway:
 
     async def job(self, job: str = "job-1") -> Job:
         """Wait for a job's end and return it."""
-        seen: list[JobEvent] = []
-        async with asyncio.timeout(60):
-            async for received in self.bus.follow_journal(JOBS_JOURNAL, job):
-                if received and isinstance(received.message, JobEvent):
-                    seen.append(received.message)
-                    if isinstance(received.message, JobFinished):
-                        break
-        return fold(job, seen)
+        return await followed(self.bus, job)
 
     async def progressed(self, job: str = "job-1") -> None:
         """Wait until pages of a document are read; of a text all are, and its chunks are about to be sent."""

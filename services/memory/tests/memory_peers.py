@@ -14,7 +14,7 @@ from archive_contracts.base import Message, Problem
 from archive_contracts.chat import ChatCompleted
 from archive_contracts.documents import DocumentChunked, DocumentFailed, DocumentInfo, DocumentIngested, IngestDocument
 from archive_contracts.engine import Embedded, EmbedRequested
-from archive_contracts.jobs import Job, JobFinished, JobProgressed, JobQueued, fold
+from archive_contracts.jobs import Job, JobQueued
 from archive_contracts.memory import (
     ChunkHit,
     ChunksFound,
@@ -37,6 +37,7 @@ from archive_contracts.streams import (
     MEMORY_QUERIES,
 )
 from archive_telemetry import App
+from archive_testkit.jobs import followed
 
 A = TypeVar("A", bound=Message)
 WINDOW = 8
@@ -133,14 +134,7 @@ class Client:
 
     async def job(self, job: str = "job-1") -> Job:
         """Wait for the job's end and return it."""
-        seen: list[JobQueued | JobProgressed | JobFinished] = []
-        async with asyncio.timeout(30):
-            async for received in self.bus.follow_journal(JOBS_JOURNAL, job):
-                if received and isinstance(received.message, JobQueued | JobProgressed | JobFinished):
-                    seen.append(received.message)
-                    if isinstance(received.message, JobFinished):
-                        break
-        return fold(job, seen)
+        return await followed(self.bus, job)
 
     async def ingested(self, job: str = "job-1") -> DocumentIngested:
         """Wait until others hear that a job is done."""
