@@ -51,7 +51,6 @@ class Site:
         self._shared: dict[str, Any] = {"bus_url": url, "state_url": url, "blobs_url": f"file://{folder}/blobs"}
         self._folder = folder
         self._stack = stack
-        self._alive: list[str] = []
 
     async def route(self, engines: str = "") -> None:
         """Start the router, with an engines file."""

@@ -8,7 +8,7 @@ from archive_agent.domain.errors import QuestionTooLong
 from archive_agent.domain.evidence import Candidate, candidate_sentences, page_at, rank
 from archive_agent.domain.fitting import message_tokens, shorten
 from archive_agent.domain.research import REMINDER, SYSTEM, PromptBudget, build_prompt
-from archive_agent.domain.support import judge_support
+from archive_agent.domain.support import is_supported
 from archive_contracts.agents import EarlierTurn
 
 MANUAL = (
@@ -210,13 +210,13 @@ def test_page_before_the_first_mark() -> None:
 
 
 def test_support_needs_likeness_or_every_word() -> None:
-    assert judge_support(QUESTION, [PUMP]).supported
-    assert not judge_support("Who won the world cup in 1998?", [OFFICE]).supported
-    assert judge_support("P-204 pressure?", [Candidate(type="library", text=MANUAL, similarity=0.1)]).supported
-    assert not judge_support(QUESTION, []).supported
+    assert is_supported(QUESTION, [PUMP])
+    assert not is_supported("Who won the world cup in 1998?", [OFFICE])
+    assert is_supported("P-204 pressure?", [Candidate(type="library", text=MANUAL, similarity=0.1)])
+    assert not is_supported(QUESTION, [])
 
 
 def test_sentence_likeness_joins_in() -> None:
     weak = Candidate(type="library", text="Cats are animals.", similarity=0.4)
-    assert not judge_support("How strong is it?", [weak], similarities={(0, 0): 0.3}).supported
-    assert judge_support("How strong is it?", [weak], similarities={(0, 0): 0.8}).supported
+    assert not is_supported("How strong is it?", [weak], similarities={(0, 0): 0.3})
+    assert is_supported("How strong is it?", [weak], similarities={(0, 0): 0.8})

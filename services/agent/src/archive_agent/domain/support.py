@@ -1,7 +1,6 @@
 """Does anything that was found support an answer? Decided before the model is asked, which would answer anyway."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from archive_agent.domain.evidence import Candidate, SentenceKey, candidate_sentences
 from archive_agent.domain.words import content_units, coverage
@@ -21,22 +20,12 @@ WORDS_FOR_EXACT_MATCH = 2
 NO_SUPPORT_ANSWER = "I found nothing about this in the documents."
 
 
-@dataclass(frozen=True)
-class Support:
-    """The verdict and the figures it rests on: cosines of the best passage and sentence, share of words found."""
-
-    supported: bool
-    passage_similarity: float
-    sentence_similarity: float | None
-    coverage: float
-
-
-def judge_support(
+def is_supported(
     question: str, candidates: Sequence[Candidate], *, similarities: Mapping[SentenceKey, float] | None = None
-) -> Support:
-    """Decide whether an answer to the question may be attempted from these candidates."""
+) -> bool:
+    """Whether an answer to the question may be attempted from these candidates."""
     if not candidates:
-        return Support(False, 0.0, None, 0.0)
+        return False
     wanted = content_units(question)
     found = max(_window_coverage(wanted, index, candidates) for index in range(len(candidates)))
     passage = max(candidate.similarity for candidate in candidates)
@@ -46,7 +35,7 @@ def judge_support(
     else:
         supported = (passage + sentence) / 2 + COVERAGE_WEIGHT * found >= THRESHOLD
     exact = found >= 1.0 and len(set(wanted)) >= WORDS_FOR_EXACT_MATCH
-    return Support(supported or exact, passage, sentence, found)
+    return supported or exact
 
 
 def _window_coverage(wanted: Sequence[str], index: int, candidates: Sequence[Candidate]) -> float:

@@ -13,7 +13,7 @@ from archive_agent.domain.errors import CANCELLED, AgentError
 from archive_agent.domain.evidence import Candidate
 from archive_agent.domain.following import searches, subject
 from archive_agent.domain.research import ResearchPrompt, build_prompt
-from archive_agent.domain.support import NO_SUPPORT_ANSWER, judge_support
+from archive_agent.domain.support import NO_SUPPORT_ANSWER, is_supported
 from archive_agent.domain.surroundings import Contexts
 from archive_agent.domain.usage import Tally
 from archive_agent.handlers.asking import Question, begun, streamed
@@ -107,7 +107,7 @@ class Research:
         if command.stream:
             for evidence in prompt.sources:
                 _ = delivery.emit(SourceFound(source=as_source(evidence)))
-        if not judge_support(subject(command.question, command.turns), found.candidates).supported:
+        if not is_supported(subject(command.question, command.turns), found.candidates):
             if command.stream:
                 _ = delivery.emit(AnswerDelta(text=NO_SUPPORT_ANSWER))
             return _completed(command, found, prompt, NO_SUPPORT_ANSWER)

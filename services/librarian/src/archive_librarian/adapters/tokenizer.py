@@ -20,8 +20,6 @@ _BYTES_A_TOKEN = 3
 class TiktokenTokenizer:
     """cl100k_base, exact."""
 
-    exact = True
-
     def __init__(self, encoding: Encoding) -> None:
         self._encode = encoding.encode_ordinary
         self.name = encoding.name.removesuffix("_offline")
@@ -37,7 +35,6 @@ class ByteTokenizer:
     than a model's context in ordinary text.
     """
 
-    exact = False
     name = "bytes/3"
 
     def count(self, text: str) -> int:

@@ -129,7 +129,6 @@ class _Worker:
         while batch := list(islice(cut.pieces, _PIECES_A_FRAME)):
             self._send({"type": "pieces", "pieces": pack_pieces(batch)})
             self._send({"type": "progress", "phase": "chunking", "done": batch[-1].char_end, "total": cut.length})
-        tokenizer = self._cutter.tokenizer
         self._send(
             {
                 "type": "done",
@@ -138,8 +137,7 @@ class _Worker:
                 "pages": document.pages,
                 "bad_pages": document.bad_pages,
                 "metadata": document.metadata,
-                "tokenizer": tokenizer.name,
-                "exact_tokens": tokenizer.exact,
+                "tokenizer": self._cutter.tokenizer.name,
             }
         )
 

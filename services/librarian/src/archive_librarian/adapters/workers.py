@@ -244,7 +244,6 @@ def _extraction(answer: dict[str, Any], job: _Job) -> Extraction:
         pages=answer["pages"],
         pieces=tuple(job.pieces),
         tokenizer=answer["tokenizer"],
-        exact_tokens=answer["exact_tokens"],
         bad_pages=tuple(answer["bad_pages"]),
         metadata=answer["metadata"],
     )

@@ -24,11 +24,6 @@ class Tokenizer(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def exact(self) -> bool:
-        """False when `count` is an estimate."""
-        ...
-
     def count(self, text: str) -> int: ...
 
 

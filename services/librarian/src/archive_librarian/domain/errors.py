@@ -9,7 +9,6 @@
     │   └── NoText            pages, but only pictures on them
     ├── ResourceLimit         too much memory, time, pages or unpacked bytes
     ├── WorkerCrashed         the extracting process died
-    ├── Cancelled             somebody asked to stop
     └── DownloadError         an address did not give the file
         ├── BadAddress        it is no address of the web
         ├── AddressRefused    it leads where nobody may send us
@@ -89,11 +88,6 @@ class ResourceLimit(ExtractionError):
 class WorkerCrashed(ExtractionError):
     code = "worker_crashed"
     next_step = "The file is probably malformed: print it to a new PDF and retry."
-
-
-class Cancelled(ExtractionError):
-    code = "cancelled"
-    next_step = "Ingest the file again when it is wanted."
 
 
 class DownloadError(ExtractionError):

@@ -27,8 +27,7 @@ class Progress:
 class Extraction:
     """A document as chunks. `bad_pages` (from 1) could not be read; the rest of the document is here.
 
-    `title` is None where the document does not name itself. `tokenizer` counted the tokens of the pieces;
-    `exact_tokens` is False when that was an estimate.
+    `title` is None where the document does not name itself. `tokenizer` counted the tokens of the pieces.
     """
 
     title: str | None
@@ -36,6 +35,5 @@ class Extraction:
     pages: int
     pieces: tuple[Piece, ...]
     tokenizer: str
-    exact_tokens: bool
     bad_pages: tuple[int, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict[str, str])

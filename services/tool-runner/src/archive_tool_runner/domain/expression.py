@@ -73,7 +73,7 @@ class Call:
 
 Node = Number | Name | Unary | Postfix | Binary | Call
 
-SUM, PRODUCT, SIGN, POWER, POSTFIX = 10, 20, 30, 40, 50
+SUM, PRODUCT, SIGN, POWER = 10, 20, 30, 40
 _INFIX: dict[str, tuple[BinaryOperator, int]] = {
     "+": ("+", SUM),
     "-": ("-", SUM),
