@@ -1,15 +1,15 @@
 """Doors for foreign publishers: a stream, a user on the server, and the rule of who and what comes in by it."""
 
-import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from archive_bus import Bus, BusError, BusOptions, connect, create_group, create_users, reload_users
-from archive_cli.errors import CliError, NotRunningError, UsageError
+from archive_bus import Bus, create_group, create_users, reload_users
+from archive_cli import over_bus
+from archive_cli.errors import UsageError
 from archive_cli.home import Home, write_private
 from archive_cli.valkey import PUBLISHERS
 from archive_contracts import access
@@ -17,7 +17,6 @@ from archive_contracts.publishers import LIST, IngressCreated, IngressEvent, Ing
 from archive_contracts.streams import INGRESS, PUBLISHERS_JOURNAL, Server, ingress
 
 Json = dict[str, Any]
-T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 TYPES = tuple(message.type for message in INGRESS.messages)
 
@@ -58,7 +57,7 @@ def create(bus_url: str, home: Home | None, name: str, *, tenant: str, types: Se
         await bus.append(told, to=PUBLISHERS_JOURNAL, entity=LIST, timeout=5.0)
         return password
 
-    password = _run(bus_url, work)
+    password = over_bus.run(bus_url, bus_url, work)
     return {"name": name, "stream": stream.physical(), "user": user, "password": password} | _shown(told)
 
 
@@ -78,7 +77,7 @@ def remove(bus_url: str, home: Home | None, name: str) -> None:
 
     if name not in {door["name"] for door in doors(bus_url)}:
         raise UsageError(f"There is no ingress {name!r}.", code="no_such_ingress", next_step="`archive ingress list`")
-    _run(bus_url, work)
+    over_bus.run(bus_url, bus_url, work)
 
 
 def doors(bus_url: str) -> list[Json]:
@@ -91,7 +90,7 @@ def doors(bus_url: str) -> list[Json]:
                 newest[received.message.name] = received.message
         return [{"name": told.name} | _shown(told) for told in newest.values() if isinstance(told, IngressCreated)]
 
-    return _run(bus_url, work)
+    return over_bus.run(bus_url, bus_url, work)
 
 
 def _shown(told: IngressCreated) -> Json:
@@ -115,16 +114,3 @@ def _write_users(home: Home, user: str, password: str, name: str) -> None:
         chosen = access.publisher_selectors(name)
         lines.append(access.line(user, chosen, access.Flavour.VALKEY_9, passwords=[password]))
     write_private(path, "\n".join(lines) + "\n")
-
-
-def _run(bus_url: str, work: Callable[[Bus], Awaitable[T]]) -> T:
-    async def whole() -> T:
-        async with connect(bus_url, bus_url, BusOptions(service="operator", grace_s=0.1)) as bus:
-            return await work(bus)
-
-    try:
-        return asyncio.run(whole())
-    except BusError as error:
-        problem = error.problem()
-        kind = NotRunningError if problem.status == 503 else CliError
-        raise kind(problem.message, code=problem.code, next_step=problem.next_step) from error

@@ -3,13 +3,13 @@
 The gateway would not do: open to every program of the machine while there is no key, it lets none of them make one.
 """
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from archive_bus import Bus, BusError, BusOptions, connect
-from archive_cli.errors import CliError, NotRunningError, UsageError
+from archive_bus import Bus
+from archive_cli import over_bus
+from archive_cli.errors import UsageError
 from archive_cli.runinfo import RunInfo
 from archive_contracts.keys import (
     BOOK,
@@ -29,7 +29,6 @@ from archive_contracts.keys import (
 from archive_contracts.streams import KEYS_JOURNAL
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 
 def list_keys(info: RunInfo) -> list[Json]:
@@ -38,7 +37,7 @@ def list_keys(info: RunInfo) -> list[Json]:
     async def ask(bus: Bus) -> list[Json]:
         return [_shown(key) for key in (await _book(bus)).keys.values()]
 
-    return _run(info, ask)
+    return over_bus.run(info.bus_url, info.state_url, ask)
 
 
 def create_key(
@@ -104,7 +103,7 @@ def _change(info: RunInfo, decide: Callable[[KeyBook], KeyEvent]) -> Json:
         await bus.append(event, to=KEYS_JOURNAL, entity=BOOK, timeout=5.0)
         return _shown((await _book(bus)).keys[event.key_id])
 
-    return _run(info, ask)
+    return over_bus.run(info.bus_url, info.state_url, ask)
 
 
 async def _book(bus: Bus) -> KeyBook:
@@ -123,16 +122,3 @@ def _shown(key: ApiKey) -> Json:
     now = time.time()
     state = "revoked" if key.revoked_at is not None else "expired" if key.expired(now) else "active"
     return key.model_dump(mode="json", exclude={"digest", "old_digest"}) | {"state": state}
-
-
-def _run(info: RunInfo, ask: Callable[[Bus], Awaitable[T]]) -> T:
-    async def whole() -> T:
-        async with connect(info.bus_url, info.state_url, BusOptions(service="operator", grace_s=0.1)) as bus:
-            return await ask(bus)
-
-    try:
-        return asyncio.run(whole())
-    except BusError as error:
-        problem = error.problem()
-        kind = NotRunningError if problem.status == 503 else CliError
-        raise kind(problem.message, code=problem.code, next_step=problem.next_step) from error

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from archive_cli.commands._options import Verbs, home_of, home_option, verb
 from archive_cli.console import Console, size
-from archive_cli.errors import CliError, NotRunningError, UsageError
+from archive_cli.errors import CliError, UsageError
 from archive_cli.home import Home
 
 T = TypeVar("T")
@@ -100,13 +100,12 @@ def _held(home: Home, *, wanted: bool) -> Generator[None]:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     from archive_blobs import BlobError
     from archive_bus import BusError
+    from archive_cli.over_bus import told
 
     try:
         return asyncio.run(work)
     except BusError as error:
-        problem = error.problem()
-        kind = NotRunningError if problem.status == 503 else CliError
-        raise kind(problem.message, code=problem.code, next_step=problem.next_step) from error
+        raise told(error) from error
     except BlobError as error:
         raise CliError(error.message, code=error.code, next_step=error.next_step) from error
     except OSError as error:
