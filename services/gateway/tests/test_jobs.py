@@ -113,6 +113,7 @@ async def test_jobs_are_listed_for_their_tenant(gateway: Any, journal: Bus) -> N
         return [(job["id"], job["status"]) for job in (await gateway.http.get("/v1/jobs")).json()["jobs"]]
 
     await becomes(told, [("j1", "done")])
+    assert (await gateway.http.get("/v1/jobs")).json()["total"] == 1
 
 
 @pytest.mark.parametrize("page", ["limit=0", "limit=101", "offset=-1"])
