@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from bus_peers import owners
 
-from archive_bus import Bus, BusOptions, Delivery, Entry, Fair, Gate, Lane, Retry, connect
+from archive_bus import Bus, BusOptions, Delivery, Entry, Fair, Gate, Lane, Retry, _link, connect
 from archive_bus._redis import RedisTransport
 from archive_contracts.engine import EmbedRequested
 from archive_contracts.streams import ENGINE_JOBS
@@ -224,3 +225,26 @@ async def test_waiting_for_a_place_is_no_standstill(bus: Bus, monkeypatch: pytes
     assert seen == ["holder"]
     held.set()
     await eventually(lambda: len(seen) >= 2)
+
+
+async def test_handler_publishes_before_its_reader_asks_for_more(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the answer should not wait for the next question to be written."""
+    wire = _link._Wire  # pyright: ignore[reportPrivateUsage] - what is asked in which order shows nowhere else
+    said, ask, handed_on = list[bytes](), wire.ask, ENGINE_JOBS.physical("q").encode()
+
+    def asking(self: Any, commands: bytes, *args: Any, **options: Any) -> Any:
+        said.append(commands)
+        return ask(self, commands, *args, **options)
+
+    async def hand_on(delivery: Delivery[EmbedRequested]) -> None:
+        await delivery.publish(EmbedRequested(texts=("next",)), to=ENGINE_JOBS, partition="q")
+
+    await bus.publish(EmbedRequested(texts=("first",)), to=ENGINE_JOBS, partition="q")  # which makes the stream
+    monkeypatch.setattr(wire, "ask", asking)
+    bus.subscribe(ENGINE_JOBS, {EmbedRequested: hand_on}, partition="p")
+    await eventually(lambda: any(b"XREADGROUP" in commands for commands in said))
+    said.clear()
+    await bus.publish(EmbedRequested(texts=("one",)), to=ENGINE_JOBS, partition="p")
+    await eventually(lambda: any(handed_on in commands for commands in said))
+    published = next(at for at, commands in enumerate(said) if handed_on in commands)
+    assert not [commands for commands in said[:published] if b"XREADGROUP" in commands]

@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 from archive_bus._lease import clock
 from archive_bus._link import AWAY, Link, entries_of, only_stream
 from archive_bus._transport import Entry, Feed, Lane, Prefetch
-from archive_bus._turns import first
+from archive_bus._turns import let_begin
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _loop(name: str, read: Read, feed: Feed, *, heal: Heal, recover: Recover) ->
                 else:
                     failures = 0
                     await feed(entries)
-                    await first(entries)
+                    await let_begin(entries)
 
         async def _mend(self, error: ResponseError) -> None:
             if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sized
 
 
-async def first(came: Sized) -> None:
+async def let_begin(came: Sized) -> None:
     """Let what was handed over begin, and what it writes at once leave, before its reader asks for more.
 
     To ask takes as long as a small handler does, and somebody waits for that: alone, a request over three hops gets its

@@ -11,7 +11,7 @@ from archive_bus._errors import BusUnavailable, PayloadError
 from archive_bus._link import AWAY, entries_of, only_stream, replies_of
 from archive_bus._redis.connections import SETTLE_TIMEOUT_S, Connections, Written, accepted
 from archive_bus._transport import Entry
-from archive_bus._turns import first
+from archive_bus._turns import let_begin
 from archive_contracts.streams import REPLIES, Server
 
 REPLY_LIFE_MS = 30_000
@@ -51,7 +51,7 @@ class Reading:
                 rows = only_stream(reply)
                 after = rows[-1][0].decode() if rows else after
                 yield rows
-                await first(rows)
+                await let_begin(rows)
 
     async def open_replies(self, process: str, *, read_to: str) -> bool:
         """Create or renew this process's reply stream and drop what was read."""
