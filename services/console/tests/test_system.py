@@ -110,7 +110,9 @@ async def test_dead_letter_is_replayed(console: Any, dead: list[str], peer: Any,
 
     reply = await console.post("/system/dead/replay", letter=dead[0], reason="fixed")
     assert (reply.status_code, await letters(redis_url)) == (303, dead[1:])
-    await console.post("/system/dead/replay", reason="all of them", sure="yes")
+    assert "1 dead letter was replayed." in await console.page(reply.headers["location"])
+    reply = await console.post("/system/dead/replay?q=lane", reason="all of them", sure="yes")
+    assert reply.headers["location"] == "/system/dead?q=lane&replayed=1"
     assert await letters(redis_url) == []
     async with peer("router", CHAT_REQUESTS, {ChatRequested: take}):
 
@@ -143,7 +145,7 @@ async def test_all_that_match_are_dropped(console: Any, dead: list[str], redis_u
     assert f'name="until" value="{until}"' in question
     assert await letters(redis_url) == dead
     reply = await console.post("/system/dead/drop?q=no%20lane", **fields, sure="yes")
-    assert (reply.status_code, reply.headers["location"]) == (303, "/system/dead?q=no%20lane")
+    assert (reply.status_code, reply.headers["location"]) == (303, "/system/dead?q=no+lane&dropped=2")
     assert await letters(redis_url) == []
     actions = await console.page("/system/actions")
     assert "dropped dead letters" in actions

@@ -1,7 +1,8 @@
 """Dead letters: what was given up and why, and what becomes of it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.datastructures import FormData
 from starlette.responses import Response
@@ -78,16 +79,24 @@ async def _settle(visit: Visit, what: str, settle: Settle, *, word: str) -> Resp
         settled += len(done)
     if not settled:
         raise _none_left()
-    return visit.to(_remaining(visit))
+    return visit.to(_remaining(visit, settled={what.partition(" ")[0]: str(settled)}))
 
 
 def _none_left() -> BadForm:
     return BadForm("None of these dead letters is left.", next_step="Look at the list again.")
 
 
-def _remaining(visit: Visit) -> str:
-    """Return the address of the list, filtered as it was."""
-    query = visit.request.url.query
+def outcome(visit: Visit) -> str:
+    """Say what was just done to letters, where the address tells; otherwise nothing."""
+    for done in ("replayed", "dropped"):
+        if number := visit.number(done, 0):
+            return f"{number} dead {'letters were' if number > 1 else 'letter was'} {done}."
+    return ""
+
+
+def _remaining(visit: Visit, *, settled: Mapping[str, str] | None = None) -> str:
+    """Return the address of the list, filtered as it was; it tells how many were ``settled``, and how."""
+    query = urlencode([*visit.request.query_params.multi_items(), *(settled or {}).items()])
     return f"/system/dead?{query}" if query else "/system/dead"
 
 

@@ -84,6 +84,7 @@ async def show(visit: Visit) -> Response:
         "words": visit.sought,
         "view": visit.word("view"),
         "query": visit.request.url.query,
+        "outcome": letters.outcome(visit),
     }
     with contextlib.suppress(TimeoutError, BusError), anyio.fail_after(FIRST_S):
         values = {**values, "late": False, **await PARTS[part](visit)}
