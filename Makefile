@@ -47,7 +47,7 @@ install: $(VENV)/.installed $(ARCHIVE_HOME)/models/.built ## Set everything up w
 dev: $(VENV)/.installed-dev ## Add what tests and linters need
 
 test: dev $(ARCHIVE_HOME)/models/.built ## Run all tests that need no container engine (TESTS=path, JOBS=n)
-	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 -rs --durations 12 $(COVERAGE) \
+	@ENGINE_MODEL_DIR="$(ARCHIVE_HOME)/models" UV="$(abspath $(UV))" $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 -rs --durations 12 $(COVERAGE) \
 		$(TESTS) $(ARGS)
 
 lint: dev ## Check style, types, import contracts, and that messages only grew (SCHEMA_BASE=revision)

@@ -1,6 +1,7 @@
 """The official client, in both major versions that are in use, asks everything of a whole door."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def python_with(major: int, folder: Path) -> str:
     """Return an interpreter with that major version of the client: this one, or one in an environment of its own."""
     if openai.__version__.startswith(f"{major}."):
         return sys.executable
-    uv = shutil.which("uv")
+    uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:
         pytest.skip("uv is needed for an environment with another version of the client")
     python = folder / "bin" / "python"
