@@ -2,16 +2,19 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archive_telemetry import SettingError
 from archive_web import BodyTooLarge, BodyTooSlow, HttpServer, Line, _server, bounded, line_of
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,13 +28,26 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def server(*, host: str = "127.0.0.1") -> HttpServer:
-    return HttpServer(echo, service="edge", host=host, port=0, drain_s=2.0)
+def server(app: ASGIApp = echo, *, host: str = "127.0.0.1") -> HttpServer:
+    return HttpServer(app, service="edge", host=host, port=0, drain_s=2.0)
+
+
+async def connected(url: str) -> Ends:
+    return await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+
+
+@asynccontextmanager
+async def open_to(app: ASGIApp) -> AsyncGenerator[Ends, None]:
+    """Serve, and hold one connection."""
+    serving = server(app)
+    async with serving.serving(), asyncio.timeout(60):
+        reader, writer = await connected(serving.url)
+        yield reader, writer
+        writer.close()
 
 
 async def exchange(url: str, sent: bytes) -> bytes:
-    host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await connected(url)
     writer.write(sent)
     async with asyncio.timeout(60):
         answer = await reader.read()
@@ -62,8 +78,7 @@ async def test_body_counts_to_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving.serving():
         first = b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 900\r\n\r\n" + b"a" * 900
         begun, ended = b"GET / HTTP/1.1\r\nhost: l\r\n", b"connection: close\r\n\r\n"
-        host, _, port = serving.url.removeprefix("http://").partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        reader, writer = await connected(serving.url)
         writer.write(first + begun)
         async with asyncio.timeout(60):
             answer = await reader.readuntil(b"\r\n\r\n900")
@@ -106,25 +121,19 @@ async def test_connection_in_the_queue_is_answered(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("blank", [b"\r\n", b"\n", b"\r\n\r\n"])
 async def test_blank_lines_hold_no_connection(monkeypatch: pytest.MonkeyPatch, blank: bytes) -> None:
     monkeypatch.setattr(_server, "HEAD_S", 0.3)
-    serving = server()
-    async with serving.serving(), asyncio.timeout(60):
-        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+    async with open_to(echo) as (reader, writer):
         writer.write(REQUEST)
         await reader.readuntil(b"\r\n\r\n0")
         writer.write(blank)
         assert await reader.read() == b""
-        writer.close()
 
 
 async def test_blank_lines_before_a_request_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server, "HEAD_S", 60.0)
-    serving = server()
-    async with serving.serving(), asyncio.timeout(60):
-        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+    async with open_to(echo) as (reader, writer):
         for blank in (b"", b"\r\n"):
             writer.write(blank + REQUEST)
             assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200")
-        writer.close()
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,26 +142,28 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def begin_refused(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int) -> None:
+    """Announce a body, and hear that it is refused before any of it was sent."""
+    writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: %d\r\n\r\n" % length)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+
+
 async def test_rest_of_a_refused_body_is_no_head() -> None:
     body = b"x" * 200_000
-    serving = HttpServer(refuse, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
-    async with serving.serving(), asyncio.timeout(60):
-        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+    async with open_to(refuse) as (reader, writer):
         for _ in range(2):
-            writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 200000\r\n\r\n")
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+            await begin_refused(reader, writer, len(body))
             for start in range(0, len(body), 50_000):
                 writer.write(body[start : start + 50_000])
                 await writer.drain()
                 await asyncio.sleep(0.02)  # each piece arrives by itself
-        writer.close()
 
 
 async def test_leaving_server_sends_clients_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_server, "LINGER_S", 60.0)
     serving = server()
     async with serving.serving():
-        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        reader, writer = await connected(serving.url)
         writer.write(REQUEST)
         first = await reader.readuntil(b"\r\n\r\n0")
         asyncio.get_running_loop().call_later(0.2, writer.write, REQUEST)
@@ -165,7 +176,7 @@ async def test_silent_client_keeps_no_server(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_server, "LINGER_S", 0.2)
     serving = server()
     async with serving.serving():
-        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        reader, writer = await connected(serving.url)
     assert await reader.read() == b""
     writer.close()
 
@@ -183,9 +194,9 @@ async def test_line_tells_that_client_left(size: int) -> None:
         read.set()
         await left.wait()
 
-    serving = HttpServer(app, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
+    serving = server(app)
     async with asyncio.timeout(60), serving.serving():
-        _, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+        _, writer = await connected(serving.url)
         writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: %d\r\n\r\n" % size)
         await begun.wait()
         writer.write(b"a" * size)
@@ -205,17 +216,13 @@ async def test_unusable_address_names_settings() -> None:
 @pytest.mark.parametrize("dripping", [False, True])
 async def test_refused_body_that_never_ends_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, dripping: bool) -> None:
     monkeypatch.setattr(_server, "REST_S", 0.3)
-    serving = HttpServer(refuse, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
-    async with serving.serving(), asyncio.timeout(60):
-        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
-        writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 200000\r\n\r\n")
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+    async with open_to(refuse) as (reader, writer):
+        await begin_refused(reader, writer, 200_000)
         ended = asyncio.ensure_future(reader.read())
         while not ended.done():
             if dripping:
                 writer.write(b"x")
             await asyncio.sleep(0.02)
-        writer.close()
         assert ended.exception() or ended.result() == b""
 
 
@@ -223,17 +230,13 @@ async def test_refused_body_that_never_ends_is_hung_up_on(monkeypatch: pytest.Mo
 async def test_end_of_a_refused_body_frees_the_connection(monkeypatch: pytest.MonkeyPatch, after: bytes) -> None:
     for name, seconds in (("REST_S", 2.0), ("KEEP_ALIVE_S", 4), ("HEAD_S", 4.0)):
         monkeypatch.setattr(_server, name, seconds)
-    serving = HttpServer(refuse, service="edge", host="127.0.0.1", port=0, drain_s=2.0)
-    async with serving.serving(), asyncio.timeout(60):
-        reader, writer = await asyncio.open_connection(*serving.url.removeprefix("http://").split(":"))
+    async with open_to(refuse) as (reader, writer):
         for _ in range(2):
-            writer.write(b"POST / HTTP/1.1\r\nhost: l\r\ncontent-length: 3\r\n\r\n")
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+            await begin_refused(reader, writer, 3)
             writer.write(b"abc")
             await asyncio.sleep(2.5)  # longer than the rest of a body may take
         writer.write(after)
         assert await reader.read() == b""  # like any idle connection, it ends in its time
-        writer.close()
 
 
 def messages(parts: list[bytes]) -> Receive:

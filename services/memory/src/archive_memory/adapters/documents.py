@@ -97,16 +97,19 @@ def add_batch(change: Change, batch: DocumentChunked, vectors: Sequence[Matrix],
 
 def _overtakes(change: Change, batch: DocumentChunked) -> bool:
     """Whether what is staged of the job is of an earlier run by another recipe."""
-    run = "SELECT 1 FROM job_batches WHERE tenant = ? AND job_id = ? AND (complete OR started_at >= ?)"
-    later = change.connection.execute(run, (change.tenant, batch.job_id, batch.started_at)).fetchone()
-    return later is None and _is_staged_by_another_recipe(change, batch)
+    sql = "SELECT 1 FROM job_batches WHERE tenant = ? AND job_id = ? AND (complete OR started_at >= ?)"
+    stands = change.connection.execute(sql, (change.tenant, batch.job_id, batch.started_at)).fetchone()
+    return stands is None and _is_staged_by_another_recipe(change, batch)
 
 
 def _is_overtaken(change: Change, batch: DocumentChunked) -> bool:
     """Whether a batch that is new comes too late: the job is complete, or a later run has begun by another recipe."""
-    complete = "SELECT 1 FROM job_batches WHERE tenant = ? AND job_id = ? AND complete"
-    over = change.connection.execute(complete, (change.tenant, batch.job_id)).fetchone()
-    return over is not None or _is_staged_by_another_recipe(change, batch)
+    return _is_complete(change, batch.job_id) or _is_staged_by_another_recipe(change, batch)
+
+
+def _is_complete(change: Change, job_id: str) -> bool:
+    sql = "SELECT 1 FROM job_batches WHERE tenant = ? AND job_id = ? AND complete"
+    return change.connection.execute(sql, (change.tenant, job_id)).fetchone() is not None
 
 
 def _is_staged_by_another_recipe(change: Change, batch: DocumentChunked) -> bool:
@@ -152,8 +155,7 @@ def fail(change: Change, failed: DocumentFailed) -> None:
 
 def cancel(change: Change, job_id: str) -> None:
     """End a job that is not complete: its chunks go, and its document unless an earlier job made it searchable."""
-    done = "SELECT 1 FROM job_batches WHERE tenant = ? AND job_id = ? AND complete"
-    if change.connection.execute(done, (change.tenant, job_id)).fetchone():
+    if _is_complete(change, job_id):
         return
     ledger.bury(change.connection, change.tenant, job_id, change.at)
     _drop_staged(change, job_id)
