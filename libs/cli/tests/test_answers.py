@@ -1,4 +1,4 @@
-from archive_cli.answers import chunk_lines, counts, excerpt, model_ids, place, source_lines, step_lines
+from archive_cli.answers import chunk_lines, counts, excerpt, model_ids, place, share, source_lines, step_lines
 
 CITED = {"type": "library", "filename": "a.pdf", "page": 12, "sentence": "The pump turns.", "cited": True}
 OTHER = {"type": "library", "filename": "b.pdf", "page": 3, "text": "Something\n else.", "cited": False}
@@ -50,8 +50,8 @@ def test_step_shows_action_and_result() -> None:
 def test_counts_show_what_is_known() -> None:
     assert counts({"pages": 10, "pages_done": 3}) == "3/10 pages"
     assert counts({"pages": 10, "pages_done": 10, "chunks": 4, "vectors": 9}) == "10 pages, 4 chunks, 9 vectors"
-    assert counts({"pages": 10, "pages_done": 10, "share": 0.305}) == "30 %, 10 pages"
     assert counts({}) == ""
+    assert (share({"share": 0.305}), share({"share": None}), share({})) == ("30 %", "", "")
 
 
 def test_models_come_as_cards_or_names() -> None:

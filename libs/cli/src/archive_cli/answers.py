@@ -100,8 +100,8 @@ def step_lines(step: Json) -> list[str]:
 
 
 def counts(job: Json) -> str:
-    """Return how far a job has come: the share of its phase, pages, chunks, vectors."""
-    parts = [] if job.get("share") is None else [f"{100 * job['share']:.0f} %"]
+    """Return how far a job has come: pages, chunks, vectors."""
+    parts: list[str] = []
     for done, total, word in (("pages_done", "pages", "page"), ("chunks_done", "chunks", "chunk")):
         if job.get(total) is not None:
             done_now = job.get(done)
@@ -110,6 +110,11 @@ def counts(job: Json) -> str:
     if job.get("vectors") is not None:
         parts.append(_many(job["vectors"], "vector"))
     return ", ".join(parts)
+
+
+def share(job: Json) -> str:
+    """Return how much of its phase is done, where no count tells."""
+    return "" if job.get("share") is None else f"{100 * job['share']:.0f} %"
 
 
 def _many(count: int, word: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from archive_cli.answers import counts
+from archive_cli.answers import counts, share
 from archive_cli.console import Console
 from archive_cli.ingest import Outcome
 
@@ -77,7 +77,7 @@ class _Lines:
         # A line a phase: a log file wants no bar.
         if phase != "done" and self._told.get(path) != phase:
             self._told[path] = phase
-            self._console.text(f"{phase:<11} {path} {counts({**job, 'share': None})}".rstrip())
+            self._console.text(f"{phase:<11} {path} {counts(job)}".rstrip())
 
     def ended(self, outcome: Outcome) -> None:
         for line in ending(outcome):
@@ -94,7 +94,8 @@ class _Bars:
         if path not in self._tasks:
             name = path.name if len(path.name) <= self._width else f"{path.name[: self._width - 3]}..."
             self._tasks[path] = self._progress.add_task(name.ljust(self._width), total=1.0, detail="")
-        detail = f"{job.get('phase') or job.get('status')} {counts(job)}".rstrip()
+        parts = (job.get("phase") or job.get("status"), share(job), counts(job))
+        detail = " ".join(str(part) for part in parts if part)
         self._progress.update(self._tasks[path], completed=float(job.get("progress") or 0.0), detail=detail)
 
     def ended(self, outcome: Outcome) -> None:
